@@ -1,0 +1,58 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""GreenMIM for transformers: masked image modeling for Swin Transformers at the cost of the visible part of the image.
+
+Importing the package registers its classes with the Auto classes of transformers.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForMaskedImageModeling,
+    AutoModelForPreTraining,
+)
+from transformers.utils import is_torchvision_available
+
+from .configuration_greenmim import GreenMimConfig
+from .grouping_greenmim import make_group_plan
+from .image_processing_pil_greenmim import GreenMimImageProcessorPil
+from .masking_greenmim import sample_masks
+from .modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimModel, GreenMimPreTrainedModel
+
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GreenMimConfig",
+    "GreenMimForMaskedImageModeling",
+    "GreenMimImageProcessorPil",
+    "GreenMimModel",
+    "GreenMimPreTrainedModel",
+    "make_group_plan",
+    "sample_masks",
+]
+
+_image_processor_classes = {"pil": GreenMimImageProcessorPil}
+if is_torchvision_available():
+    from .image_processing_greenmim import GreenMimImageProcessor
+
+    __all__ += ["GreenMimImageProcessor"]
+    _image_processor_classes["torchvision"] = GreenMimImageProcessor
+
+AutoConfig.register("greenmim", GreenMimConfig, exist_ok=True)
+AutoModel.register(GreenMimConfig, GreenMimModel, exist_ok=True)
+AutoModelForMaskedImageModeling.register(GreenMimConfig, GreenMimForMaskedImageModeling, exist_ok=True)
+AutoModelForPreTraining.register(GreenMimConfig, GreenMimForMaskedImageModeling, exist_ok=True)
+AutoImageProcessor.register(GreenMimConfig, image_processor_classes=_image_processor_classes, exist_ok=True)

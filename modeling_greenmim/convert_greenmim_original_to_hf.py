@@ -1,0 +1,338 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Convert checkpoints of the original GreenMIM implementation to transformers.
+
+The layout of these checkpoints is known from their tensors; no code of the original implementation, which is under
+CC BY-NC 4.0, is used here. The weights stay under that licence: the model card that is written says so.
+"""
+
+import argparse
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from huggingface_hub import ModelCard, ModelCardData
+
+from .configuration_greenmim import GreenMimConfig
+from .image_processing_pil_greenmim import GreenMimImageProcessorPil
+from .modeling_greenmim import GreenMimForMaskedImageModeling, get_2d_sincos_position_embeddings
+
+
+RENAMED_KEYS = [
+    (r"^encoder\.patch_embed\.proj\.", "greenmim.embeddings.patch_embeddings.projection."),
+    (r"^encoder\.patch_embed\.norm\.", "greenmim.embeddings.norm."),
+    (r"^encoder\.norm\.", "greenmim.layernorm."),
+    (r"^encoder\.layers\.", "greenmim.encoder.layers."),
+    (r"^mask_token$", "decoder.mask_token"),
+    (r"^decoder_blocks\.", "decoder.decoder_layers."),
+    (r"^(decoder_(?:embed|norm|pred))\.", r"decoder.\1."),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+    (r"\.attn\.proj\.", ".attention.o_proj."),
+    (r"\.attn\.relative_position_bias_table$", ".attention.relative_position_bias.relative_position_bias_table"),
+    (r"\.attn\.qkv\.", ".attention.qkv."),
+]
+# recomputed by our model: not weights
+RECOMPUTED_KEYS = re.compile(r"(\.relative_position_index|\.attn_mask|^decoder_pos_embed)$")
+
+CARD_TEXT = """
+# GreenMIM, converted from the original implementation
+
+A {variant} pre-trained with [GreenMIM](https://huggingface.co/papers/2205.13515), converted from the file
+`{source}` of the original implementation. How it was trained, and on what, is not recorded in that file.
+
+**Licence of the weights: CC BY-NC 4.0** (non-commercial), as that of the implementation they come from. The code of
+GreenMIM for transformers is under Apache-2.0.
+
+```python
+import modeling_greenmim  # registers the Auto classes
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("path/to/this/folder")
+```
+
+What was not measured: the accuracy of this model on any task.
+"""
+
+
+def load_original_state_dict(checkpoint_path: str | Path) -> dict[str, torch.Tensor]:
+    """
+    Reads the weights of a checkpoint, without running any code that it may contain.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            A file saved by `torch.save`: a state dict, or a dict that holds one under `"model"`.
+
+    Returns:
+        `dict[str, torch.Tensor]`: the state dict under its original names.
+
+    Raises:
+        `ValueError`: if the file holds anything else.
+    """
+    try:
+        checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{checkpoint_path} is not a checkpoint of tensors that can be read safely. If it also holds other objects, "
+            f"such as its training arguments, save its `['model']` alone. ({type(error).__name__}: {error})"
+        ) from error
+    state_dict = checkpoint.get("model", checkpoint) if isinstance(checkpoint, dict) else checkpoint
+    if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
+        raise ValueError(f"{checkpoint_path} holds no state dict: neither a dict of tensors nor one under 'model'.")
+    return state_dict
+
+
+def infer_config(
+    state_dict: dict[str, torch.Tensor], decoder_num_attention_heads: int | None = None, norm_pix_loss: bool = True
+) -> GreenMimConfig:
+    """
+    Infers the configuration of a checkpoint from the shapes of its tensors.
+
+    Args:
+        state_dict (`dict[str, torch.Tensor]`):
+            The weights under their original names.
+        decoder_num_attention_heads (`int`, *optional*):
+            Heads of the decoder, which no tensor tells. 16 by default if the decoder is 512 wide, as published.
+        norm_pix_loss (`bool`, *optional*, defaults to `True`):
+            Whether it was trained on normalized pixels, which no tensor tells either.
+
+    Returns:
+        [`GreenMimConfig`]
+
+    Raises:
+        `ValueError`: if a tensor is missing, or the number of heads has to be given.
+    """
+    try:
+        embed_dim, num_channels, patch_size, _ = state_dict["encoder.patch_embed.proj.weight"].shape
+        num_units, decoder_hidden_size = state_dict["decoder_pos_embed"].shape[1:]
+        num_stages = _count(state_dict, r"encoder\.layers\.(\d+)\.")
+        depths = [_count(state_dict, rf"encoder\.layers\.{stage}\.blocks\.(\d+)\.") for stage in range(num_stages)]
+        tables = [_get_bias_table(state_dict, stage) for stage in range(num_stages)]
+        intermediate_size = state_dict["encoder.layers.0.blocks.0.mlp.fc1.weight"].shape[0]
+        decoder_intermediate_size = state_dict["decoder_blocks.0.mlp.fc1.weight"].shape[0]
+    except KeyError as error:
+        raise ValueError(f"This is not a GreenMIM checkpoint: it has no tensor {error}.") from error
+    if decoder_num_attention_heads is None:
+        if decoder_hidden_size != 512:
+            raise ValueError(
+                f"The decoder is {decoder_hidden_size} wide, not 512 as in the published models, and no tensor tells its "
+                "number of heads: give it with --decoder_num_attention_heads."
+            )
+        decoder_num_attention_heads = 16
+    grid_side = round(num_units**0.5)
+    if grid_side**2 != num_units:
+        raise ValueError(f"`decoder_pos_embed` is for {num_units} mask units, which form no square.")
+    return GreenMimConfig(
+        image_size=grid_side * patch_size * 2 ** (num_stages - 1),
+        patch_size=patch_size,
+        num_channels=num_channels,
+        embed_dim=embed_dim,
+        depths=depths,
+        num_heads=[table.shape[1] for table in tables],
+        # a stage whose grid is smaller than the window has a smaller table
+        window_size=max(_get_table_window(table) for table in tables),
+        mlp_ratio=intermediate_size / embed_dim,
+        qkv_bias="encoder.layers.0.blocks.0.attn.qkv.bias" in state_dict,
+        layer_norm_eps=1e-6,
+        norm_pix_loss=norm_pix_loss,
+        decoder_hidden_size=decoder_hidden_size,
+        decoder_num_hidden_layers=_count(state_dict, r"decoder_blocks\.(\d+)\."),
+        decoder_num_attention_heads=decoder_num_attention_heads,
+        decoder_intermediate_size=decoder_intermediate_size,
+    )
+
+
+def convert_state_dict(
+    state_dict: dict[str, torch.Tensor], config: GreenMimConfig, swapped_merging: bool = False
+) -> dict[str, torch.Tensor]:
+    """
+    Renames the weights, splits the fused projections and centres small bias tables in large ones.
+
+    Args:
+        state_dict (`dict[str, torch.Tensor]`):
+            The weights under their original names.
+        config ([`GreenMimConfig`]):
+            Their configuration.
+        swapped_merging (`bool`, *optional*, defaults to `False`):
+            Whether patch merging concatenates row 0 column 1 before row 1 column 0, as in checkpoints of 2022.
+
+    Returns:
+        `dict[str, torch.Tensor]`: weights under the names of [`GreenMimForMaskedImageModeling`], and under their old names
+        those for which it has no place.
+    """
+    converted = {}
+    for key, tensor in state_dict.items():
+        if RECOMPUTED_KEYS.search(key):
+            continue
+        for pattern, replacement in RENAMED_KEYS:
+            key = re.sub(pattern, replacement, key)
+        if ".attention.qkv." in key:
+            for name, part in zip(("q_proj", "k_proj", "v_proj"), tensor.chunk(3)):
+                converted[key.replace(".qkv.", f".{name}.")] = part.clone()
+        elif key.endswith("relative_position_bias_table"):
+            converted[key] = _centre_table(tensor, config.window_size)
+        elif swapped_merging and ".downsample." in key:
+            quarters = tensor.chunk(4, dim=-1)
+            converted[key] = torch.cat([quarters[0], quarters[2], quarters[1], quarters[3]], dim=-1)
+        else:
+            converted[key] = tensor
+    return converted
+
+
+def convert_greenmim_original_to_hf(
+    checkpoint_path: str | Path,
+    output_dir: str | Path,
+    decoder_num_attention_heads: int | None = None,
+    norm_pix_loss: bool = True,
+    swapped_merging: bool = False,
+) -> GreenMimForMaskedImageModeling:
+    """
+    Converts a checkpoint of the original implementation to a folder with weights, configuration, image processor and card.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            The checkpoint.
+        output_dir (`str` or `Path`):
+            Folder to write. It must not exist yet, or be empty.
+        decoder_num_attention_heads (`int`, *optional*):
+            See [`infer_config`].
+        norm_pix_loss (`bool`, *optional*, defaults to `True`):
+            See [`infer_config`].
+        swapped_merging (`bool`, *optional*, defaults to `False`):
+            See [`convert_state_dict`].
+
+    Returns:
+        [`GreenMimForMaskedImageModeling`]: the converted model.
+
+    Raises:
+        `ValueError`: if the file is no such checkpoint, a weight is missing or has another shape than it should have, its
+        positions are not the sine-cosine ones, or the output folder is not empty. Nothing is written then.
+    """
+    output_dir = Path(output_dir)
+    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        raise ValueError(f"{output_dir} exists and is not an empty folder. Choose another output folder.")
+    state_dict = load_original_state_dict(checkpoint_path)
+    config = infer_config(state_dict, decoder_num_attention_heads, norm_pix_loss)
+    _check_positions(state_dict["decoder_pos_embed"][0])
+
+    model = GreenMimForMaskedImageModeling(config)
+    converted = convert_state_dict(state_dict, config, swapped_merging)
+    expected = model.state_dict()
+    missing = sorted(expected.keys() - converted.keys())
+    unused = sorted(converted.keys() - expected.keys())
+    misshapen = [
+        f"{key} {tuple(converted[key].shape)}, expected {tuple(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in converted and converted[key].shape != tensor.shape
+    ]
+    print(f"Recomputed, not read: {sum(bool(RECOMPUTED_KEYS.search(key)) for key in state_dict)} tensors")
+    print(f"Unused: {', '.join(unused) or 'none'}")
+    print(f"Missing: {', '.join(missing) or 'none'}")
+    if missing or misshapen:
+        raise ValueError(
+            f"The checkpoint does not fit. Missing: {', '.join(missing) or 'none'}. "
+            f"Of another shape: {', '.join(misshapen) or 'none'}."
+        )
+    model.load_state_dict({key: converted[key] for key in expected})
+
+    model.save_pretrained(output_dir)
+    image_size = {"height": config.image_size, "width": config.image_size}
+    GreenMimImageProcessorPil(size=image_size, mask_unit_size=config.mask_unit_size).save_pretrained(output_dir)
+    _write_card(config, Path(checkpoint_path).name, output_dir)
+    return model
+
+
+def _count(state_dict: dict[str, torch.Tensor], pattern: str) -> int:
+    """Length of a list of modules, from its keys."""
+    return len({match[1] for key in state_dict if (match := re.match(pattern, key))})
+
+
+def _get_bias_table(state_dict: dict[str, torch.Tensor], stage: int) -> torch.Tensor:
+    return state_dict[f"encoder.layers.{stage}.blocks.0.attn.relative_position_bias_table"]
+
+
+def _get_table_window(table: torch.Tensor) -> int:
+    """Window size of a table of `(2 * window_size - 1)**2` rows."""
+    return (round(table.shape[0] ** 0.5) + 1) // 2
+
+
+def _centre_table(table: torch.Tensor, window_size: int) -> torch.Tensor:
+    """Puts the table of a small window into the centre of a large one. The offsets around it do not occur."""
+    side, small_side = 2 * window_size - 1, 2 * _get_table_window(table) - 1
+    margin = (side - small_side) // 2
+    large = table.new_zeros(side, side, table.shape[1])
+    large[margin : side - margin, margin : side - margin] = table.view(small_side, small_side, -1)
+    return large.flatten(0, 1)
+
+
+def _check_positions(positions: torch.Tensor):
+    side = round(positions.shape[0] ** 0.5)
+    difference = (positions - get_2d_sincos_position_embeddings((side, side), positions.shape[1])).abs().max().item()
+    if difference > 1e-4:
+        raise ValueError(
+            f"`decoder_pos_embed` differs by up to {difference:.1e} from the sine-cosine positions that our decoder uses."
+        )
+
+
+def _write_card(config: GreenMimConfig, source: str, output_dir: Path):
+    data = ModelCardData(
+        license="cc-by-nc-4.0",
+        library_name="transformers",
+        pipeline_tag="image-feature-extraction",
+        tags=["greenmim", "masked-image-modeling", "self-supervised"],
+    )
+    variant = (
+        f"Swin Transformer ({config.embed_dim} channels, depths {list(config.depths)}, window {config.window_size}, "
+        f"{config.image_size} pixels)"
+    )
+    card = ModelCard(f"---\n{data.to_yaml()}\n---\n{CARD_TEXT.format(variant=variant, source=source)}")
+    card.save(output_dir / "README.md")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint_path", required=True, help="Checkpoint of the original implementation (.pth).")
+    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument(
+        "--decoder_num_attention_heads",
+        type=int,
+        help="Heads of the decoder, which no tensor tells. Default: 16 if it is 512 wide, as published.",
+    )
+    parser.add_argument(
+        "--no_norm_pix_loss",
+        action="store_true",
+        help="The checkpoint was trained on plain pixels, not on pixels normalized by mask unit.",
+    )
+    parser.add_argument(
+        "--swapped_merging",
+        action="store_true",
+        help="The checkpoint is of 2022 and holds the second and third quarter of patch merging swapped.",
+    )
+    args = parser.parse_args()
+    try:
+        convert_greenmim_original_to_hf(
+            args.checkpoint_path,
+            args.output_dir,
+            decoder_num_attention_heads=args.decoder_num_attention_heads,
+            norm_pix_loss=not args.no_norm_pix_loss,
+            swapped_merging=args.swapped_merging,
+        )
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
+    print(f"Wrote {args.output_dir}. The weights stay under CC BY-NC 4.0.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What both image processors share: any image to a channels-first NumPy array, and the masks of a processed batch.
+
+The processors of transformers take arrays of 1, 3 or 4 channels. Masked pre-training is also done on multispectral,
+16-bit and float images, so the conversion is done here, once for both backends: an image leaves it as `uint8`, or as
+`float32` with its own range of values.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+from transformers.image_utils import ChannelDimension, is_pil_image, is_valid_image
+from transformers.utils import is_torch_tensor
+
+from .masking_greenmim import sample_masks
+
+
+def flatten_images(images: Any) -> list:
+    """
+    Turns one image, a batch or any nesting of lists of them into a flat list. Arrays of two dimensions are greyscale
+    images, arrays of four are batches, strings (paths, URLs) are kept.
+
+    Raises:
+        `TypeError`: if an entry is not an image.
+        `ValueError`: if there is no image at all.
+    """
+    if isinstance(images, (list, tuple)):
+        flat_images = [image for entry in images for image in flatten_images(entry)]
+    elif not (isinstance(images, str) or is_valid_image(images)):
+        raise TypeError(
+            f"Images must be PIL images, NumPy arrays or torch tensors, or lists of them, got {type(images)}."
+        )
+    else:
+        flat_images = list(images) if getattr(images, "ndim", None) == 4 else [images]
+    if not flat_images:
+        raise ValueError("Got an empty list, at least one image is needed.")
+    return flat_images
+
+
+def infer_channel_dimension(shape: tuple[int, int, int]) -> ChannelDimension:
+    """
+    Tells whether the channels are the first or the last axis. As in transformers, 1, 3 and 4 are channels at sight;
+    any other number of channels has to be smaller than the height and the width.
+
+    Args:
+        shape (`tuple[int, int, int]`):
+            Shape of the image.
+
+    Raises:
+        `ValueError`: if the shape can be read both ways.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim.image_conversion_greenmim import infer_channel_dimension
+
+    >>> infer_channel_dimension((64, 48, 13)).value
+    'channels_last'
+    ```"""
+    first, middle, last = shape
+    first_is_common, last_is_common = first in (1, 3, 4), last in (1, 3, 4)
+    if first_is_common != last_is_common:
+        return ChannelDimension.FIRST if first_is_common else ChannelDimension.LAST
+    if first < min(middle, last):
+        return ChannelDimension.FIRST
+    if last < min(first, middle):
+        return ChannelDimension.LAST
+    raise ValueError(
+        f"Cannot tell which axis of an image of shape {tuple(shape)} holds the channels. Pass "
+        '`input_data_format="channels_first"` or `input_data_format="channels_last"`.'
+    )
+
+
+def _pil_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _to_8_bit(image: np.ndarray, name: str) -> np.ndarray:
+    """Integers of any type to `uint8`. 16-bit values are scaled, so that white stays white."""
+    lowest, highest = image.min(), image.max()
+    if lowest < 0 or highest > 65535:
+        raise ValueError(
+            f"Cannot convert {name} with values from {lowest} to {highest} to RGB, since its white is not known. Pass "
+            "`do_convert_rgb=False` and a `rescale_factor` that fits the values."
+        )
+    if highest > 255 or image.dtype.type is np.uint16:
+        image = np.round(image / 257)  # 65535 = 255 * 257
+    return image.astype(np.uint8)
+
+
+def _array_to_rgb(image: np.ndarray, name: str) -> np.ndarray:
+    num_channels = image.shape[0]
+    if num_channels not in (1, 3, 4):
+        raise ValueError(
+            f"Cannot convert {name} with {num_channels} channels to RGB, only 1 (grey), 3 (RGB) or 4 (RGBA). Pass "
+            "`do_convert_rgb=False` to keep all channels, with one `image_mean` and `image_std` per channel."
+        )
+    if image.dtype.kind != "f":
+        image = _to_8_bit(image, name)
+    if num_channels == 1:
+        return np.repeat(image, 3, axis=0)
+    if num_channels == 3:
+        return image
+    if image.dtype == np.uint8:
+        return np.moveaxis(np.array(_pil_to_rgb(PIL.Image.fromarray(np.moveaxis(image, 0, -1)))), -1, 0)
+    if image.min() < 0.0 or image.max() > 1.0:
+        raise ValueError(
+            f"Cannot convert {name} with 4 channels to RGB: as RGBA its values must lie in [0, 1], but they lie in "
+            f"[{image.min()}, {image.max()}]. Pass `do_convert_rgb=False` if the image is not RGBA."
+        )
+    return image[:3] * image[3:] + (1.0 - image[3:])
+
+
+def to_channels_first_array(
+    image: Any,
+    do_convert_rgb: bool | None = None,
+    input_data_format: str | ChannelDimension | None = None,
+) -> np.ndarray:
+    """
+    Converts an image to a NumPy array of shape `(num_channels, height, width)`.
+
+    Args:
+        image (`PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
+            The image. PIL images are turned upright as their EXIF orientation says.
+        do_convert_rgb (`bool`, *optional*):
+            Whether to convert to RGB. Transparency is composited onto white, integers become 8-bit (16-bit values are
+            scaled), float arrays keep their values.
+        input_data_format (`str` or `ChannelDimension`, *optional*):
+            Where the channels of an array are. Inferred from the shape if not given.
+
+    Returns:
+        `np.ndarray` of `uint8`, or of `float32` and the image's own range of values.
+
+    Raises:
+        `ValueError`: if the array is not an image or holds NaN or infinity, if its layout is ambiguous, or if it
+        cannot be converted to RGB without guessing.
+
+    Example:
+
+    ```python
+    >>> import PIL.Image
+    >>> from modeling_greenmim.image_conversion_greenmim import to_channels_first_array
+
+    >>> image = PIL.Image.new("I;16", (4, 2), 65535)
+    >>> to_channels_first_array(image).max(), to_channels_first_array(image, do_convert_rgb=True).shape
+    (np.float32(65535.0), (3, 2, 4))
+    ```"""
+    if is_pil_image(image):
+        name = f"a PIL image of mode {image.mode!r}"
+        if do_convert_rgb and image.mode == "F":
+            raise ValueError(
+                f"Cannot convert {name} to RGB, since its white is not known. Pass `do_convert_rgb=False` and a "
+                "`rescale_factor` that fits the values."
+            )
+        if not do_convert_rgb and image.mode in ("P", "PA"):
+            raise ValueError(f"The values of {name} are indices, not colours. Pass `do_convert_rgb=True`.")
+        image = PIL.ImageOps.exif_transpose(image)
+        # PIL would clip the modes of more than 8 bit, they are converted as arrays
+        if do_convert_rgb and not image.mode.startswith("I"):
+            image = _pil_to_rgb(image)
+        image = np.array(image)
+        input_data_format = ChannelDimension.LAST
+    else:
+        if is_torch_tensor(image):
+            image = image.detach().cpu()
+            image = (image.float() if image.is_floating_point() else image).numpy()  # NumPy has no bfloat16
+        name = f"an array of type {image.dtype}"
+
+    if image.ndim not in (2, 3) or image.size == 0 or image.dtype.kind not in "biuf":
+        raise ValueError(f"Expected numbers in 2 or 3 dimensions as an image, but got {name} and shape {image.shape}.")
+    if image.ndim == 2:
+        image = image[None]
+    elif ChannelDimension(input_data_format or infer_channel_dimension(image.shape)) == ChannelDimension.LAST:
+        image = np.moveaxis(image, -1, 0)
+
+    if image.dtype == bool:
+        image = image.astype(np.uint8) * 255  # as PIL does for its mode "1"
+    if do_convert_rgb:
+        image = _array_to_rgb(image, name)
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32)
+        if not np.isfinite(image).all():
+            raise ValueError(f"Got {name} that holds NaN, infinity or values beyond float32. Replace them first.")
+    return image
+
+
+def validate_channels(
+    images: list,
+    do_normalize: bool | None,
+    image_mean: float | Collection[float] | None,
+    image_std: float | Collection[float] | None,
+) -> None:
+    """
+    Checks channels-first images against each other and against the statistics that they are to be normalised with.
+
+    Raises:
+        `ValueError`: if the numbers of channels differ, if there is not one value per channel, or if a standard
+        deviation is zero.
+    """
+    num_channels = sorted({image.shape[0] for image in images})
+    if len(num_channels) > 1:
+        raise ValueError(
+            f"The images of a batch must have the same number of channels, but have {num_channels}. Process them "
+            "apart, or pass `do_convert_rgb=True`."
+        )
+    if not do_normalize:
+        return
+    for name, values in (("image_mean", image_mean), ("image_std", image_std)):
+        if isinstance(values, Collection) and len(values) != num_channels[0]:
+            raise ValueError(
+                f"`{name}` has {len(values)} values, but the images have {num_channels[0]} channels. Pass one value "
+                "per channel, or one float for all, or `do_normalize=False`."
+            )
+    if not np.all(image_std):
+        raise ValueError(f"`image_std` must not be zero, but is {image_std}.")
+
+
+def sample_image_masks(
+    images: list,
+    mask_ratio: float,
+    mask_sampler: str,
+    mask_unit_size: int,
+    mask_seed: int | None,
+    mask_per_sample: bool,
+) -> np.ndarray:
+    """
+    Draws masks for processed images, see [`sample_masks`].
+
+    Args:
+        images (`list`):
+            Channels-first images.
+        mask_ratio, mask_sampler, mask_unit_size, mask_seed, mask_per_sample:
+            See [`GreenMimImageProcessorKwargs`].
+
+    Returns:
+        `np.ndarray` of `bool` and shape `(batch_size, num_units)`.
+
+    Raises:
+        `ValueError`: if the sizes of the images differ, or are not made of whole mask units.
+    """
+    sizes = sorted({tuple(image.shape[-2:]) for image in images})
+    if len(sizes) > 1:
+        raise ValueError(
+            f"Masks need images of one size, but this batch has the sizes {sizes} (height, width) after processing. "
+            'Use `size={"height": ..., "width": ...}`, or `do_center_crop=True`.'
+        )
+    height, width = sizes[0]
+    if mask_unit_size < 1:
+        raise ValueError(f"`mask_unit_size` must be at least 1 pixel, but is {mask_unit_size}.")
+    if height % mask_unit_size or width % mask_unit_size:
+        below = tuple(max(1, side // mask_unit_size) * mask_unit_size for side in sizes[0])
+        above = tuple(-(-side // mask_unit_size) * mask_unit_size for side in sizes[0])
+        raise ValueError(
+            f"An image of {height} x {width} pixels is not made of whole mask units of {mask_unit_size} x "
+            f"{mask_unit_size} pixels. The nearest sizes are {below[0]} x {below[1]} and {above[0]} x {above[1]}."
+        )
+    grid_size = (height // mask_unit_size, width // mask_unit_size)
+    return sample_masks(len(images), grid_size, mask_ratio, mask_sampler, mask_seed, mask_per_sample)
+
+
+__all__ = [
+    "flatten_images",
+    "infer_channel_dimension",
+    "sample_image_masks",
+    "to_channels_first_array",
+    "validate_channels",
+]

@@ -1,0 +1,141 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Seeded samplers of masks over the mask units of an image.
+
+A mask unit is the square of pixels that becomes one token of the last stage (32 x 32 for a Swin of four stages). All
+samplers hide an exact number of units, so that every image of a batch keeps the same number of visible tokens. They are
+plain NumPy: both image processors and the data collators share them, and the same seed gives the same mask everywhere.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def get_num_visible_units(num_units: int, mask_ratio: float) -> int:
+    """
+    Number of mask units that stay visible: `num_units * (1 - mask_ratio)` rounded down, but at least one, and at least
+    one unit is hidden.
+
+    Args:
+        num_units (`int`):
+            Number of mask units of an image.
+        mask_ratio (`float`):
+            Share of the units to hide, in the open interval (0, 1).
+
+    Raises:
+        `ValueError`: if `mask_ratio` is not in (0, 1), or if the image has fewer than two units.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim.masking_greenmim import get_num_visible_units
+
+    >>> get_num_visible_units(49, mask_ratio=0.75)
+    12
+    ```"""
+    if not 0.0 < mask_ratio < 1.0:
+        raise ValueError(f"`mask_ratio` must lie between 0 and 1, both excluded, but is {mask_ratio}.")
+    if num_units < 2:
+        raise ValueError(
+            f"An image needs at least 2 mask units to hide one and show one, but has {num_units}. Use a larger image."
+        )
+    # the small number keeps products such as 10 * (1 - 0.9) from being rounded down to one unit less
+    return min(num_units - 1, max(1, int(num_units * (1.0 - mask_ratio) + 1e-6)))
+
+
+def _sample_random_mask(rng: np.random.Generator, grid_size: tuple[int, int], num_masked: int) -> np.ndarray:
+    """Uniform over all masks with `num_masked` hidden units (GreenMIM, section 3.2; MAE, section 3)."""
+    mask = np.zeros(grid_size[0] * grid_size[1], dtype=bool)
+    mask[rng.permutation(mask.size)[:num_masked]] = True
+    return mask
+
+
+def _sample_block_mask(rng: np.random.Generator, grid_size: tuple[int, int], num_masked: int) -> np.ndarray:
+    """Hides rectangles until enough is hidden (BEiT, algorithm 1), then shows what the last one hid too much."""
+    height, width = grid_size
+    mask = np.zeros((height, width), dtype=bool)
+    # BEiT draws blocks of at least 16 of 196 patches, with an aspect ratio between 0.3 and 1 / 0.3
+    smallest_area = max(1.0, 16 / 196 * height * width)
+    while (num_missing := num_masked - int(mask.sum())) > 0:
+        area = rng.uniform(smallest_area, max(smallest_area, num_missing))
+        aspect_ratio = np.exp(rng.uniform(np.log(0.3), np.log(1 / 0.3)))
+        block_height = min(height, max(1, round(np.sqrt(area * aspect_ratio))))
+        block_width = min(width, max(1, round(np.sqrt(area / aspect_ratio))))
+        # a block without a hidden unit to add is no block: place it so that it covers one that is still visible
+        row, column = np.argwhere(~mask)[rng.integers((~mask).sum())]
+        top = rng.integers(max(0, row - block_height + 1), min(row, height - block_height) + 1)
+        left = rng.integers(max(0, column - block_width + 1), min(column, width - block_width) + 1)
+        block = np.zeros_like(mask)
+        block[top : top + block_height, left : left + block_width] = True
+        newly_hidden = np.flatnonzero(block & ~mask)
+        mask.flat[rng.permutation(newly_hidden)[:num_missing]] = True
+    return mask.reshape(-1)
+
+
+MASK_SAMPLERS = {"random": _sample_random_mask, "block": _sample_block_mask}
+
+
+def sample_masks(
+    batch_size: int,
+    grid_size: tuple[int, int],
+    mask_ratio: float,
+    sampler: str = "random",
+    seed: int | Sequence[int] | None = None,
+    per_sample: bool = True,
+) -> np.ndarray:
+    """
+    Draws the masks of a batch.
+
+    Args:
+        batch_size (`int`):
+            Number of masks.
+        grid_size (`tuple[int, int]`):
+            Rows and columns of mask units in an image.
+        mask_ratio (`float`):
+            Share of the units to hide, in the open interval (0, 1). See [`get_num_visible_units`].
+        sampler (`str`, *optional*, defaults to `"random"`):
+            `"random"` hides units uniformly (the paper's choice), `"block"` hides rectangles as in BEiT.
+        seed (`int` or a sequence of `int`, *optional*):
+            Seed of the draw, as `numpy.random.default_rng` takes it. Without one, every call draws other masks.
+        per_sample (`bool`, *optional*, defaults to `True`):
+            Whether every image gets a mask of its own, or all share one.
+
+    Returns:
+        `np.ndarray` of `bool` and shape `(batch_size, num_units)`, row-major, `True` where a unit is hidden. Every row
+        hides the same number of units.
+
+    Raises:
+        `ValueError`: if the sampler is unknown, the ratio is not in (0, 1), or the grid has fewer than two units.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim.masking_greenmim import sample_masks
+
+    >>> masks = sample_masks(batch_size=2, grid_size=(7, 7), mask_ratio=0.75, seed=0)
+    >>> masks.shape, masks.sum(axis=1).tolist()
+    ((2, 49), [37, 37])
+    ```"""
+    if sampler not in MASK_SAMPLERS:
+        raise ValueError(f"Unknown mask sampler {sampler!r}, choose one of {sorted(MASK_SAMPLERS)}.")
+    num_units = grid_size[0] * grid_size[1]
+    num_masked = num_units - get_num_visible_units(num_units, mask_ratio)
+    rng = np.random.default_rng(seed)
+    num_draws = batch_size if per_sample else 1
+    masks = np.stack([MASK_SAMPLERS[sampler](rng, grid_size, num_masked) for _ in range(num_draws)])
+    return np.repeat(masks, batch_size // num_draws, axis=0)
+
+
+__all__ = ["MASK_SAMPLERS", "get_num_visible_units", "sample_masks"]

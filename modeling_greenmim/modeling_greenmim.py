@@ -1,0 +1,971 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""PyTorch GreenMIM model: a Swin Transformer that encodes the visible part of an image alone, and its pre-training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import ModelOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .configuration_greenmim import GreenMimConfig
+from .grouping_greenmim import get_shift_size, make_dense_plan, make_group_plan
+
+
+# added to the scores of tokens of different windows: finite in every dtype, and its exponential is zero in all of them
+MASKED_SCORE = -3.0e4
+
+
+@dataclass
+class GreenMimModelOutput(ModelOutput):
+    """
+    GreenMim model's outputs.
+
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
+            Output of the last stage, normalized. Without a mask, its tokens are the cells of the last grid, row-major; with
+            one, the visible mask units, in the order of `visible_indices`.
+        pooler_output (`torch.FloatTensor` of shape `(batch_size, hidden_size)`, *optional*, returned when `add_pooling_layer=True`):
+            Mean of the last hidden state over its tokens.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            Output of the embeddings and of each stage, `(batch_size, sequence_length, channels)`. Row-major without a mask,
+            in the order described in `grouping_greenmim.py` with one.
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            Attention weights of the last layer of each stage, `(groups, num_heads, group_size, group_size)`. Only the eager
+            attention returns them.
+        reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
+            The hidden states as feature maps, `(batch_size, channels, height, width)`.
+        visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
+            The visible mask units, row-major and ascending.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    pooler_output: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    visible_indices: torch.LongTensor | None = None
+
+
+@dataclass
+class GreenMimForMaskedImageModelingOutput(ModelOutput):
+    """
+    GreenMim masked image modeling's outputs.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*, returned when there is a mask):
+            Mean squared error over the pixels of the hidden units, in float32.
+        logits (`torch.FloatTensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`):
+            Predicted pixels of every mask unit, (row, column, channel) inside a unit; normalized by unit if
+            `config.norm_pix_loss`.
+        mask (`torch.BoolTensor` of shape `(batch_size, num_units)`, *optional*, returned when there is a mask):
+            The mask over the mask units, `True` where a unit is hidden.
+        visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
+            The visible mask units, row-major and ascending.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            See [`GreenMimModelOutput`].
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            See [`GreenMimModelOutput`].
+        reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
+            See [`GreenMimModelOutput`].
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    mask: torch.BoolTensor | None = None
+    visible_indices: torch.LongTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+
+
+def get_image_size(config: GreenMimConfig) -> tuple[int, int]:
+    """Height and width of the images that a configuration is for, in pixels."""
+    return (config.image_size,) * 2 if isinstance(config.image_size, int) else tuple(config.image_size)
+
+
+def get_unit_grid(image_size: tuple[int, int], mask_unit_size: int) -> tuple[int, int]:
+    """Rows and columns of mask units in an image. Raises a `ValueError` if it is not made of whole units."""
+    height, width = image_size
+    if height % mask_unit_size or width % mask_unit_size:
+        nearest = [
+            " or ".join(str(side) for side in (below, below + mask_unit_size) if side > 0)
+            for below in (length // mask_unit_size * mask_unit_size for length in (height, width))
+        ]
+        raise ValueError(
+            f"Images of {height} x {width} pixels are not made of whole mask units of {mask_unit_size} x {mask_unit_size} "
+            f"pixels. Resize or crop them: the nearest heights are {nearest[0]}, the nearest widths {nearest[1]}."
+        )
+    return height // mask_unit_size, width // mask_unit_size
+
+
+def get_unit_statistics(units: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the pixels of each mask unit, `(batch_size, num_units, 1)`, as in MAE."""
+    return units.mean(dim=-1, keepdim=True), (units.var(dim=-1, keepdim=True) + 1.0e-6).sqrt()
+
+
+def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
+    """Raises a `ValueError` if the pixel values do not fit the model."""
+    if pixel_values.ndim != 4:
+        raise ValueError(
+            "`pixel_values` must have the shape (batch_size, num_channels, height, width), but has "
+            f"{tuple(pixel_values.shape)}."
+        )
+    if pixel_values.shape[1] != config.num_channels:
+        raise ValueError(
+            f"`pixel_values` has {pixel_values.shape[1]} channels, but the model is configured for "
+            f"`num_channels={config.num_channels}`."
+        )
+
+
+def reduce_mask_to_units(
+    bool_masked_pos: torch.Tensor, unit_grid: tuple[int, int], config: GreenMimConfig
+) -> torch.Tensor:
+    """
+    Reduces a mask over patches, `(batch_size, num_patches)`, to the mask units. A mask over units, which it may be already,
+    is returned as it is. Raises a `ValueError` if the mask cuts a unit.
+    """
+    rows, columns = unit_grid
+    patches_per_side = 2 ** (config.num_layers - 1)
+    if bool_masked_pos.ndim != 2 or bool_masked_pos.shape[1] != rows * columns * patches_per_side**2:
+        return bool_masked_pos
+    patches = bool_masked_pos.unflatten(1, (rows, patches_per_side, columns, patches_per_side)).transpose(2, 3)
+    hidden_patches = patches.flatten(3).flatten(1, 2).sum(dim=-1)
+    if ((hidden_patches > 0) & (hidden_patches < patches_per_side**2)).any():
+        raise ValueError(
+            f"`bool_masked_pos` cuts mask units: all {patches_per_side} x {patches_per_side} patches of a unit of "
+            f"{config.mask_unit_size} x {config.mask_unit_size} pixels must be hidden, or none."
+        )
+    return hidden_patches > 0
+
+
+def check_group_plan(
+    group_plan: dict[str, torch.Tensor],
+    bool_masked_pos: torch.Tensor,
+    unit_grid: tuple[int, int],
+    config: GreenMimConfig,
+):
+    """
+    Raises a `ValueError` if a plan was made for another model, image size or mask. What it takes to read values is checked
+    on the CPU alone: nothing here waits for a device.
+    """
+    advice = "Make the plan of this very mask, with `make_group_plan`."
+    batch_size = bool_masked_pos.shape[0]
+    last_stage = f"stage{config.num_layers}_regular_token_slot"
+    if last_stage not in group_plan or f"stage{config.num_layers + 1}_regular_token_slot" in group_plan:
+        raise ValueError(f"`group_plan` is not one for {config.num_layers} stages. {advice}")
+    visible_indices = group_plan["visible_indices"]
+    if visible_indices.shape[0] not in (1, batch_size):
+        raise ValueError(
+            f"`group_plan` was made for {visible_indices.shape[0]} masks, but the batch has {batch_size}. {advice}"
+        )
+    if bool_masked_pos.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    made_for, wanted = tuple(group_plan["made_for"].tolist()), (*unit_grid, config.window_size)
+    if made_for != wanted:
+        raise ValueError(
+            f"`group_plan` was made for {made_for[0]} x {made_for[1]} mask units and windows of {made_for[2]}, but these "
+            f"are {wanted[0]} x {wanted[1]} units and windows of {wanted[2]}. {advice}"
+        )
+    unit_mask = reduce_mask_to_units(bool_masked_pos, unit_grid, config)
+    planned_mask = torch.ones_like(unit_mask).scatter(1, visible_indices.cpu().expand(batch_size, -1), False)
+    if not torch.equal(unit_mask, planned_mask):
+        raise ValueError(f"`group_plan` was made for another mask than `bool_masked_pos`. {advice}")
+
+
+def flatten_units(units: torch.Tensor) -> torch.Tensor:
+    """
+    Flattens square feature maps so that the four tokens that merge into one lie side by side at every level, in the order
+    in which Swin concatenates them: row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1.
+
+    Args:
+        units (`torch.Tensor` of shape `(..., channels, side, side)`):
+            Feature maps. `side` is a power of two.
+
+    Returns:
+        `torch.Tensor` of shape `(..., side * side, channels)`.
+    """
+    num_leading, levels = units.ndim - 3, units.shape[-1].bit_length() - 1
+    units = units.reshape(*units.shape[:-2], *(2,) * (2 * levels))  # (..., channels, row bits, column bits)
+    row_bits = [num_leading + 1 + level for level in range(levels)]
+    bits = [axis for row_bit in row_bits for axis in (row_bit + levels, row_bit)]
+    units = units.permute(*range(num_leading), *bits, num_leading)
+    return units.reshape(*units.shape[:num_leading], 4**levels, units.shape[-1])
+
+
+def get_2d_sincos_position_embeddings(
+    grid_size: tuple[int, int], hidden_size: int, device: torch.device | None = None
+) -> torch.Tensor:
+    """
+    Fixed position embeddings as in MAE: the first half of the channels encodes the column, the second half the row, each as
+    sines, then cosines.
+
+    Args:
+        grid_size (`tuple[int, int]`):
+            Rows and columns.
+        hidden_size (`int`):
+            Number of channels, a multiple of 4.
+        device (`torch.device`, *optional*):
+            Where to make them.
+
+    Returns:
+        `torch.Tensor` of `float32` and shape `(rows * columns, hidden_size)`, row-major.
+    """
+    frequencies = 10000.0 ** (-torch.arange(hidden_size // 4, device=device, dtype=torch.float32) * 4 / hidden_size)
+    angles = [torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies for length in grid_size]
+    rows, columns = (torch.cat([angle.sin(), angle.cos()], dim=-1) for angle in angles)
+    rows = rows[:, None, :].expand(-1, grid_size[1], -1)
+    columns = columns[None, :, :].expand(grid_size[0], -1, -1)
+    return torch.cat([columns, rows], dim=-1).flatten(0, 1)
+
+
+class GreenMimPatchEmbeddings(nn.Module):
+    """Turns pixel values into patch embeddings, of the whole image or of its visible mask units."""
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.mask_unit_size = config.mask_unit_size
+        self.projection = nn.Conv2d(
+            config.num_channels, config.embed_dim, kernel_size=config.patch_size, stride=config.patch_size
+        )
+
+    def forward(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor | None = None) -> torch.Tensor:
+        if visible_indices is None:
+            height, width = pixel_values.shape[-2:]
+            pixel_values = nn.functional.pad(pixel_values, (0, -width % self.patch_size, 0, -height % self.patch_size))
+            return self.projection(pixel_values).flatten(2).transpose(1, 2)
+
+        batch_size, num_visible = visible_indices.shape
+        units = pixel_values.unflatten(3, (-1, self.mask_unit_size)).unflatten(2, (-1, self.mask_unit_size))
+        units = units.permute(0, 2, 4, 1, 3, 5)  # (batch_size, rows, columns, channels, unit, unit)
+        batch_indices = torch.arange(batch_size, device=units.device)[:, None]
+        units = units[batch_indices, visible_indices // units.shape[2], visible_indices % units.shape[2]]
+        embeddings = flatten_units(self.projection(units.flatten(0, 1)))
+        return embeddings.view(batch_size, num_visible * embeddings.shape[1], -1)
+
+
+class GreenMimEmbeddings(nn.Module):
+    """Patch embeddings, normalized, with optional absolute position embeddings."""
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__()
+        image_size = get_image_size(config)
+        self.patch_size = config.patch_size
+        self.num_merges = config.num_layers - 1
+        self.position_grid = (image_size[0] // config.patch_size, image_size[1] // config.patch_size)
+        self.patch_embeddings = GreenMimPatchEmbeddings(config)
+        self.position_embeddings = None
+        if config.use_absolute_embeddings:
+            num_patches = self.position_grid[0] * self.position_grid[1]
+            self.position_embeddings = nn.Parameter(torch.zeros(1, num_patches, config.embed_dim))
+        self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def get_position_embeddings(
+        self, grid_size: tuple[int, int], visible_indices: torch.Tensor | None, interpolate_pos_encoding: bool
+    ) -> torch.Tensor:
+        """Position embeddings of all patches, `(1, patches, channels)`, or of the visible ones, `(batch_size, ...)`."""
+        maps = self.position_embeddings.transpose(1, 2).unflatten(2, self.position_grid)
+        if grid_size != self.position_grid:
+            if not interpolate_pos_encoding:
+                expected, actual = ([length * self.patch_size for length in grid] for grid in (self.position_grid, grid_size))
+                raise ValueError(
+                    f"The absolute position embeddings are for images of {expected[0]} x {expected[1]} pixels, but the "
+                    f"images have {actual[0]} x {actual[1]}. Pass `interpolate_pos_encoding=True` to interpolate them."
+                )
+            maps = nn.functional.interpolate(maps, size=grid_size, mode="bicubic", align_corners=False)
+        if visible_indices is None:
+            return maps.flatten(2).transpose(1, 2)
+        side = 2**self.num_merges
+        units = maps[0].unflatten(2, (-1, side)).unflatten(1, (-1, side)).permute(1, 3, 0, 2, 4)
+        return flatten_units(units).flatten(0, 1)[visible_indices].flatten(1, 2)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        visible_indices: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+    ) -> torch.Tensor:
+        embeddings = self.norm(self.patch_embeddings(pixel_values, visible_indices))
+        if self.position_embeddings is not None:
+            grid_size = tuple(-(-length // self.patch_size) for length in pixel_values.shape[-2:])
+            embeddings = embeddings + self.get_position_embeddings(grid_size, visible_indices, interpolate_pos_encoding)
+        return self.dropout(embeddings)
+
+
+class GreenMimPatchMerging(nn.Module):
+    """Merges 2 x 2 tokens into one with twice the channels."""
+
+    def __init__(self, config: GreenMimConfig, hidden_size: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * hidden_size, eps=config.layer_norm_eps)
+        self.reduction = nn.Linear(4 * hidden_size, 2 * hidden_size, bias=False)
+
+    def forward(self, hidden_states: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
+        """Tokens of a whole grid, given as `grid_size`, are row-major; those of visible units lie side by side already."""
+        batch_size, _, channels = hidden_states.shape
+        if grid_size is not None:
+            height, width = grid_size
+            hidden_states = hidden_states.view(batch_size, height, width, channels)
+            hidden_states = nn.functional.pad(hidden_states, (0, 0, 0, width % 2, 0, height % 2))
+            hidden_states = hidden_states.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5)
+        hidden_states = hidden_states.reshape(batch_size, -1, 4 * channels)
+        return self.reduction(self.norm(hidden_states))
+
+
+class GreenMimDropPath(nn.Module):
+    """Stochastic depth per sample for residual branches (https://arxiv.org/abs/1603.09382)."""
+
+    def __init__(self, drop_prob: float = 0.0):
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        if self.drop_prob == 0.0 or not self.training:
+            return hidden_states
+        keep_prob = 1.0 - self.drop_prob
+        keep = hidden_states.new_empty(hidden_states.shape[0], *(1,) * (hidden_states.ndim - 1)).bernoulli_(keep_prob)
+        return hidden_states * keep / keep_prob
+
+    def extra_repr(self) -> str:
+        return f"p={self.drop_prob}"
+
+
+class GreenMimWindowGroups(NamedTuple):
+    """One stage's part of a group plan, for one kind of windows, ready for the attention of its layers."""
+
+    slot_token: torch.Tensor  # (slots * groups,), token in each slot
+    token_slot: torch.Tensor  # (tokens,), slot of each token
+    relative_position_index: torch.Tensor  # (groups, slots, slots), row of the bias table, the last one masks
+    has_padding: bool  # whether slots refer to a token after the last, which is zero
+
+    @classmethod
+    def from_plan(cls, plan: dict[str, torch.Tensor], prefix: str, window_size: int) -> "GreenMimWindowGroups":
+        """Expands the windows and positions of the slots to an index of every pair of slots."""
+        slot_token, token_slot = plan[f"{prefix}_slot_token"], plan[f"{prefix}_token_slot"]
+        window, position = plan[f"{prefix}_slot_window"].t(), plan[f"{prefix}_slot_position"].t()  # (groups, slots)
+        # (row_i - row_j + w - 1) * (2 * w - 1) + (column_i - column_j + w - 1), see Swin's relative_position_index
+        index = position[:, :, None] - position[:, None, :] + 2 * window_size * (window_size - 1)
+        index = torch.where(window[:, :, None] == window[:, None, :], index, (2 * window_size - 1) ** 2)
+        # in the plan of a mask, empty slots refer to token 0, whatever it holds: nothing attends to them
+        has_padding = "visible_indices" not in plan and slot_token.numel() > token_slot.numel()
+        return cls(slot_token.flatten(), token_slot, index, has_padding)
+
+
+class GreenMimRelativePositionBias(nn.Module):
+    """Learned bias for each offset between two tokens of a window, and the mask between windows, in one look-up."""
+
+    def __init__(self, num_heads: int, window_size: int):
+        super().__init__()
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
+
+    def forward(self, relative_position_index: torch.Tensor) -> torch.Tensor:
+        num_groups, num_slots, _ = relative_position_index.shape
+        table = nn.functional.pad(self.relative_position_bias_table, (0, 0, 0, 1), value=MASKED_SCORE)
+        # heads first: the gradient of this look-up is far cheaper than that of `table[index]`
+        bias = table.t().contiguous().index_select(1, relative_position_index.flatten())
+        bias = bias.view(-1, num_groups, num_slots, num_slots).transpose(0, 1)
+        return bias.reshape(1, -1, num_slots, num_slots)  # (1, groups * heads, slots, slots)
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Unpack[TransformersKwargs],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    attn_weights = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        attn_weights = attn_weights + attention_mask
+    attn_weights = nn.functional.softmax(attn_weights, dim=-1)
+    attn_weights = nn.functional.dropout(attn_weights, p=dropout, training=module.training)
+
+    attn_output = torch.matmul(attn_weights, value)
+    attn_output = attn_output.transpose(1, 2).contiguous()
+
+    return attn_output, attn_weights
+
+
+class GreenMimAttention(nn.Module):
+    """Multi-head attention. Between the tokens and the channels there may be an axis of groups: they are further heads."""
+
+    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
+        super().__init__()
+        self.config = config
+        self.num_heads = num_heads
+        self.head_dim = hidden_size // num_heads
+        self.attention_dropout = config.attention_probs_dropout_prob
+        self.scaling = self.head_dim**-0.5
+        self.is_causal = False
+
+        self.q_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
+        self.o_proj = nn.Linear(hidden_size, hidden_size)
+
+    def attend(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        # hidden_states: (batch_size, tokens, [groups,] channels), attention_mask: (1, [groups *] heads, tokens, tokens)
+        hidden_shape = (*hidden_states.shape[:2], -1, self.head_dim)
+
+        query = self.q_proj(hidden_states).view(hidden_shape).transpose(1, 2)
+        key = self.k_proj(hidden_states).view(hidden_shape).transpose(1, 2)
+        value = self.v_proj(hidden_states).view(hidden_shape).transpose(1, 2)
+        if attention_mask is not None:
+            attention_mask = attention_mask.to(query.dtype)
+
+        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        attn_output, attn_weights = attention_interface(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            **kwargs,
+        )
+        return attn_output.reshape(hidden_states.shape), attn_weights
+
+    def forward(
+        self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        attn_output, attn_weights = self.attend(hidden_states, None, **kwargs)
+        return self.o_proj(attn_output), attn_weights
+
+
+class GreenMimWindowAttention(GreenMimAttention):
+    """Group window attention (GreenMIM, section 3.3): attention inside the windows that a plan has packed into groups."""
+
+    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
+        super().__init__(config, hidden_size, num_heads)
+        self.relative_position_bias = GreenMimRelativePositionBias(num_heads, config.window_size)
+
+    def forward(
+        self, hidden_states: torch.Tensor, groups: GreenMimWindowGroups, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        num_groups, num_slots, _ = groups.relative_position_index.shape
+        # (batch_size, tokens, channels), or (1, batch_size * tokens, channels) if the plan is for the whole batch
+        tokens = hidden_states.reshape(-1, groups.token_slot.shape[0], hidden_states.shape[-1])
+        if groups.has_padding:
+            tokens = nn.functional.pad(tokens, (0, 0, 0, 1))
+
+        slots = tokens.index_select(1, groups.slot_token).unflatten(1, (num_slots, num_groups))
+        attention_bias = self.relative_position_bias(groups.relative_position_index)
+        attn_output, attn_weights = self.attend(slots, attention_bias, **kwargs)
+        attn_output = attn_output.flatten(1, 2).index_select(1, groups.token_slot).view(hidden_states.shape)
+
+        if attn_weights is not None:
+            attn_weights = attn_weights.unflatten(1, (num_groups, self.num_heads)).flatten(0, 1)
+        return self.o_proj(attn_output), attn_weights
+
+
+class GreenMimMLP(nn.Module):
+    def __init__(self, config: GreenMimConfig, hidden_size: int, intermediate_size: int):
+        super().__init__()
+        self.activation_fn = ACT2FN[config.hidden_act]
+        self.fc1 = nn.Linear(hidden_size, intermediate_size)
+        self.fc2 = nn.Linear(intermediate_size, hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.activation_fn(self.fc1(hidden_states)))
+
+
+class GreenMimLayer(GradientCheckpointingLayer):
+    """A layer of the encoder."""
+
+    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int, drop_path_rate: float):
+        super().__init__()
+        self.attention = GreenMimWindowAttention(config, hidden_size, num_heads)
+        self.layernorm_before = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
+        self.mlp = GreenMimMLP(config, hidden_size, int(config.mlp_ratio * hidden_size))
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        # on both branches, as in Swin; the one in transformers drops the attention alone
+        self.drop_path = GreenMimDropPath(drop_path_rate)
+
+    def forward(
+        self, hidden_states: torch.Tensor, groups: GreenMimWindowGroups, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        residual = hidden_states
+        hidden_states, attn_weights = self.attention(self.layernorm_before(hidden_states), groups, **kwargs)
+        hidden_states = residual + self.drop_path(self.dropout(hidden_states))
+
+        residual = hidden_states
+        hidden_states = self.mlp(self.layernorm_after(hidden_states))
+        hidden_states = residual + self.drop_path(self.dropout(hidden_states))
+
+        return hidden_states, attn_weights
+
+
+class GreenMimStage(nn.Module):
+    """Layers on one resolution, and the merging that leads to the next."""
+
+    def __init__(self, config: GreenMimConfig, stage: int):
+        super().__init__()
+        self.window_size = config.window_size
+        self.name = config.stage_names[stage + 1]
+        hidden_size, num_layers, first_layer = config.hidden_sizes[stage], sum(config.depths), sum(config.depths[:stage])
+        self.blocks = nn.ModuleList(
+            [
+                GreenMimLayer(
+                    config,
+                    hidden_size,
+                    config.num_heads[stage],
+                    drop_path_rate=config.drop_path_rate * (first_layer + layer) / max(num_layers - 1, 1),
+                )
+                for layer in range(config.depths[stage])
+            ]
+        )
+        is_last = stage == config.num_layers - 1
+        self.downsample = None if is_last else GreenMimPatchMerging(config, hidden_size)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        group_plan: dict[str, torch.Tensor],
+        grid_size: tuple[int, int] | None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        regular = shifted = GreenMimWindowGroups.from_plan(group_plan, f"{self.name}_regular", self.window_size)
+        if f"{self.name}_shifted_slot_token" in group_plan and len(self.blocks) > 1:
+            shifted = GreenMimWindowGroups.from_plan(group_plan, f"{self.name}_shifted", self.window_size)
+
+        attn_weights = None
+        for layer, block in enumerate(self.blocks):
+            hidden_states, attn_weights = block(hidden_states, shifted if layer % 2 else regular, **kwargs)
+
+        if self.downsample is not None:
+            hidden_states = self.downsample(hidden_states, grid_size)
+        return hidden_states, attn_weights
+
+
+class GreenMimEncoder(nn.Module):
+    """The stages. `grid_size` is that of the tokens of a whole image, or `None` for those of visible units."""
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__()
+        self.layers = nn.ModuleList([GreenMimStage(config, stage) for stage in range(config.num_layers)])
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        group_plan: dict[str, torch.Tensor],
+        grid_size: tuple[int, int] | None,
+        output_hidden_states: bool,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
+        feature_maps = []
+        for stage in self.layers:
+            if output_hidden_states and grid_size is not None:
+                feature_maps.append(hidden_states.transpose(1, 2).unflatten(2, grid_size))
+            hidden_states, _ = stage(hidden_states, group_plan, grid_size, **kwargs)
+            if grid_size is not None and stage.downsample is not None:
+                grid_size = ((grid_size[0] + 1) // 2, (grid_size[1] + 1) // 2)
+        if output_hidden_states and grid_size is not None:
+            feature_maps.append(hidden_states.transpose(1, 2).unflatten(2, grid_size))
+        return hidden_states, tuple(feature_maps) or None
+
+
+class GreenMimDecoderLayer(GradientCheckpointingLayer):
+    """A layer of the decoder: every mask unit attends to every other."""
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__()
+        hidden_size = config.decoder_hidden_size
+        self.attention = GreenMimAttention(config, hidden_size, config.decoder_num_attention_heads)
+        self.layernorm_before = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
+        self.mlp = GreenMimMLP(config, hidden_size, config.decoder_intermediate_size)
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
+        attn_output, _ = self.attention(self.layernorm_before(hidden_states), **kwargs)
+        hidden_states = hidden_states + attn_output
+        return hidden_states + self.mlp(self.layernorm_after(hidden_states))
+
+
+class GreenMimDecoder(nn.Module):
+    """Predicts the pixels of every mask unit from the visible ones (GreenMIM, section 3.5)."""
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__()
+        hidden_size = config.decoder_hidden_size
+        self.decoder_embed = nn.Linear(config.hidden_size, hidden_size)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, hidden_size))
+        self.decoder_layers = nn.ModuleList(
+            [GreenMimDecoderLayer(config) for _ in range(config.decoder_num_hidden_layers)]
+        )
+        self.decoder_norm = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
+        self.decoder_pred = nn.Linear(hidden_size, config.mask_unit_size**2 * config.num_channels)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        visible_indices: torch.Tensor | None,
+        grid_size: tuple[int, int],
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> torch.Tensor:
+        hidden_states = self.decoder_embed(hidden_states)
+        batch_size, _, channels = hidden_states.shape
+        if visible_indices is not None:
+            # every visible latent at its own unit, mask tokens elsewhere
+            units = self.mask_token.to(hidden_states.dtype).expand(batch_size, grid_size[0] * grid_size[1], -1)
+            hidden_states = units.scatter(1, visible_indices[:, :, None].expand(-1, -1, channels), hidden_states)
+        positions = get_2d_sincos_position_embeddings(grid_size, channels, device=hidden_states.device)
+        hidden_states = hidden_states + positions.to(hidden_states.dtype)
+        for layer in self.decoder_layers:
+            hidden_states = layer(hidden_states, **kwargs)
+        return self.decoder_pred(self.decoder_norm(hidden_states))
+
+
+class GreenMimPreTrainedModel(PreTrainedModel):
+    """
+    An abstract class to handle weights initialization and a simple interface for downloading and loading pretrained models.
+    """
+
+    config: GreenMimConfig
+    base_model_prefix = "greenmim"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["GreenMimLayer"]
+    _supports_sdpa = True
+    _supports_flash_attn = False
+    _supports_flex_attn = False
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    _can_record_outputs = {
+        "hidden_states": OutputRecorder(GreenMimStage, index=0),
+        "attentions": OutputRecorder(GreenMimStage, index=1),
+    }
+    _input_embed_layer = "patch_embeddings"
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        """Initialize the weights. Each rule names the class that owns the tensor: out of tree, others are not called."""
+        super()._init_weights(module)
+        if isinstance(module, GreenMimEmbeddings) and module.position_embeddings is not None:
+            init.trunc_normal_(module.position_embeddings, std=self.config.initializer_range)
+        elif isinstance(module, GreenMimRelativePositionBias):
+            init.trunc_normal_(module.relative_position_bias_table, std=self.config.initializer_range)
+        elif isinstance(module, GreenMimDecoder):
+            init.normal_(module.mask_token, std=self.config.initializer_range)
+
+
+class GreenMimModel(GreenMimPreTrainedModel):
+    r"""
+    A Swin Transformer that returns raw hidden states: of the whole image, or, given a mask, of its visible part alone, at
+    the cost of the visible part.
+
+    Args:
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+        add_pooling_layer (`bool`, *optional*, defaults to `True`):
+            Whether to return the mean of the last hidden state.
+    """
+
+    # this model is also loaded from checkpoints of pre-training and of classifiers
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\."]
+
+    def __init__(self, config: GreenMimConfig, add_pooling_layer: bool = True):
+        super().__init__(config)
+        self.num_features = config.hidden_size
+        self.embeddings = GreenMimEmbeddings(config)
+        self.encoder = GreenMimEncoder(config)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.pooler = nn.AdaptiveAvgPool1d(1) if add_pooling_layer else None
+
+        # Initialize weights and apply final processing
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        pixel_values: torch.FloatTensor,
+        bool_masked_pos: torch.BoolTensor | None = None,
+        group_plan: dict[str, torch.Tensor] | None = None,
+        interpolate_pos_encoding: bool = False,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> GreenMimModelOutput:
+        r"""
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+                Pixel values. With a mask, height and width must be multiples of `config.mask_unit_size`.
+            bool_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)` or `(batch_size, num_patches)`, *optional*):
+                Mask over the mask units, row-major, `True` where a unit is hidden; or over the patches, if it is constant
+                inside every unit. Every row hides the same number of units. Without a mask, this is a Swin Transformer.
+            group_plan (`dict[str, torch.Tensor]`, *optional*):
+                The plan that [`make_group_plan`] makes of this mask. If it is given, nothing in the forward waits for the
+                device; if not, it is made here.
+            interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
+                Whether to interpolate absolute position embeddings to the size of the images.
+
+        Returns:
+            [`GreenMimModelOutput`]
+
+        Raises:
+            `ValueError`: if the pixel values, the mask and the plan do not fit the model or each other.
+
+        Example:
+
+        ```python
+        >>> import torch
+        >>> from modeling_greenmim import GreenMimConfig, GreenMimModel, sample_masks
+
+        >>> config = GreenMimConfig(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8))
+        >>> model = GreenMimModel(config).eval()
+        >>> pixel_values = torch.randn(2, 3, 224, 224)
+        >>> model(pixel_values).last_hidden_state.shape
+        torch.Size([2, 49, 192])
+
+        >>> mask = torch.from_numpy(sample_masks(batch_size=2, grid_size=(7, 7), mask_ratio=0.75, seed=0))
+        >>> model(pixel_values, bool_masked_pos=mask).last_hidden_state.shape
+        torch.Size([2, 12, 192])
+        ```"""
+        check_pixel_values(pixel_values, self.config)
+        visible_indices = grid_size = None
+        if bool_masked_pos is None:
+            if group_plan is not None:
+                raise ValueError("`group_plan` was given without the `bool_masked_pos` that it was made of.")
+            grid_size = tuple(-(-length // self.config.patch_size) for length in pixel_values.shape[-2:])
+            group_plan = make_dense_plan(
+                grid_size, self.config.num_layers, self.config.window_size, device=pixel_values.device
+            )
+        else:
+            unit_grid = get_unit_grid(pixel_values.shape[-2:], self.config.mask_unit_size)
+            if group_plan is None:
+                unit_mask = reduce_mask_to_units(bool_masked_pos.cpu(), unit_grid, self.config)
+                group_plan = make_group_plan(
+                    unit_mask, unit_grid, self.config.window_size, self.config.hidden_sizes
+                )
+                group_plan = {name: tensor.to(pixel_values.device) for name, tensor in group_plan.items()}
+            else:
+                check_group_plan(group_plan, bool_masked_pos, unit_grid, self.config)
+            visible_indices = group_plan["visible_indices"].expand(pixel_values.shape[0], -1)
+
+        hidden_states = self.embeddings(pixel_values, visible_indices, interpolate_pos_encoding)
+        # the recorder of hidden states leaves this keyword to us
+        output_hidden_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
+        kwargs["output_hidden_states"] = bool(output_hidden_states)
+        hidden_states, reshaped_hidden_states = self.encoder(hidden_states, group_plan, grid_size, **kwargs)
+        hidden_states = self.layernorm(hidden_states)
+        pooled_output = None
+        if self.pooler is not None:
+            pooled_output = self.pooler(hidden_states.transpose(1, 2)).flatten(1)
+
+        return GreenMimModelOutput(
+            last_hidden_state=hidden_states,
+            pooler_output=pooled_output,
+            reshaped_hidden_states=reshaped_hidden_states,
+            visible_indices=visible_indices,
+        )
+
+
+class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
+    r"""
+    GreenMim Model with the decoder on top that pre-trains it: it predicts the pixels of the hidden mask units from the
+    visible ones, as proposed in [Green Hierarchical Vision Transformer for Masked Image
+    Modeling](https://huggingface.co/papers/2205.13515).
+
+    Args:
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+    """
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__(config)
+        self.greenmim = GreenMimModel(config, add_pooling_layer=False)
+        self.decoder = GreenMimDecoder(config)
+
+        # Initialize weights and apply final processing
+        self.post_init()
+
+    def patchify(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """
+        Cuts images into mask units.
+
+        Args:
+            pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
+                Pixel values.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`, units row-major, and
+            (row, column, channel) inside a unit.
+
+        Raises:
+            `ValueError`: if the images are not made of whole mask units.
+        """
+        unit = self.config.mask_unit_size
+        get_unit_grid(pixel_values.shape[-2:], unit)
+        units = pixel_values.unflatten(3, (-1, unit)).unflatten(2, (-1, unit))
+        return units.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+    def unpatchify(self, logits: torch.Tensor, image_size: tuple[int, int] | None = None) -> torch.Tensor:
+        """
+        Puts mask units together to images: the inverse of [`~GreenMimForMaskedImageModeling.patchify`].
+
+        Args:
+            logits (`torch.Tensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`):
+                Pixels of every mask unit.
+            image_size (`tuple[int, int]`, *optional*):
+                Height and width of the images in pixels. `config.image_size` by default.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, num_channels, height, width)`.
+
+        Raises:
+            `ValueError`: if the units are not those of images of this size.
+        """
+        unit = self.config.mask_unit_size
+        rows, columns = get_unit_grid(image_size or get_image_size(self.config), unit)
+        expected_shape = (rows * columns, unit**2 * self.config.num_channels)
+        if logits.shape[1:] != expected_shape:
+            raise ValueError(
+                f"Images of {rows * unit} x {columns * unit} pixels have the units (batch_size, {expected_shape[0]}, "
+                f"{expected_shape[1]}), but `logits` has the shape {tuple(logits.shape)}. Pass their `image_size`."
+            )
+        units = logits.unflatten(2, (unit, unit, self.config.num_channels)).unflatten(1, (rows, columns))
+        return units.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
+
+    def reconstruct(
+        self, pixel_values: torch.Tensor, outputs: GreenMimForMaskedImageModelingOutput
+    ) -> torch.Tensor:
+        """
+        Pictures of what the model predicts: hidden units from the prediction, visible ones from the images.
+
+        With `config.norm_pix_loss`, the model predicts every unit up to its mean and variance. These are then taken from
+        the image itself, hidden units included: the pictures show more than the model knows. Say so where you show them.
+
+        Args:
+            pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
+                The images that the model has seen.
+            outputs ([`GreenMimForMaskedImageModelingOutput`]):
+                What the model returned for them, with a mask.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, num_channels, height, width)`, normalized like the images.
+
+        Raises:
+            `ValueError`: if the outputs are those of a call without a mask.
+        """
+        if outputs.mask is None:
+            raise ValueError("There is nothing to reconstruct: the outputs are those of a call without a mask.")
+        units = self.patchify(pixel_values)
+        prediction = outputs.logits.to(units.dtype)
+        if self.config.norm_pix_loss:
+            mean, std = get_unit_statistics(units)
+            prediction = prediction * std + mean
+        units = torch.where(outputs.mask[:, :, None], prediction, units)
+        return self.unpatchify(units, image_size=tuple(pixel_values.shape[-2:]))
+
+    def get_reconstruction_loss(
+        self, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean squared error on the hidden units, in float32 (GreenMIM, section 3.5; MAE, section 3)."""
+        target = self.patchify(pixel_values).float()
+        if self.config.norm_pix_loss:
+            mean, std = get_unit_statistics(target)
+            target = (target - mean) / std
+        unit_loss = (logits.float() - target).square().mean(dim=-1)
+        return (unit_loss * mask).sum() / mask.sum()
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.FloatTensor,
+        bool_masked_pos: torch.BoolTensor | None = None,
+        group_plan: dict[str, torch.Tensor] | None = None,
+        interpolate_pos_encoding: bool = False,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> GreenMimForMaskedImageModelingOutput:
+        r"""
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+                Pixel values. With a mask, height and width must be multiples of `config.mask_unit_size`.
+            bool_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)` or `(batch_size, num_patches)`, *optional*):
+                See [`GreenMimModel.forward`]. Without a mask there is no loss.
+            group_plan (`dict[str, torch.Tensor]`, *optional*):
+                See [`GreenMimModel.forward`].
+            interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
+                See [`GreenMimModel.forward`].
+
+        Returns:
+            [`GreenMimForMaskedImageModelingOutput`]
+
+        Raises:
+            `ValueError`: if the pixel values, the mask and the plan do not fit the model or each other.
+
+        Example:
+
+        ```python
+        >>> import torch
+        >>> from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, sample_masks
+
+        >>> config = GreenMimConfig(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8))
+        >>> model = GreenMimForMaskedImageModeling(config)
+        >>> pixel_values = torch.randn(2, 3, 224, 224)
+        >>> mask = torch.from_numpy(sample_masks(batch_size=2, grid_size=(7, 7), mask_ratio=0.75, seed=0))
+        >>> outputs = model(pixel_values, bool_masked_pos=mask)
+        >>> outputs.loss.backward()
+        >>> outputs.logits.shape
+        torch.Size([2, 49, 3072])
+
+        >>> model.reconstruct(pixel_values, outputs).shape
+        torch.Size([2, 3, 224, 224])
+        ```"""
+        outputs: GreenMimModelOutput = self.greenmim(
+            pixel_values, bool_masked_pos, group_plan, interpolate_pos_encoding, **kwargs
+        )
+        # without a mask, an image may end in the middle of a unit, as it may for Swin
+        unit = self.config.mask_unit_size
+        grid_size = tuple(-(-length // unit) for length in pixel_values.shape[-2:])
+        logits = self.decoder(outputs.last_hidden_state, outputs.visible_indices, grid_size)
+
+        loss = mask = None
+        if outputs.visible_indices is not None:
+            mask = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
+            mask = mask.scatter(1, outputs.visible_indices, False)
+            loss = self.get_reconstruction_loss(pixel_values, logits, mask)
+
+        return GreenMimForMaskedImageModelingOutput(
+            loss=loss,
+            logits=logits,
+            mask=mask,
+            visible_indices=outputs.visible_indices,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            reshaped_hidden_states=outputs.reshaped_hidden_states,
+        )
+
+
+__all__ = ["GreenMimForMaskedImageModeling", "GreenMimModel", "GreenMimPreTrainedModel"]
