@@ -16,13 +16,10 @@
 Importing the package registers its classes with the Auto classes of transformers.
 """
 
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForMaskedImageModeling,
-    AutoModelForPreTraining,
-)
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedImageModeling, AutoModelForPreTraining
+
+# not from the top level, where transformers 5.17 has only a placeholder for it if there is no torchvision
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils import is_torchvision_available
 
 from .configuration_greenmim import GreenMimConfig

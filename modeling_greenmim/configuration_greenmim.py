@@ -184,7 +184,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         stages = zip(self.hidden_sizes, self.depths, self.num_heads)
         for stage, (hidden_size, depth, num_heads) in enumerate(stages, start=1):
             if depth < 1 or num_heads < 1:
-                raise ValueError(f"Stage {stage} needs at least one layer and one head, but has {depth} and {num_heads}.")
+                raise ValueError(
+                    f"Stage {stage} needs at least one layer and one head, but has {depth} and {num_heads}."
+                )
             if hidden_size % num_heads != 0:
                 raise ValueError(
                     f"The {hidden_size} channels of stage {stage} (`embed_dim={self.embed_dim}`) are not divisible by "

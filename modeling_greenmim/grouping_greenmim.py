@@ -168,7 +168,7 @@ def pack_windows(window_tokens: np.ndarray, group_size: int) -> tuple[np.ndarray
     taken = [0] * len(counts)
     window_group, window_start = np.empty((2, window_tokens.size), dtype=np.int64)
     num_groups = 0
-    for contents, repeats in _fill_groups(counts, group_size):
+    for contents, repeats in _fill_groups(counts, int(group_size)):
         groups, start = num_groups + np.arange(repeats)[:, None], 0
         for size, number in contents.items():
             windows = by_size[size][taken[size] : taken[size] + number * repeats].reshape(repeats, number)

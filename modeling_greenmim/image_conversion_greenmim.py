@@ -95,6 +95,8 @@ def _pil_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
 
 def _to_8_bit(image: np.ndarray, name: str) -> np.ndarray:
     """Integers of any type to `uint8`. 16-bit values are scaled, so that white stays white."""
+    if image.dtype == np.uint8:
+        return image
     lowest, highest = image.min(), image.max()
     if lowest < 0 or highest > 65535:
         raise ValueError(

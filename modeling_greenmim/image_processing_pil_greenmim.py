@@ -65,8 +65,8 @@ class GreenMimImageProcessorKwargs(ImagesKwargs, total=False):
 
 class GreenMimImageProcessorPil(PilBackend):
     r"""
-    Image processor for GreenMIM that needs PIL and NumPy only. Its result differs from that of the torchvision backend
-    by the rounding of the resize; the masks are the same.
+    Image processor for GreenMIM that needs PIL and NumPy only. Its pixels differ slightly from those of the
+    torchvision backend, because the two libraries resize differently; the masks are the same.
 
     Args:
         do_resize (`bool`, *optional*, defaults to `True`):

@@ -30,7 +30,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
-from .grouping_greenmim import get_shift_size, make_dense_plan, make_group_plan
+from .grouping_greenmim import make_dense_plan, make_group_plan
 
 
 # added to the scores of tokens of different windows: finite in every dtype, and its exponential is zero in all of them
@@ -75,7 +75,7 @@ class GreenMimForMaskedImageModelingOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `()`, *optional*, returned when there is a mask):
-            Mean squared error over the pixels of the hidden units, in float32.
+            Mean squared error over the pixels of the hidden units, in float32 (float64 if the model is).
         logits (`torch.FloatTensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`):
             Predicted pixels of every mask unit, (row, column, channel) inside a unit; normalized by unit if
             `config.norm_pix_loss`.
@@ -143,21 +143,29 @@ def reduce_mask_to_units(
     bool_masked_pos: torch.Tensor, unit_grid: tuple[int, int], config: GreenMimConfig
 ) -> torch.Tensor:
     """
-    Reduces a mask over patches, `(batch_size, num_patches)`, to the mask units. A mask over units, which it may be already,
-    is returned as it is. Raises a `ValueError` if the mask cuts a unit.
+    Reduces a mask over patches, `(batch_size, num_patches)`, to the mask units; a mask over units is returned as it is.
+    Raises a `ValueError` if the mask is neither, or cuts a unit.
     """
     rows, columns = unit_grid
     patches_per_side = 2 ** (config.num_layers - 1)
-    if bool_masked_pos.ndim != 2 or bool_masked_pos.shape[1] != rows * columns * patches_per_side**2:
+    num_units, num_patches = rows * columns, rows * columns * patches_per_side**2
+    if bool_masked_pos.dtype != torch.bool:
+        raise ValueError(f"`bool_masked_pos` must be boolean, but its dtype is {bool_masked_pos.dtype}.")
+    if bool_masked_pos.ndim != 2 or bool_masked_pos.shape[1] not in (num_units, num_patches):
+        raise ValueError(
+            f"`bool_masked_pos` must have the shape (batch_size, {num_units}), for {rows} x {columns} mask units, or "
+            f"(batch_size, {num_patches}), for their patches, but has {tuple(bool_masked_pos.shape)}."
+        )
+    if bool_masked_pos.shape[1] == num_units:
         return bool_masked_pos
     patches = bool_masked_pos.unflatten(1, (rows, patches_per_side, columns, patches_per_side)).transpose(2, 3)
-    hidden_patches = patches.flatten(3).flatten(1, 2).sum(dim=-1)
-    if ((hidden_patches > 0) & (hidden_patches < patches_per_side**2)).any():
+    patches = patches.flatten(3).flatten(1, 2)  # (batch_size, units, patches of a unit)
+    if (patches != patches[:, :, :1]).any():
         raise ValueError(
             f"`bool_masked_pos` cuts mask units: all {patches_per_side} x {patches_per_side} patches of a unit of "
             f"{config.mask_unit_size} x {config.mask_unit_size} pixels must be hidden, or none."
         )
-    return hidden_patches > 0
+    return patches[:, :, 0]
 
 
 def check_group_plan(
@@ -290,7 +298,9 @@ class GreenMimEmbeddings(nn.Module):
         maps = self.position_embeddings.transpose(1, 2).unflatten(2, self.position_grid)
         if grid_size != self.position_grid:
             if not interpolate_pos_encoding:
-                expected, actual = ([length * self.patch_size for length in grid] for grid in (self.position_grid, grid_size))
+                expected, actual = (
+                    [length * self.patch_size for length in grid] for grid in (self.position_grid, grid_size)
+                )
                 raise ValueError(
                     f"The absolute position embeddings are for images of {expected[0]} x {expected[1]} pixels, but the "
                     f"images have {actual[0]} x {actual[1]}. Pass `interpolate_pos_encoding=True` to interpolate them."
@@ -311,7 +321,9 @@ class GreenMimEmbeddings(nn.Module):
         embeddings = self.norm(self.patch_embeddings(pixel_values, visible_indices))
         if self.position_embeddings is not None:
             grid_size = tuple(-(-length // self.patch_size) for length in pixel_values.shape[-2:])
-            embeddings = embeddings + self.get_position_embeddings(grid_size, visible_indices, interpolate_pos_encoding)
+            embeddings = embeddings + self.get_position_embeddings(
+                grid_size, visible_indices, interpolate_pos_encoding
+            )
         return self.dropout(embeddings)
 
 
@@ -534,7 +546,11 @@ class GreenMimStage(nn.Module):
         super().__init__()
         self.window_size = config.window_size
         self.name = config.stage_names[stage + 1]
-        hidden_size, num_layers, first_layer = config.hidden_sizes[stage], sum(config.depths), sum(config.depths[:stage])
+        hidden_size, num_layers, first_layer = (
+            config.hidden_sizes[stage],
+            sum(config.depths),
+            sum(config.depths[:stage]),
+        )
         self.blocks = nn.ModuleList(
             [
                 GreenMimLayer(
@@ -763,11 +779,13 @@ class GreenMimModel(GreenMimPreTrainedModel):
             )
         else:
             unit_grid = get_unit_grid(pixel_values.shape[-2:], self.config.mask_unit_size)
+            if bool_masked_pos.shape[0] != pixel_values.shape[0]:
+                raise ValueError(
+                    f"`bool_masked_pos` has {bool_masked_pos.shape[0]} masks, but there are {pixel_values.shape[0]} images."
+                )
             if group_plan is None:
                 unit_mask = reduce_mask_to_units(bool_masked_pos.cpu(), unit_grid, self.config)
-                group_plan = make_group_plan(
-                    unit_mask, unit_grid, self.config.window_size, self.config.hidden_sizes
-                )
+                group_plan = make_group_plan(unit_mask, unit_grid, self.config.window_size, self.config.hidden_sizes)
                 group_plan = {name: tensor.to(pixel_values.device) for name, tensor in group_plan.items()}
             else:
                 check_group_plan(group_plan, bool_masked_pos, unit_grid, self.config)
@@ -857,9 +875,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         units = logits.unflatten(2, (unit, unit, self.config.num_channels)).unflatten(1, (rows, columns))
         return units.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
-    def reconstruct(
-        self, pixel_values: torch.Tensor, outputs: GreenMimForMaskedImageModelingOutput
-    ) -> torch.Tensor:
+    def reconstruct(self, pixel_values: torch.Tensor, outputs: GreenMimForMaskedImageModelingOutput) -> torch.Tensor:
         """
         Pictures of what the model predicts: hidden units from the prediction, visible ones from the images.
 
@@ -891,12 +907,13 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
     def get_reconstruction_loss(
         self, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        """Mean squared error on the hidden units, in float32 (GreenMIM, section 3.5; MAE, section 3)."""
-        target = self.patchify(pixel_values).float()
+        """Mean squared error on the hidden units, in float32 or more (GreenMIM, section 3.5; MAE, section 3)."""
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        target = self.patchify(pixel_values).to(dtype)
         if self.config.norm_pix_loss:
             mean, std = get_unit_statistics(target)
             target = (target - mean) / std
-        unit_loss = (logits.float() - target).square().mean(dim=-1)
+        unit_loss = (logits.to(dtype) - target).square().mean(dim=-1)
         return (unit_loss * mask).sum() / mask.sum()
 
     @can_return_tuple

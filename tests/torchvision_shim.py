@@ -13,8 +13,8 @@
 # limitations under the License.
 """Lets the Python transforms of torchvision run beside a torch build that its compiled operators do not fit.
 
-On import, torchvision registers shapes for two compiled operators and fails if they do not exist. Image processing needs
-neither, so their schemas are enough. For tests only: `pytest -p torchvision_shim` loads this file before transformers.
+On import, torchvision registers shapes for two compiled operators and fails if they do not exist. Image processing
+needs neither, so their schemas are enough. For tests only: `pytest -p torchvision_shim` loads it before transformers.
 """
 
 import torch

@@ -1,0 +1,55 @@
+# Only Python and make are needed: everything else is installed into .venv.
+PYTHON ?= python3
+# The tested release. A bare `torch` would be the newest one, with several gigabytes of CUDA packages.
+TORCH ?= torch==2.13.0
+TRANSFORMERS ?= transformers==5.23.0
+TORCHVISION ?= torchvision==0.28.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help quickstart test test-all test-torchvision test-oldest lint format clean
+
+help:
+	@echo "make quickstart  pre-train a small model on handwritten digits, on the CPU, in about three minutes"
+	@echo "make test        run the tests (make test-all: also the slow ones, and the oldest transformers)"
+	@echo "make lint        check style (make format: mend it)"
+	@echo "make clean       remove environments and outputs"
+
+$(VENV)/.installed: setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet "$(TORCH)" "$(TRANSFORMERS)" --editable ".[dev]"
+	touch $@
+
+# Beside the environment, not in it: where torchvision has no build for this torch, its compiled operators cannot be
+# loaded, and transformers cannot be imported with it unless tests/torchvision_shim.py stands in for them.
+.torchvision/.installed: $(VENV)/.installed
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .torchvision "$(TORCHVISION)"
+	touch $@
+
+quickstart: $(VENV)/.installed
+	$(BIN)/python examples/quickstart/quickstart.py
+
+test: $(VENV)/.installed test-torchvision
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-torchvision: $(VENV)/.installed .torchvision/.installed
+	PYTHONPATH=.torchvision:tests $(BIN)/python -m pytest -p torchvision_shim -k "torchvision or backends" tests/test_image_processing_greenmim.py
+
+test-all: $(VENV)/.installed test-torchvision test-oldest
+	$(BIN)/python -m pytest -n 2
+
+test-oldest:
+	$(MAKE) VENV=.venv-oldest TRANSFORMERS=transformers==5.17.0 .venv-oldest/.installed
+	.venv-oldest/bin/python -m pytest -n 2 -m "not slow"
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .venv-oldest .torchvision build dist *.egg-info quickstart .pytest_cache .ruff_cache .hypothesis

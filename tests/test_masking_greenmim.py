@@ -1,0 +1,89 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Mask samplers: exact counts, seeds, shapes, and the distribution of the paper's sampler."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modeling_greenmim.masking_greenmim import MASK_SAMPLERS, get_num_visible_units, sample_masks
+
+
+@pytest.mark.parametrize(
+    ("num_units", "mask_ratio", "expected"),
+    [(49, 0.75, 12), (196, 0.75, 49), (10, 0.9, 1), (100, 0.7, 30), (2, 0.01, 1), (2, 0.99, 1), (64, 0.999, 1)],
+)
+def test_number_of_visible_units(num_units, mask_ratio, expected):
+    assert get_num_visible_units(num_units, mask_ratio) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sampler=st.sampled_from(sorted(MASK_SAMPLERS)),
+    grid_size=st.tuples(st.integers(1, 32), st.integers(2, 40)),
+    mask_ratio=st.floats(0.05, 0.95),
+    batch_size=st.integers(1, 4),
+    seed=st.integers(0, 2**32),
+    per_sample=st.booleans(),
+)
+def test_every_row_hides_the_exact_number(sampler, grid_size, mask_ratio, batch_size, seed, per_sample):
+    masks = sample_masks(batch_size, grid_size, mask_ratio, sampler, seed, per_sample)
+    num_units = grid_size[0] * grid_size[1]
+    assert masks.dtype == bool and masks.shape == (batch_size, num_units)
+    assert ((~masks).sum(axis=1) == get_num_visible_units(num_units, mask_ratio)).all()
+    assert per_sample or (masks == masks[0]).all()
+    np.testing.assert_array_equal(masks, sample_masks(batch_size, grid_size, mask_ratio, sampler, seed, per_sample))
+
+
+@pytest.mark.parametrize("sampler", sorted(MASK_SAMPLERS))
+def test_seeds_and_samples_differ(sampler):
+    masks = sample_masks(4, (7, 7), 0.75, sampler, seed=0)
+    assert len(np.unique(masks, axis=0)) == 4
+    assert (sample_masks(4, (7, 7), 0.75, sampler, seed=1) != masks).any()
+    assert (
+        sample_masks(4, (7, 7), 0.75, sampler, seed=(0, 1)) != sample_masks(4, (7, 7), 0.75, sampler, seed=(0, 2))
+    ).any()
+    assert (sample_masks(4, (7, 7), 0.75, sampler) != sample_masks(4, (7, 7), 0.75, sampler)).any()
+
+
+def test_random_masks_are_uniform():
+    share_hidden = sample_masks(20_000, (3, 5), 0.6, "random", seed=0).mean(axis=0)
+    # four standard deviations of a binomial share around 9 of 15
+    np.testing.assert_allclose(share_hidden, 0.6, atol=4 * np.sqrt(0.6 * 0.4 / 20_000))
+
+
+def test_block_masks_are_made_of_blocks():
+    """Hidden units of a block mask have far more hidden neighbours than those of a random one."""
+
+    def share_of_equal_neighbours(sampler):
+        masks = sample_masks(200, (14, 14), 0.5, sampler, seed=0).reshape(-1, 14, 14)
+        return (masks[:, 1:] == masks[:, :-1]).mean()
+
+    assert share_of_equal_neighbours("random") < 0.55
+    assert share_of_equal_neighbours("block") > 0.75
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mask_ratio": 0.0}, "mask_ratio.*0.0"),
+        ({"mask_ratio": 1.0}, "mask_ratio.*1.0"),
+        ({"sampler": "checkerboard"}, "checkerboard.*block.*random"),
+        ({"grid_size": (1, 1)}, "at least 2 mask units"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sample_masks(**{"batch_size": 2, "grid_size": (7, 7), "mask_ratio": 0.75, **arguments})
