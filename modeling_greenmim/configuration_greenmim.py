@@ -143,6 +143,11 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         return self.patch_size * 2 ** (self.num_layers - 1)
 
     @property
+    def image_height_and_width(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return (self.image_size,) * 2 if isinstance(self.image_size, int) else tuple(self.image_size)
+
+    @property
     def hidden_sizes(self) -> tuple[int, ...]:
         """Number of channels of each stage."""
         return tuple(self.embed_dim * 2**stage for stage in range(self.num_layers))
@@ -159,8 +164,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     def validate_architecture(self):
         """Part of `@strict`-powered validation. Validates the architecture of the config."""
-        image_size = (self.image_size,) * 2 if isinstance(self.image_size, int) else tuple(self.image_size)
-        if len(image_size) != 2 or min(image_size) < self.patch_size:
+        if len(self.image_height_and_width) != 2 or min(self.image_height_and_width) < self.patch_size:
             raise ValueError(
                 f"`image_size` must be one or two sides of at least one patch ({self.patch_size} pixels), but is "
                 f"{self.image_size}."

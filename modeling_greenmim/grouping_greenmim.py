@@ -138,6 +138,55 @@ def make_dense_plan(
     return plan
 
 
+def check_group_plan(
+    group_plan: dict[str, torch.Tensor],
+    bool_masked_pos: torch.Tensor,
+    grid_size: tuple[int, int],
+    window_size: int,
+    num_stages: int,
+):
+    """
+    Checks that a plan was made for a mask, image size and model. Values are compared on the CPU alone: on another device,
+    nothing here waits for it.
+
+    Args:
+        group_plan (`dict[str, torch.Tensor]`):
+            A plan made by [`make_group_plan`].
+        bool_masked_pos (`torch.Tensor` of `bool` and shape `(batch_size, num_units)`):
+            The mask that it should be for.
+        grid_size (`tuple[int, int]`):
+            Rows and columns of mask units in an image.
+        window_size (`int`):
+            Side of the attention windows in tokens.
+        num_stages (`int`):
+            Number of stages of the model.
+
+    Raises:
+        `ValueError`: if it was made for something else.
+    """
+    advice = "Make the plan of this very mask, with `make_group_plan`."
+    batch_size = bool_masked_pos.shape[0]
+    is_complete = "visible_indices" in group_plan and f"stage{num_stages}_regular_token_slot" in group_plan
+    if not is_complete or f"stage{num_stages + 1}_regular_token_slot" in group_plan:
+        raise ValueError(f"`group_plan` is not one for {num_stages} stages. {advice}")
+    visible_indices = group_plan["visible_indices"]
+    if visible_indices.shape[0] not in (1, batch_size):
+        raise ValueError(
+            f"`group_plan` was made for {visible_indices.shape[0]} masks, but the batch has {batch_size}. {advice}"
+        )
+    if bool_masked_pos.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    made_for, wanted = tuple(group_plan["made_for"].tolist()), (*grid_size, window_size)
+    if made_for != wanted:
+        raise ValueError(
+            f"`group_plan` was made for {made_for[0]} x {made_for[1]} mask units and windows of {made_for[2]}, but these "
+            f"are {wanted[0]} x {wanted[1]} units and windows of {wanted[2]}. {advice}"
+        )
+    planned_mask = torch.ones_like(bool_masked_pos).scatter(1, visible_indices.cpu().expand(batch_size, -1), False)
+    if not torch.equal(bool_masked_pos, planned_mask):
+        raise ValueError(f"`group_plan` was made for another mask than `bool_masked_pos`. {advice}")
+
+
 def pack_windows(window_tokens: np.ndarray, group_size: int) -> tuple[np.ndarray, np.ndarray, int]:
     """
     Packs windows into groups: as long as there are windows left, the largest one opens a group, and a subset-sum search
@@ -367,4 +416,4 @@ def _search_subset(sizes: list[int], counts: list[int], capacity: int) -> dict[i
     return contents
 
 
-__all__ = ["get_shift_size", "make_dense_plan", "make_group_plan", "pack_windows"]
+__all__ = ["check_group_plan", "get_shift_size", "make_dense_plan", "make_group_plan", "pack_windows"]

@@ -27,7 +27,7 @@ import PIL.ImageOps
 from transformers.image_utils import ChannelDimension, is_pil_image, is_valid_image
 from transformers.utils import is_torch_tensor
 
-from .masking_greenmim import sample_masks
+from .masking_greenmim import get_unit_grid, sample_masks
 
 
 def flatten_images(images: Any) -> list:
@@ -264,17 +264,9 @@ def sample_image_masks(
             f"Masks need images of one size, but this batch has the sizes {sizes} (height, width) after processing. "
             'Use `size={"height": ..., "width": ...}`, or `do_center_crop=True`.'
         )
-    height, width = sizes[0]
     if mask_unit_size < 1:
         raise ValueError(f"`mask_unit_size` must be at least 1 pixel, but is {mask_unit_size}.")
-    if height % mask_unit_size or width % mask_unit_size:
-        below = tuple(max(1, side // mask_unit_size) * mask_unit_size for side in sizes[0])
-        above = tuple(-(-side // mask_unit_size) * mask_unit_size for side in sizes[0])
-        raise ValueError(
-            f"An image of {height} x {width} pixels is not made of whole mask units of {mask_unit_size} x "
-            f"{mask_unit_size} pixels. The nearest sizes are {below[0]} x {below[1]} and {above[0]} x {above[1]}."
-        )
-    grid_size = (height // mask_unit_size, width // mask_unit_size)
+    grid_size = get_unit_grid(sizes[0], mask_unit_size)
     return sample_masks(len(images), grid_size, mask_ratio, mask_sampler, mask_seed, mask_per_sample)
 
 

@@ -23,6 +23,41 @@ from collections.abc import Sequence
 import numpy as np
 
 
+def get_unit_grid(image_size: tuple[int, int], mask_unit_size: int) -> tuple[int, int]:
+    """
+    Rows and columns of mask units in an image.
+
+    Args:
+        image_size (`tuple[int, int]`):
+            Height and width of the image in pixels.
+        mask_unit_size (`int`):
+            Side of a mask unit in pixels.
+
+    Raises:
+        `ValueError`: if the image is not made of whole units. It names the nearest sizes that are.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim.masking_greenmim import get_unit_grid
+
+    >>> get_unit_grid((224, 448), mask_unit_size=32)
+    (7, 14)
+    ```"""
+    height, width = image_size
+    if height % mask_unit_size or width % mask_unit_size:
+        fitting = []
+        for length in image_size:
+            below = length // mask_unit_size * mask_unit_size
+            above = below + mask_unit_size if length % mask_unit_size else below
+            fitting.append(" or ".join(str(side) for side in sorted({below, above}) if side > 0))
+        raise ValueError(
+            f"Images of {height} x {width} pixels are not made of whole mask units of {mask_unit_size} x {mask_unit_size} "
+            f"pixels. Resize or crop them to the nearest sizes that are: a height of {fitting[0]}, a width of {fitting[1]}."
+        )
+    return height // mask_unit_size, width // mask_unit_size
+
+
 def get_num_visible_units(num_units: int, mask_ratio: float) -> int:
     """
     Number of mask units that stay visible: `num_units * (1 - mask_ratio)` rounded down, but at least one, and at least
@@ -138,4 +173,4 @@ def sample_masks(
     return np.repeat(masks, batch_size // num_draws, axis=0)
 
 
-__all__ = ["MASK_SAMPLERS", "get_num_visible_units", "sample_masks"]
+__all__ = ["MASK_SAMPLERS", "get_num_visible_units", "get_unit_grid", "sample_masks"]

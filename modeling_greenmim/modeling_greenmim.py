@@ -30,7 +30,9 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
-from .grouping_greenmim import make_dense_plan, make_group_plan
+from .grouping_greenmim import check_group_plan, make_dense_plan, make_group_plan
+from .mask_units_greenmim import flatten_units, get_unit_statistics, reduce_mask_to_units
+from .masking_greenmim import get_unit_grid
 
 
 # added to the scores of tokens of different windows: finite in every dtype, and its exponential is zero in all of them
@@ -100,31 +102,6 @@ class GreenMimForMaskedImageModelingOutput(ModelOutput):
     reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
-def get_image_size(config: GreenMimConfig) -> tuple[int, int]:
-    """Height and width of the images that a configuration is for, in pixels."""
-    return (config.image_size,) * 2 if isinstance(config.image_size, int) else tuple(config.image_size)
-
-
-def get_unit_grid(image_size: tuple[int, int], mask_unit_size: int) -> tuple[int, int]:
-    """Rows and columns of mask units in an image. Raises a `ValueError` if it is not made of whole units."""
-    height, width = image_size
-    if height % mask_unit_size or width % mask_unit_size:
-        nearest = [
-            " or ".join(str(side) for side in (below, below + mask_unit_size) if side > 0)
-            for below in (length // mask_unit_size * mask_unit_size for length in (height, width))
-        ]
-        raise ValueError(
-            f"Images of {height} x {width} pixels are not made of whole mask units of {mask_unit_size} x {mask_unit_size} "
-            f"pixels. Resize or crop them: the nearest heights are {nearest[0]}, the nearest widths {nearest[1]}."
-        )
-    return height // mask_unit_size, width // mask_unit_size
-
-
-def get_unit_statistics(units: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of the pixels of each mask unit, `(batch_size, num_units, 1)`, as in MAE."""
-    return units.mean(dim=-1, keepdim=True), (units.var(dim=-1, keepdim=True) + 1.0e-6).sqrt()
-
-
 def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
     """Raises a `ValueError` if the pixel values do not fit the model."""
     if pixel_values.ndim != 4:
@@ -137,89 +114,6 @@ def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
             f"`pixel_values` has {pixel_values.shape[1]} channels, but the model is configured for "
             f"`num_channels={config.num_channels}`."
         )
-
-
-def reduce_mask_to_units(
-    bool_masked_pos: torch.Tensor, unit_grid: tuple[int, int], config: GreenMimConfig
-) -> torch.Tensor:
-    """
-    Reduces a mask over patches, `(batch_size, num_patches)`, to the mask units; a mask over units is returned as it is.
-    Raises a `ValueError` if the mask is neither, or cuts a unit.
-    """
-    rows, columns = unit_grid
-    patches_per_side = 2 ** (config.num_layers - 1)
-    num_units, num_patches = rows * columns, rows * columns * patches_per_side**2
-    if bool_masked_pos.dtype != torch.bool:
-        raise ValueError(f"`bool_masked_pos` must be boolean, but its dtype is {bool_masked_pos.dtype}.")
-    if bool_masked_pos.ndim != 2 or bool_masked_pos.shape[1] not in (num_units, num_patches):
-        raise ValueError(
-            f"`bool_masked_pos` must have the shape (batch_size, {num_units}), for {rows} x {columns} mask units, or "
-            f"(batch_size, {num_patches}), for their patches, but has {tuple(bool_masked_pos.shape)}."
-        )
-    if bool_masked_pos.shape[1] == num_units:
-        return bool_masked_pos
-    patches = bool_masked_pos.unflatten(1, (rows, patches_per_side, columns, patches_per_side)).transpose(2, 3)
-    patches = patches.flatten(3).flatten(1, 2)  # (batch_size, units, patches of a unit)
-    if (patches != patches[:, :, :1]).any():
-        raise ValueError(
-            f"`bool_masked_pos` cuts mask units: all {patches_per_side} x {patches_per_side} patches of a unit of "
-            f"{config.mask_unit_size} x {config.mask_unit_size} pixels must be hidden, or none."
-        )
-    return patches[:, :, 0]
-
-
-def check_group_plan(
-    group_plan: dict[str, torch.Tensor],
-    bool_masked_pos: torch.Tensor,
-    unit_grid: tuple[int, int],
-    config: GreenMimConfig,
-):
-    """
-    Raises a `ValueError` if a plan was made for another model, image size or mask. What it takes to read values is checked
-    on the CPU alone: nothing here waits for a device.
-    """
-    advice = "Make the plan of this very mask, with `make_group_plan`."
-    batch_size = bool_masked_pos.shape[0]
-    last_stage = f"stage{config.num_layers}_regular_token_slot"
-    if last_stage not in group_plan or f"stage{config.num_layers + 1}_regular_token_slot" in group_plan:
-        raise ValueError(f"`group_plan` is not one for {config.num_layers} stages. {advice}")
-    visible_indices = group_plan["visible_indices"]
-    if visible_indices.shape[0] not in (1, batch_size):
-        raise ValueError(
-            f"`group_plan` was made for {visible_indices.shape[0]} masks, but the batch has {batch_size}. {advice}"
-        )
-    if bool_masked_pos.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    made_for, wanted = tuple(group_plan["made_for"].tolist()), (*unit_grid, config.window_size)
-    if made_for != wanted:
-        raise ValueError(
-            f"`group_plan` was made for {made_for[0]} x {made_for[1]} mask units and windows of {made_for[2]}, but these "
-            f"are {wanted[0]} x {wanted[1]} units and windows of {wanted[2]}. {advice}"
-        )
-    unit_mask = reduce_mask_to_units(bool_masked_pos, unit_grid, config)
-    planned_mask = torch.ones_like(unit_mask).scatter(1, visible_indices.cpu().expand(batch_size, -1), False)
-    if not torch.equal(unit_mask, planned_mask):
-        raise ValueError(f"`group_plan` was made for another mask than `bool_masked_pos`. {advice}")
-
-
-def flatten_units(units: torch.Tensor) -> torch.Tensor:
-    """
-    Flattens square feature maps so that the four tokens that merge into one lie side by side at every level, in the order
-    in which Swin concatenates them: row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1.
-
-    Args:
-        units (`torch.Tensor` of shape `(..., channels, side, side)`):
-            Feature maps. `side` is a power of two.
-
-    Returns:
-        `torch.Tensor` of shape `(..., side * side, channels)`.
-    """
-    num_leading, levels = units.ndim - 3, units.shape[-1].bit_length() - 1
-    units = units.reshape(*units.shape[:-2], *(2,) * (2 * levels))  # (..., channels, row bits, column bits)
-    row_bits = [num_leading + 1 + level for level in range(levels)]
-    bits = [axis for row_bit in row_bits for axis in (row_bit + levels, row_bit)]
-    units = units.permute(*range(num_leading), *bits, num_leading)
-    return units.reshape(*units.shape[:num_leading], 4**levels, units.shape[-1])
 
 
 def get_2d_sincos_position_embeddings(
@@ -279,7 +173,7 @@ class GreenMimEmbeddings(nn.Module):
 
     def __init__(self, config: GreenMimConfig):
         super().__init__()
-        image_size = get_image_size(config)
+        image_size = config.image_height_and_width
         self.patch_size = config.patch_size
         self.num_merges = config.num_layers - 1
         self.position_grid = (image_size[0] // config.patch_size, image_size[1] // config.patch_size)
@@ -783,12 +677,16 @@ class GreenMimModel(GreenMimPreTrainedModel):
                 raise ValueError(
                     f"`bool_masked_pos` has {bool_masked_pos.shape[0]} masks, but there are {pixel_values.shape[0]} images."
                 )
+            patches_per_side = self.config.mask_unit_size // self.config.patch_size
+            window_size, hidden_sizes = self.config.window_size, self.config.hidden_sizes
             if group_plan is None:
-                unit_mask = reduce_mask_to_units(bool_masked_pos.cpu(), unit_grid, self.config)
-                group_plan = make_group_plan(unit_mask, unit_grid, self.config.window_size, self.config.hidden_sizes)
+                # the plan is made on the host: this is the one place that waits for the device
+                unit_mask = reduce_mask_to_units(bool_masked_pos.cpu(), unit_grid, patches_per_side)
+                group_plan = make_group_plan(unit_mask, unit_grid, window_size, hidden_sizes)
                 group_plan = {name: tensor.to(pixel_values.device) for name, tensor in group_plan.items()}
             else:
-                check_group_plan(group_plan, bool_masked_pos, unit_grid, self.config)
+                unit_mask = reduce_mask_to_units(bool_masked_pos, unit_grid, patches_per_side)
+                check_group_plan(group_plan, unit_mask, unit_grid, window_size, len(hidden_sizes))
             visible_indices = group_plan["visible_indices"].expand(pixel_values.shape[0], -1)
 
         hidden_states = self.embeddings(pixel_values, visible_indices, interpolate_pos_encoding)
@@ -865,7 +763,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             `ValueError`: if the units are not those of images of this size.
         """
         unit = self.config.mask_unit_size
-        rows, columns = get_unit_grid(image_size or get_image_size(self.config), unit)
+        rows, columns = get_unit_grid(image_size or self.config.image_height_and_width, unit)
         expected_shape = (rows * columns, unit**2 * self.config.num_channels)
         if logits.shape[1:] != expected_shape:
             raise ValueError(

@@ -556,8 +556,8 @@ def cutting():
         ((2, 3, 64, 64), hide(num_units=63), r"\(batch_size, 64\), for 8 x 8 mask units.*1024.*\(2, 63\)"),
         ((2, 3, 64, 64), hide(batch_size=3), "3 masks.*2 images"),
         ((2, 3, 64, 64), cutting(), "cuts mask units.*4 x 4 patches"),
-        ((2, 3, 60, 69), hide(), "60 x 69.*8 x 8.*heights are 56 or 64.*widths 64 or 72"),
-        ((2, 3, 64, 6), hide(), "widths 8"),
+        ((2, 3, 60, 69), hide(), "60 x 69.*8 x 8.*height of 56 or 64.*width of 64 or 72"),
+        ((2, 3, 64, 6), hide(), "height of 64, a width of 8"),
     ],
 )
 @pytest.mark.parametrize("with_plan", [False, True])
