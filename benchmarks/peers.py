@@ -1,0 +1,183 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The models that are compared: each a name, a module, and inputs for its next training step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import (
+    HieraConfig,
+    HieraForPreTraining,
+    SwinConfig,
+    SwinForMaskedImageModeling,
+    SwinModel,
+    ViTMAEConfig,
+    ViTMAEForPreTraining,
+)
+
+from modeling_greenmim import (
+    GreenMimConfig,
+    GreenMimForMaskedImageModeling,
+    GreenMimModel,
+    make_group_plan,
+    sample_masks,
+)
+
+
+SWIN_SIZES = {
+    "tiny": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24), "window_size": 7},
+    "small": {"embed_dim": 96, "depths": (2, 2, 18, 2), "num_heads": (3, 6, 12, 24), "window_size": 7},
+    "base": {"embed_dim": 128, "depths": (2, 2, 18, 2), "num_heads": (4, 8, 16, 32), "window_size": 7},
+    "large": {"embed_dim": 192, "depths": (2, 2, 18, 2), "num_heads": (6, 12, 24, 48), "window_size": 14},
+}
+HIERA_SIZES = {
+    "tiny": {"embed_dim": 96, "depths": (1, 2, 7, 2)},
+    "small": {"embed_dim": 96, "depths": (1, 2, 11, 2)},
+    "base": {"embed_dim": 96, "depths": (2, 3, 16, 3)},
+    "large": {"embed_dim": 144, "num_heads": (2, 4, 8, 16), "depths": (2, 6, 36, 4)},
+}
+VIT_SIZES = {
+    "tiny": {"hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768},
+    "small": {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536},
+    "base": {},
+    "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+}
+
+
+@dataclass
+class Setting:
+    """What all models of a comparison share. `mask_ratio` is GreenMIM's; Hiera and ViT-MAE keep their own defaults."""
+
+    model_size: str = "tiny"
+    image_size: int = 224
+    batch_size: int = 8
+    attn_implementation: str = "sdpa"
+    mask_ratio: float = 0.75
+    per_sample: bool = False
+    device: str = "cpu"
+
+
+@dataclass
+class Peer:
+    """A model, and a function that makes the inputs of a step, masks and plan included, and returns them on the device."""
+
+    module: nn.Module
+    make_inputs: Callable[[int], dict]
+    get_loss: Callable[[object], torch.Tensor] = lambda outputs: outputs.loss
+
+
+def make_pixel_values(setting: Setting) -> torch.Tensor:
+    shape = (setting.batch_size, 3, setting.image_size, setting.image_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(setting.device)
+
+
+def make_unit_mask(setting: Setting, step: int) -> torch.Tensor:
+    grid = (setting.image_size // 32,) * 2
+    masks = sample_masks(setting.batch_size, grid, setting.mask_ratio, seed=step, per_sample=setting.per_sample)
+    return torch.from_numpy(masks)
+
+
+def make_greenmim(setting: Setting) -> Peer:
+    """Ours. Every step has a new mask, and its plan is made inside the timed step, not in a loader's worker."""
+    config = GreenMimConfig(
+        **SWIN_SIZES[setting.model_size],
+        image_size=setting.image_size,
+        attn_implementation=setting.attn_implementation,
+    )
+    pixel_values, grid = make_pixel_values(setting), (setting.image_size // 32,) * 2
+
+    def make_inputs(step: int) -> dict:
+        mask = make_unit_mask(setting, step)
+        plan = make_group_plan(mask, grid, config.window_size, config.hidden_sizes)
+        plan = {name: tensor.to(setting.device) for name, tensor in plan.items()}
+        return {"pixel_values": pixel_values, "bool_masked_pos": mask.to(setting.device), "group_plan": plan}
+
+    return Peer(GreenMimForMaskedImageModeling(config), make_inputs)
+
+
+def make_simmim(setting: Setting) -> Peer:
+    """SimMIM on transformers' Swin: the whole grid, mask tokens included. Without drop path, as ours."""
+    config = SwinConfig(
+        **SWIN_SIZES[setting.model_size],
+        image_size=setting.image_size,
+        drop_path_rate=0.0,
+        attn_implementation=setting.attn_implementation,
+    )
+    pixel_values, grid = make_pixel_values(setting), setting.image_size // 32
+
+    def make_inputs(step: int) -> dict:
+        mask = make_unit_mask(setting, step).view(-1, grid, grid)
+        mask = mask.repeat_interleave(8, 1).repeat_interleave(8, 2).flatten(1)
+        return {"pixel_values": pixel_values, "bool_masked_pos": mask.to(setting.device)}
+
+    return Peer(SwinForMaskedImageModeling(config), make_inputs)
+
+
+def make_hiera(setting: Setting) -> Peer:
+    config = HieraConfig(
+        **HIERA_SIZES[setting.model_size],
+        image_size=(setting.image_size, setting.image_size),
+        decoder_hidden_size=512,
+        decoder_depth=8,
+        decoder_num_heads=16,
+    )
+    pixel_values = make_pixel_values(setting)
+    return Peer(HieraForPreTraining(config), lambda step: {"pixel_values": pixel_values})
+
+
+def make_vit_mae(setting: Setting) -> Peer:
+    config = ViTMAEConfig(
+        **VIT_SIZES[setting.model_size],
+        image_size=setting.image_size,
+        attn_implementation=setting.attn_implementation,
+    )
+    pixel_values = make_pixel_values(setting)
+    return Peer(ViTMAEForPreTraining(config), lambda step: {"pixel_values": pixel_values})
+
+
+def make_swin_dense(setting: Setting) -> Peer:
+    """transformers' Swin encoder on whole images, the mean of its output as the loss."""
+    config = SwinConfig(
+        **SWIN_SIZES[setting.model_size],
+        image_size=setting.image_size,
+        drop_path_rate=0.0,
+        attn_implementation=setting.attn_implementation,
+    )
+    pixel_values = make_pixel_values(setting)
+    return Peer(SwinModel(config), lambda step: {"pixel_values": pixel_values}, lambda out: out.pooler_output.mean())
+
+
+def make_greenmim_dense(setting: Setting) -> Peer:
+    """Our encoder on whole images, the mean of its output as the loss."""
+    config = GreenMimConfig(
+        **SWIN_SIZES[setting.model_size],
+        image_size=setting.image_size,
+        attn_implementation=setting.attn_implementation,
+    )
+    pixel_values = make_pixel_values(setting)
+    return Peer(
+        GreenMimModel(config), lambda step: {"pixel_values": pixel_values}, lambda out: out.pooler_output.mean()
+    )
+
+
+PEERS = {
+    "greenmim": make_greenmim,
+    "simmim": make_simmim,
+    "hiera": make_hiera,
+    "vit_mae": make_vit_mae,
+    "greenmim_dense": make_greenmim_dense,
+    "swin_dense": make_swin_dense,
+}
