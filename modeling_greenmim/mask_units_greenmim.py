@@ -37,8 +37,21 @@ def flatten_units(units: torch.Tensor) -> torch.Tensor:
 
 
 def get_unit_statistics(units: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of the pixels of each mask unit, `(batch_size, num_units, 1)`, as in MAE."""
-    return units.mean(dim=-1, keepdim=True), (units.var(dim=-1, keepdim=True) + 1.0e-6).sqrt()
+    """
+    Mean and standard deviation of the pixels of each mask unit, as MAE normalizes them: Bessel's correction, and 1e-6 added
+    to the variance.
+
+    Args:
+        units (`torch.Tensor` of shape `(batch_size, num_units, num_pixels)`):
+            Pixels of every unit.
+
+    Returns:
+        `tuple` of two `torch.Tensor` of shape `(batch_size, num_units, 1)`.
+    """
+    mean = units.mean(dim=-1, keepdim=True)
+    # far faster on a CPU than `torch.var`, and as exact: the mean is taken off first
+    variance = (units - mean).square().sum(dim=-1, keepdim=True) / (units.shape[-1] - 1)
+    return mean, (variance + 1.0e-6).sqrt()
 
 
 def reduce_mask_to_units(

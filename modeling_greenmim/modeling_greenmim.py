@@ -260,24 +260,39 @@ class GreenMimDropPath(nn.Module):
 
 
 class GreenMimWindowGroups(NamedTuple):
-    """One stage's part of a group plan, for one kind of windows, ready for the attention of its layers."""
+    """
+    One stage's part of a group plan, for one kind of windows, ready for the attention of its layers. A plan is followed by
+    every image, or made for the whole batch at once: `pools` is the number of times that it is followed.
+    """
 
-    slot_token: torch.Tensor  # (slots * groups,), token in each slot
-    token_slot: torch.Tensor  # (tokens,), slot of each token
-    relative_position_index: torch.Tensor  # (groups, slots, slots), row of the bias table, the last one masks
+    shape: tuple[int, int, int]  # (slots, pools, groups)
+    slot_token: torch.Tensor  # (slots * pools * groups,), token in each slot, counted over the whole batch
+    token_slot: torch.Tensor  # (tokens of the batch,), slot of each token, counted over (pools, slots, groups)
+    relative_position_index: torch.Tensor  # (groups, slots, slots), row of the bias table; the last one masks
     has_padding: bool  # whether slots refer to a token after the last, which is zero
 
     @classmethod
-    def from_plan(cls, plan: dict[str, torch.Tensor], prefix: str, window_size: int) -> "GreenMimWindowGroups":
-        """Expands the windows and positions of the slots to an index of every pair of slots."""
+    def from_plan(
+        cls, plan: dict[str, torch.Tensor], prefix: str, window_size: int, num_tokens: int
+    ) -> "GreenMimWindowGroups":
+        """Expands the windows and positions of the slots to an index of every pair, and a plan to all its pools."""
         slot_token, token_slot = plan[f"{prefix}_slot_token"], plan[f"{prefix}_token_slot"]
         window, position = plan[f"{prefix}_slot_window"].t(), plan[f"{prefix}_slot_position"].t()  # (groups, slots)
         # (row_i - row_j + w - 1) * (2 * w - 1) + (column_i - column_j + w - 1), see Swin's relative_position_index
         index = position[:, :, None] - position[:, None, :] + 2 * window_size * (window_size - 1)
         index = torch.where(window[:, :, None] == window[:, None, :], index, (2 * window_size - 1) ** 2)
+
+        (num_slots, num_groups), pool_tokens = slot_token.shape, token_slot.shape[0]
+        num_pools = num_tokens // pool_tokens
+        pool = torch.arange(num_pools, device=slot_token.device)[:, None]
+        pooled_slot_token = slot_token[:, None, :] + pool * pool_tokens
         # in the plan of a mask, empty slots refer to token 0, whatever it holds: nothing attends to them
-        has_padding = "visible_indices" not in plan and slot_token.numel() > token_slot.numel()
-        return cls(slot_token.flatten(), token_slot, index, has_padding)
+        has_padding = "visible_indices" not in plan and slot_token.numel() > pool_tokens
+        if has_padding:
+            pooled_slot_token = pooled_slot_token.masked_fill((slot_token == pool_tokens)[:, None, :], num_tokens)
+        pooled_token_slot = token_slot + pool * slot_token.numel()
+        shape = (num_slots, num_pools, num_groups)
+        return cls(shape, pooled_slot_token.flatten(), pooled_token_slot.flatten(), index, has_padding)
 
 
 class GreenMimRelativePositionBias(nn.Module):
@@ -306,9 +321,9 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: Unpack[TransformersKwargs],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    attn_weights = torch.matmul(query, key.transpose(2, 3)) * scaling
+    attn_weights = torch.matmul(query * scaling, key.transpose(2, 3))
     if attention_mask is not None:
-        attn_weights = attn_weights + attention_mask
+        attn_weights += attention_mask
     attn_weights = nn.functional.softmax(attn_weights, dim=-1)
     attn_weights = nn.functional.dropout(attn_weights, p=dropout, training=module.training)
 
@@ -319,7 +334,7 @@ def eager_attention_forward(
 
 
 class GreenMimAttention(nn.Module):
-    """Multi-head attention. Between the tokens and the channels there may be an axis of groups: they are further heads."""
+    """Multi-head attention among all tokens."""
 
     def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
         super().__init__()
@@ -336,21 +351,27 @@ class GreenMimAttention(nn.Module):
         self.o_proj = nn.Linear(hidden_size, hidden_size)
 
     def attend(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Unpack[TransformersKwargs]
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        # hidden_states: (batch_size, tokens, [groups,] channels), attention_mask: (1, [groups *] heads, tokens, tokens)
-        hidden_shape = (*hidden_states.shape[:2], -1, self.head_dim)
-
-        query = self.q_proj(hidden_states).view(hidden_shape).transpose(1, 2)
-        key = self.k_proj(hidden_states).view(hidden_shape).transpose(1, 2)
-        value = self.v_proj(hidden_states).view(hidden_shape).transpose(1, 2)
-        if attention_mask is not None:
-            attention_mask = attention_mask.to(query.dtype)
-
+        """`(batch_size, heads, tokens, head_dim)` to `(batch_size, tokens, heads, head_dim)`, and attention weights."""
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-        attn_output, attn_weights = attention_interface(
+        if attention_mask is not None:
+            attention_mask = attention_mask.to(query.dtype)
+            # for a bias that needs a gradient, SDPA on the CPU falls back to a plain path, which is slower than this one
+            if (
+                self.config._attn_implementation == "sdpa"
+                and query.device.type == "cpu"
+                and attention_mask.requires_grad
+            ):
+                attention_interface = eager_attention_forward
+        return attention_interface(
             self,
             query,
             key,
@@ -360,13 +381,16 @@ class GreenMimAttention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        return attn_output.reshape(hidden_states.shape), attn_weights
 
     def forward(
         self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        attn_output, attn_weights = self.attend(hidden_states, None, **kwargs)
-        return self.o_proj(attn_output), attn_weights
+        query, key, value = (
+            projection(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        attn_output, attn_weights = self.attend(query, key, value, **kwargs)
+        return self.o_proj(attn_output.flatten(2)), attn_weights
 
 
 class GreenMimWindowAttention(GreenMimAttention):
@@ -379,20 +403,28 @@ class GreenMimWindowAttention(GreenMimAttention):
     def forward(
         self, hidden_states: torch.Tensor, groups: GreenMimWindowGroups, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        num_groups, num_slots, _ = groups.relative_position_index.shape
-        # (batch_size, tokens, channels), or (1, batch_size * tokens, channels) if the plan is for the whole batch
-        tokens = hidden_states.reshape(-1, groups.token_slot.shape[0], hidden_states.shape[-1])
+        num_slots, num_pools, num_groups = groups.shape
+        tokens = hidden_states.flatten(0, 1)
         if groups.has_padding:
             tokens = nn.functional.pad(tokens, (0, 0, 0, 1))
 
-        slots = tokens.index_select(1, groups.slot_token).unflatten(1, (num_slots, num_groups))
+        # groups are further heads; with the slots outermost, pools and heads are strided alike and need no copy
+        slots = tokens.index_select(0, groups.slot_token).view(num_slots, num_pools, -1)
+        slots = slots.unflatten(-1, (num_groups, -1))  # (slots, pools, groups, channels)
+        query, key, value = (
+            projection(slots).view(num_slots, num_pools, -1, self.head_dim).permute(1, 2, 0, 3)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )  # (pools, groups * heads, slots, head_dim)
         attention_bias = self.relative_position_bias(groups.relative_position_index)
-        attn_output, attn_weights = self.attend(slots, attention_bias, **kwargs)
-        attn_output = attn_output.flatten(1, 2).index_select(1, groups.token_slot).view(hidden_states.shape)
+        attn_output, attn_weights = self.attend(query, key, value, attention_bias, **kwargs)
+        attn_output = attn_output.view(-1, hidden_states.shape[-1]).index_select(0, groups.token_slot)
 
-        if attn_weights is not None:
+        # only where they are asked for: a reentrant checkpoint needs a gradient for every output
+        if attn_weights is not None and kwargs.get("output_attentions", self.config.output_attentions):
             attn_weights = attn_weights.unflatten(1, (num_groups, self.num_heads)).flatten(0, 1)
-        return self.o_proj(attn_output), attn_weights
+        else:
+            attn_weights = None
+        return self.o_proj(attn_output.view(hidden_states.shape)), attn_weights
 
 
 class GreenMimMLP(nn.Module):
@@ -466,13 +498,16 @@ class GreenMimStage(nn.Module):
         grid_size: tuple[int, int] | None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        regular = shifted = GreenMimWindowGroups.from_plan(group_plan, f"{self.name}_regular", self.window_size)
-        if f"{self.name}_shifted_slot_token" in group_plan and len(self.blocks) > 1:
-            shifted = GreenMimWindowGroups.from_plan(group_plan, f"{self.name}_shifted", self.window_size)
+        num_tokens = hidden_states.shape[0] * hidden_states.shape[1]
+        kinds = [
+            GreenMimWindowGroups.from_plan(group_plan, f"{self.name}_{kind}", self.window_size, num_tokens)
+            for kind in ("regular", "shifted")[: len(self.blocks)]
+            if f"{self.name}_{kind}_slot_token" in group_plan
+        ]
 
         attn_weights = None
         for layer, block in enumerate(self.blocks):
-            hidden_states, attn_weights = block(hidden_states, shifted if layer % 2 else regular, **kwargs)
+            hidden_states, attn_weights = block(hidden_states, kinds[layer % len(kinds)], **kwargs)
 
         if self.downsample is not None:
             hidden_states = self.downsample(hidden_states, grid_size)

@@ -388,11 +388,12 @@ def test_200_steps_on_one_batch_drive_the_loss_down():
     assert losses[-1] < 0.1 * losses[0]
 
 
+@pytest.mark.parametrize("attn_implementation", ATTENTIONS)
 @pytest.mark.parametrize("use_reentrant", [True, False])
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable.*:FutureWarning")
-def test_gradient_checkpointing_changes_nothing(use_reentrant, masked):
-    config = make_config()
+def test_gradient_checkpointing_changes_nothing(use_reentrant, masked, attn_implementation):
+    config = make_config(attn_implementation=attn_implementation)
     model = GreenMimForMaskedImageModeling(config).train()
     pixel_values, mask, _ = make_inputs(config)
     calls = []
