@@ -359,16 +359,16 @@ def _search_group_size(window_tokens: np.ndarray, hidden_size: int) -> int:
     best_size = group_size = len(counts) - 1
     best_cost = None
     # more slots only pay by filling better, so nothing is left to find once full groups would cost as much
-    while best_cost is None or (num_tokens / group_size) * _get_group_cost(group_size, hidden_size) < best_cost:
+    while best_cost is None or (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
         num_groups = sum(repeats for _, repeats in _fill_groups(counts, group_size))
-        cost = num_groups * _get_group_cost(group_size, hidden_size)
+        cost = num_groups * get_group_cost(group_size, hidden_size)
         if best_cost is None or cost < best_cost:
             best_size, best_cost = group_size, cost
         group_size = (group_size // 8 + 1) * 8
     return best_size
 
 
-def _get_group_cost(group_size: int, hidden_size: int) -> int:
+def get_group_cost(group_size: int, hidden_size: int) -> int:
     """Multiply-adds of the attention of one group: four projections, scores, and weighted sum."""
     return 4 * group_size * hidden_size**2 + 2 * group_size**2 * hidden_size
 

@@ -114,7 +114,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
     training = parser.add_argument_group("training")
     training.add_argument("--per_device_train_batch_size", type=int, default=32, help="Images in a step.")
-    training.add_argument("--max_train_steps", type=int, default=900, help="Steps to train. Ctrl-C stops earlier.")
+    training.add_argument("--max_train_steps", type=int, default=800, help="Steps to train. Ctrl-C stops earlier.")
     training.add_argument(
         "--learning_rate", type=float, default=2e-3, help="Highest learning rate, after the warm-up."
     )

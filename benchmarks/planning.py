@@ -1,0 +1,151 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Time and quality of group plans, against images, resolution and window.
+
+For every setting: the time to plan all four stages on one core; and for each stage and kind of windows, the group size that
+the search has chosen, its fill (share of the slots that hold a token), and its cost over the lower bound of any packing, that
+of groups filled to the last slot at the cheapest size. Beside it, the packing as published: groups of fixed size, filled
+one at a time by a dynamic programme over nested lists.
+
+    python benchmarks/planning.py --num_images 1 64 --image_size 224 896
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from training_step import describe_machine
+
+from modeling_greenmim import make_group_plan, sample_masks
+from modeling_greenmim.grouping_greenmim import get_group_cost
+
+
+def published_packing(window_tokens: list[int], group_size: int) -> int:
+    """Number of groups, each filled by the subset of the remaining windows with the largest sum, as in the paper."""
+    remaining, num_groups = list(window_tokens), 0
+    while remaining:
+        table = [[0] * (group_size + 1) for _ in range(len(remaining) + 1)]
+        for row, size in enumerate(remaining, start=1):
+            for capacity in range(group_size + 1):
+                table[row][capacity] = table[row - 1][capacity]
+                if size <= capacity:
+                    table[row][capacity] = max(table[row][capacity], table[row - 1][capacity - size] + size)
+        capacity, kept = group_size, []
+        for row in range(len(remaining), 0, -1):
+            if table[row][capacity] == table[row - 1][capacity]:
+                kept.append(remaining[row - 1])
+            else:
+                capacity -= remaining[row - 1]
+        remaining, num_groups = kept[::-1], num_groups + 1
+    return num_groups
+
+
+def measure(num_images: int, image_size: int, window_size: int, args: argparse.Namespace) -> dict:
+    grid = (image_size // 32,) * 2
+    hidden_sizes = [args.embed_dim * 2**stage for stage in range(4)]
+    seconds = []
+    for seed in range(args.repeats):
+        mask = sample_masks(num_images, grid, args.mask_ratio, seed=seed)
+        start = time.perf_counter()
+        plan = make_group_plan(mask, grid, window_size, hidden_sizes)
+        seconds.append(time.perf_counter() - start)
+    fixed = make_group_plan(mask, grid, window_size, hidden_sizes, group_size=window_size**2)
+
+    layouts, published_seconds = [], 0.0
+    for stage, hidden_size in enumerate(hidden_sizes, start=1):
+        for kind in ("regular", "shifted"):
+            prefix = f"stage{stage}_{kind}"
+            if f"{prefix}_slot_token" not in plan:
+                continue
+            group_size, num_groups = plan[f"{prefix}_slot_token"].shape
+            num_tokens = plan[f"{prefix}_token_slot"].numel()
+            window = plan[f"{prefix}_slot_window"]
+            window_tokens = torch.unique(window[window >= 0], return_counts=True)[1].tolist()
+            largest = max(window_tokens)
+            bound = num_tokens / largest * get_group_cost(largest, hidden_size)
+            start = time.perf_counter()
+            if num_images <= args.published_up_to:
+                published_packing(window_tokens, largest)
+            published_seconds += time.perf_counter() - start
+            layouts.append(
+                {
+                    "layout": prefix,
+                    "windows": len(window_tokens),
+                    "group_size": group_size,
+                    "groups": num_groups,
+                    "fill": num_tokens / (group_size * num_groups),
+                    "cost_over_bound": num_groups * get_group_cost(group_size, hidden_size) / bound,
+                    "fill_at_window_area": num_tokens / fixed[f"{prefix}_slot_token"].numel(),
+                }
+            )
+    return {
+        "num_images": num_images,
+        "image_size": image_size,
+        "window_size": window_size,
+        "median_ms": 1e3 * statistics.median(seconds),
+        "min_ms": 1e3 * min(seconds),
+        "max_ms": 1e3 * max(seconds),
+        "published_ms": 1e3 * published_seconds if num_images <= args.published_up_to else None,
+        "layouts": layouts,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_images", type=int, nargs="+", default=[1, 8, 64, 256], help="Images packed together.")
+    parser.add_argument("--image_size", type=int, nargs="+", default=[224, 512, 896], help="Multiples of 32.")
+    parser.add_argument("--window_size", type=int, nargs="+", default=[7, 14])
+    parser.add_argument("--embed_dim", type=int, default=96, help="Channels of the first stage. [%(default)s]")
+    parser.add_argument("--mask_ratio", type=float, default=0.75, help="[%(default)s]")
+    parser.add_argument("--repeats", type=int, default=5, help="Plans, each of other masks. [%(default)s]")
+    parser.add_argument("--published_up_to", type=int, default=1, help="Images to time the published packing for.")
+    parser.add_argument("--json", type=Path, help="File to write settings, machine and results to.")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    machine = describe_machine("cpu")
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    print(f"a mask for each image, {args.mask_ratio:.0%} hidden, {args.embed_dim} channels, {args.repeats} plans\n")
+    print(
+        "| images | px | window | plan, ms: median (min - max) | published packing, ms | group sizes | fill | cost / bound | fill at window^2 |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    results = []
+    for image_size in args.image_size:
+        for window_size in args.window_size:
+            for num_images in args.num_images:
+                row = measure(num_images, image_size, window_size, args)
+                results.append(row)
+                columns = {
+                    name: " ".join(f"{layout[name]:{form}}" for layout in row["layouts"])
+                    for name, form in [("group_size", "d"), ("fill", ".2f"), ("cost_over_bound", ".2f")]
+                }
+                at_window = np.array([layout["fill_at_window_area"] for layout in row["layouts"]])
+                published = "not measured" if row["published_ms"] is None else f"{row['published_ms']:.0f}"
+                print(
+                    f"| {num_images} | {image_size} | {window_size} "
+                    f"| {row['median_ms']:.1f} ({row['min_ms']:.1f} - {row['max_ms']:.1f}) | {published} "
+                    f"| {columns['group_size']} | {columns['fill']} | {columns['cost_over_bound']} "
+                    f"| {' '.join(f'{value:.3f}' for value in at_window)} |"
+                )
+    if args.json:
+        settings = {name: value for name, value in vars(args).items() if name != "json"}
+        args.json.write_text(json.dumps({"settings": settings, "machine": machine, "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
