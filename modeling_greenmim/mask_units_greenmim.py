@@ -16,24 +16,38 @@
 import torch
 
 
-def flatten_units(units: torch.Tensor) -> torch.Tensor:
+def cut_units(units: torch.Tensor, patch_size: int) -> torch.Tensor:
     """
-    Flattens square feature maps so that the four tokens that merge into one lie side by side at every level, in the order
-    in which Swin concatenates them: row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1.
+    Cuts mask units into patches, in an order in which the four that merge into one lie side by side at every level, as Swin
+    concatenates them: row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1.
 
     Args:
-        units (`torch.Tensor` of shape `(..., channels, side, side)`):
-            Feature maps. `side` is a power of two.
+        units (`torch.Tensor` of shape `(..., channels, unit, unit)`):
+            Pixels, or positions, of units. `unit / patch_size` is a power of two.
+        patch_size (`int`):
+            Side of a patch.
 
     Returns:
-        `torch.Tensor` of shape `(..., side * side, channels)`.
-    """
-    num_leading, levels = units.ndim - 3, units.shape[-1].bit_length() - 1
-    units = units.reshape(*units.shape[:-2], *(2,) * (2 * levels))  # (..., channels, row bits, column bits)
-    row_bits = [num_leading + 1 + level for level in range(levels)]
-    bits = [axis for row_bit in row_bits for axis in (row_bit + levels, row_bit)]
-    units = units.permute(*range(num_leading), *bits, num_leading)
-    return units.reshape(*units.shape[:num_leading], 4**levels, units.shape[-1])
+        `torch.Tensor` of shape `(..., patches, channels, patch_size, patch_size)`.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_greenmim.mask_units_greenmim import cut_units
+
+    >>> cut_units(torch.arange(16).view(1, 4, 4), patch_size=1).flatten().tolist()
+    [0, 4, 1, 5, 8, 12, 9, 13, 2, 6, 3, 7, 10, 14, 11, 15]
+    ```"""
+    num_leading = units.ndim - 3
+    levels = (units.shape[-1] // patch_size).bit_length() - 1
+    bits = (2,) * levels
+    # (..., channels, row bits, row in the patch, column bits, column in the patch), the coarsest bit first
+    units = units.unflatten(-1, (*bits, patch_size)).unflatten(num_leading + 1, (*bits, patch_size))
+    channel_axis, row_axis, column_axis = num_leading, num_leading + 1, num_leading + 2 + levels
+    order = [axis + level for level in range(levels) for axis in (column_axis, row_axis)]
+    units = units.permute(*range(num_leading), *order, channel_axis, row_axis + levels, column_axis + levels)
+    return units.flatten(num_leading, num_leading + 2 * levels - 1) if levels else units.unsqueeze(num_leading)
 
 
 def get_unit_statistics(units: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,4 +111,4 @@ def reduce_mask_to_units(
     return patches[:, :, 0]
 
 
-__all__ = ["flatten_units", "get_unit_statistics", "reduce_mask_to_units"]
+__all__ = ["cut_units", "get_unit_statistics", "reduce_mask_to_units"]

@@ -31,7 +31,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
 from .grouping_greenmim import check_group_plan, make_dense_plan, make_group_plan
-from .mask_units_greenmim import flatten_units, get_unit_statistics, reduce_mask_to_units
+from .mask_units_greenmim import cut_units, get_unit_statistics, reduce_mask_to_units
 from .masking_greenmim import get_unit_grid
 
 
@@ -153,19 +153,22 @@ class GreenMimPatchEmbeddings(nn.Module):
             config.num_channels, config.embed_dim, kernel_size=config.patch_size, stride=config.patch_size
         )
 
+    def get_visible_strip(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor) -> torch.Tensor:
+        """The visible patches, side by side in a strip of pixels: `(batch_size, channels, patch, patches * patch)`."""
+        units = pixel_values.unflatten(3, (-1, self.mask_unit_size)).unflatten(2, (-1, self.mask_unit_size))
+        units = units.permute(0, 2, 4, 1, 3, 5)  # (batch_size, rows, columns, channels, unit, unit)
+        batch_indices = torch.arange(units.shape[0], device=units.device)[:, None]
+        units = units[batch_indices, visible_indices // units.shape[2], visible_indices % units.shape[2]]
+        patches = cut_units(units, self.patch_size)  # (batch_size, visible, patches, channels, patch, patch)
+        return patches.permute(0, 3, 4, 1, 2, 5).flatten(3)
+
     def forward(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor | None = None) -> torch.Tensor:
         if visible_indices is None:
             height, width = pixel_values.shape[-2:]
             pixel_values = nn.functional.pad(pixel_values, (0, -width % self.patch_size, 0, -height % self.patch_size))
-            return self.projection(pixel_values).flatten(2).transpose(1, 2)
-
-        batch_size, num_visible = visible_indices.shape
-        units = pixel_values.unflatten(3, (-1, self.mask_unit_size)).unflatten(2, (-1, self.mask_unit_size))
-        units = units.permute(0, 2, 4, 1, 3, 5)  # (batch_size, rows, columns, channels, unit, unit)
-        batch_indices = torch.arange(batch_size, device=units.device)[:, None]
-        units = units[batch_indices, visible_indices // units.shape[2], visible_indices % units.shape[2]]
-        embeddings = flatten_units(self.projection(units.flatten(0, 1)))
-        return embeddings.view(batch_size, num_visible * embeddings.shape[1], -1)
+        else:
+            pixel_values = self.get_visible_strip(pixel_values, visible_indices)
+        return self.projection(pixel_values).flatten(2).transpose(1, 2)
 
 
 class GreenMimEmbeddings(nn.Module):
@@ -204,7 +207,8 @@ class GreenMimEmbeddings(nn.Module):
             return maps.flatten(2).transpose(1, 2)
         side = 2**self.num_merges
         units = maps[0].unflatten(2, (-1, side)).unflatten(1, (-1, side)).permute(1, 3, 0, 2, 4)
-        return flatten_units(units).flatten(0, 1)[visible_indices].flatten(1, 2)
+        positions = cut_units(units, patch_size=1).flatten(3)  # (rows, columns, patches of a unit, channels)
+        return positions.flatten(0, 1)[visible_indices].flatten(1, 2)
 
     def forward(
         self,
