@@ -13,13 +13,15 @@
 # limitations under the License.
 """Time and memory of one training step, ours beside its peers.
 
-All models run in one process, in turn (A B C A B C ...), so that what else the machine does meets all of them. A step is
-forward, backward and AdamW, on images that are there already; drawing the mask and, for ours, making the group plan is part
-of the forward. Ratios are those of forward and backward: the optimizer costs the same for all models of one size. The peak
-memory of each model is measured in a process of its own: on the CPU the resident set over that of the idle model (weights
-and gradients), on a GPU what its allocator had given out at most.
+Each peer runs in a process of its own together with ours, step by step in turn, so that what else the machine does meets
+both, and no third model disturbs the memory of these two. A step is forward, backward and AdamW, on images that are there
+already; drawing the mask and, for ours, making the group plan is part of the forward. Ratios are those of forward and
+backward: the optimizer costs the same for all models of one size. "By arithmetic" is the ratio of multiply-adds. The peak
+memory of each model is measured alone: on the CPU the resident set over that of the idle model (weights and gradients), on
+a GPU what its allocator had given out at most.
 
-    python benchmarks/training_step.py --model_size tiny --batch_size 8 --models greenmim simmim
+    python benchmarks/training_step.py --model_size tiny --batch_size 8 --peers simmim hiera vit_mae
+    python benchmarks/training_step.py --model greenmim_dense --peers swin_dense
 """
 
 import argparse
@@ -29,6 +31,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -69,15 +72,21 @@ def make_step(peer: Peer, dtype: str, compile_model: bool) -> Callable[[int], tu
     return step
 
 
-def time_steps(
-    steps: dict[str, Callable[[int], tuple[float, float]]], repeats: int, warmup: int
-) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of each counted step, all models in turn."""
-    seconds = {name: [] for name in steps}
-    for index in range(warmup + repeats):
+def time_steps(names: list[str], setting: Setting, args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of each counted step of some models, in turn."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    steps = {}
+    for name in names:
+        torch.manual_seed(0)
+        peer = PEERS[name](setting)
+        peer.module.to(setting.device)
+        steps[name] = make_step(peer, args.dtype, args.compile)
+    seconds = {name: [] for name in names}
+    for index in range(args.warmup + args.repeats):
         for name, step in steps.items():
             result = step(index)
-            if index >= warmup:
+            if index >= args.warmup:
                 seconds[name].append(result)
     return seconds
 
@@ -90,51 +99,42 @@ def count_multiply_adds(name: str, setting: Setting) -> float:
     return counter.get_total_flops() / 2e9
 
 
-def measure_peak_memory(name: str, setting: Setting, dtype: str, queue: multiprocessing.Queue):
-    """Runs forward and backward twice and puts the peak memory over the idle model into the queue, in MiB."""
+def measure_peak_memory(name: str, setting: Setting, dtype: str) -> float | None:
+    """Peak memory of forward and backward over the idle model, weights and gradients, in MiB; `None` if unknown."""
     torch.manual_seed(0)
     peer = PEERS[name](setting)
     peer.module.to(setting.device).train()
+    for parameter in peer.module.parameters():
+        parameter.grad = torch.ones_like(parameter)  # ones: pages of zeros would not count as resident
 
     def step():
         with torch.autocast(setting.device, dtype=DTYPES[dtype], enabled=DTYPES[dtype] is not None):
             loss = peer.get_loss(peer.module(**peer.make_inputs(0)))
         loss.backward()
-        peer.module.zero_grad(set_to_none=False)
 
     if setting.device == "cuda":
         step()
         idle = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step()
-        queue.put((torch.cuda.max_memory_allocated() - idle) / 2**20)
-        return
+        return (torch.cuda.max_memory_allocated() - idle) / 2**20
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not clear.exists():
-        queue.put(None)  # only Linux tells the peak of a resident set, and lets it be reset
-        return
+        return None  # only Linux tells the peak of a resident set, and lets it be reset
 
     def read(field: str) -> int:
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field))
 
-    for parameter in peer.module.parameters():  # gradients are part of the idle model: they are there in any training
-        parameter.grad = torch.zeros_like(parameter).add_(0)
     idle = read("VmRSS")
     clear.write_text("5")
     step()
-    queue.put((read("VmHWM") - idle) / 2**10)
+    return (read("VmHWM") - idle) / 2**10
 
 
-def run_in_process(function: Callable, *arguments) -> float | None:
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=function, args=(*arguments, queue))
-    process.start()
-    while process.is_alive() and queue.empty():
-        process.join(timeout=0.1)
-    result = None if queue.empty() else queue.get()
-    process.join()
-    return result
+def run_alone(function: Callable, *arguments):
+    """The result of a function, called in a process of its own."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        return executor.submit(function, *arguments).result()
 
 
 def describe_machine(device: str) -> dict:
@@ -153,26 +153,59 @@ def describe_machine(device: str) -> dict:
     }
 
 
-def print_table(rows: list[dict], reference: str):
+def summarize(name: str, seconds: list[tuple[float, float]], setting: Setting) -> dict:
+    forward_backward, whole = zip(*seconds)
+    median = statistics.median(forward_backward)
+    return {
+        "model": name,
+        "median_ms": 1e3 * median,
+        "min_ms": 1e3 * min(forward_backward),
+        "max_ms": 1e3 * max(forward_backward),
+        "step_median_ms": 1e3 * statistics.median(whole),
+        "images_per_second": setting.batch_size / median,
+    }
+
+
+def compare(peer: str, setting: Setting, args: argparse.Namespace) -> dict:
+    """Ours and one peer, timed in turn in one process."""
+    seconds = run_alone(time_steps, [args.model, peer], setting, args)
+    ours, theirs = (summarize(name, seconds[name], setting) for name in (args.model, peer))
+    adds = [count_multiply_adds(name, setting) for name in (args.model, peer)]
+    peaks = [None, None]
+    if not args.no_memory:
+        peaks = [run_alone(measure_peak_memory, name, setting, args.dtype) for name in (args.model, peer)]
+    for row, multiply_adds, peak in zip((ours, theirs), adds, peaks):
+        row |= {"multiply_adds_per_image_1e9": multiply_adds, "peak_mib": peak}
+    return {
+        "ours": ours,
+        "peer": theirs,
+        "faster": theirs["median_ms"] / ours["median_ms"],
+        "faster_by_arithmetic": adds[1] / adds[0],
+        "share_of_memory": None if None in peaks else peaks[0] / peaks[1],
+    }
+
+
+def print_row(result: dict):
+    def show(row: dict) -> str:
+        return f"{row['median_ms']:.0f} ({row['min_ms']:.0f} - {row['max_ms']:.0f})"
+
+    ours, peer = result["ours"], result["peer"]
+    memory = "not measured"
+    if result["share_of_memory"] is not None:
+        memory = f"{ours['peak_mib']:.0f} / {peer['peak_mib']:.0f} = {result['share_of_memory']:.2f}"
     print(
-        f"\n| model | forward + backward, ms: median (min - max) | images/s | {reference} / this | by arithmetic "
-        "| with AdamW, ms | peak MiB |"
+        f"| {peer['model']} | {show(ours)} | {show(peer)} | {ours['images_per_second']:.1f} / "
+        f"{peer['images_per_second']:.1f} | {result['faster']:.2f} | {result['faster_by_arithmetic']:.2f} "
+        f"| {ours['step_median_ms']:.0f} / {peer['step_median_ms']:.0f} | {memory} |",
+        flush=True,
     )
-    print("|---|---|---|---|---|---|---|")
-    for row in rows:
-        peak = "not measured" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
-        print(
-            f"| {row['model']} | {row['median_ms']:.0f} ({row['min_ms']:.0f} - {row['max_ms']:.0f}) "
-            f"| {row['images_per_second']:.1f} | {row['speed_ratio']:.2f} | {row['arithmetic_ratio']:.2f} "
-            f"| {row['step_median_ms']:.0f} | {peak} |"
-        )
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = Setting()
-    parser.add_argument("--models", nargs="+", choices=PEERS, default=["greenmim", "simmim"], help="What to compare.")
-    parser.add_argument("--reference", choices=PEERS, help="The model that ratios refer to. Default: the last one.")
+    parser.add_argument("--model", choices=PEERS, default="greenmim", help="Ours. [%(default)s]")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=["simmim"], help="What to compare it with.")
     parser.add_argument("--model_size", choices=SWIN_SIZES, default=defaults.model_size)
     parser.add_argument("--image_size", type=int, default=defaults.image_size, help="A multiple of 32. [%(default)s]")
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="[%(default)s]")
@@ -190,9 +223,6 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.image_size % 32:
         parser.error(f"--image_size must be a multiple of 32, but is {args.image_size}")
-    args.reference = args.reference or args.models[-1]
-    if args.reference not in args.models:
-        parser.error(f"--reference {args.reference} is not among --models")
     return args
 
 
@@ -204,40 +234,22 @@ def main():
     machine = describe_machine(args.device)
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     print(
-        f"{args.model_size}, {args.image_size} px, batch {args.batch_size}, {args.dtype}, {args.attn_implementation}"
-        f"{', compiled' if args.compile else ''}, a mask for {'each image' if args.per_sample else 'the batch'}, "
-        f"{args.repeats} steps in turn"
+        f"{args.model}, {args.model_size}, {args.image_size} px, batch {args.batch_size}, {args.dtype}, "
+        f"{args.attn_implementation}{', compiled' if args.compile else ''}, a mask for "
+        f"{'each image' if args.per_sample else 'the batch'}, {args.repeats} steps in turn\n"
     )
-    steps = {}
-    for name in args.models:
-        torch.manual_seed(0)
-        peer = PEERS[name](setting)
-        peer.module.to(args.device)
-        steps[name] = make_step(peer, args.dtype, args.compile)
-    seconds = time_steps(steps, args.repeats, args.warmup)
-    multiply_adds = {name: count_multiply_adds(name, setting) for name in args.models}
-    rows = []
-    medians = {name: statistics.median(first for first, _ in seconds[name]) for name in args.models}
-    for name in args.models:
-        forward_backward, whole = zip(*seconds[name])
-        rows.append(
-            {
-                "model": name,
-                "median_ms": 1e3 * medians[name],
-                "min_ms": 1e3 * min(forward_backward),
-                "max_ms": 1e3 * max(forward_backward),
-                "step_median_ms": 1e3 * statistics.median(whole),
-                "images_per_second": args.batch_size / medians[name],
-                "speed_ratio": medians[args.reference] / medians[name],
-                "multiply_adds_per_image_1e9": multiply_adds[name],
-                "arithmetic_ratio": multiply_adds[args.reference] / multiply_adds[name],
-                "peak_mib": None if args.no_memory else run_in_process(measure_peak_memory, name, setting, args.dtype),
-            }
-        )
-    print_table(rows, args.reference)
+    print(
+        "| peer | ours: forward + backward, ms, median (min - max) | peer | images/s | times faster | by arithmetic "
+        "| with AdamW, ms | peak memory, MiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    results = []
+    for peer in args.peers:
+        results.append(compare(peer, setting, args))
+        print_row(results[-1])
     if args.json:
         settings = {name: value for name, value in vars(args).items() if name != "json"}
-        args.json.write_text(json.dumps({"settings": settings, "machine": machine, "results": rows}, indent=2))
+        args.json.write_text(json.dumps({"settings": settings, "machine": machine, "results": results}, indent=2))
 
 
 if __name__ == "__main__":
