@@ -23,6 +23,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils import is_torchvision_available
 
 from .configuration_greenmim import GreenMimConfig
+from .data_collator import GreenMimDataCollator
 from .grouping_greenmim import make_group_plan
 from .image_processing_pil_greenmim import GreenMimImageProcessorPil
 from .masking_greenmim import sample_masks
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GreenMimConfig",
+    "GreenMimDataCollator",
     "GreenMimForMaskedImageModeling",
     "GreenMimImageProcessorPil",
     "GreenMimModel",
