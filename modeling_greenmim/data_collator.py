@@ -83,7 +83,9 @@ class GreenMimDataCollator:
         images = [torch.as_tensor(np.asarray(example["pixel_values"])) for example in examples]
         shapes = sorted({tuple(image.shape) for image in images})
         if len(shapes) > 1:
-            raise ValueError(f"The images of a batch must have one shape, but these have {shapes}: resize or crop them.")
+            raise ValueError(
+                f"The images of a batch must have one shape, but these have {shapes}: resize or crop them."
+            )
         grid_size = get_unit_grid(shapes[0][-2:], self.config.mask_unit_size)
         mask_ratio = self.config.mask_ratio if self.mask_ratio is None else self.mask_ratio
         masks = [
