@@ -38,9 +38,10 @@ pytest.importorskip("sklearn")
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "quickstart"))
 
+from datasets import Dataset, Features, Image, Value  # noqa: E402
+
 import quickstart  # noqa: E402
 import quickstart_data  # noqa: E402
-from datasets import Dataset, Features, Image, Value  # noqa: E402
 
 
 def make_photo(seed: int, mode: str = "RGB", size: tuple[int, int] = (45, 37)) -> PIL.Image.Image:

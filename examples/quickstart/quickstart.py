@@ -43,6 +43,14 @@ import PIL.ImageOps
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm.auto import tqdm
+from transformers import AutoModel, get_cosine_schedule_with_warmup, set_seed
+from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
+from transformers.utils import logging
+
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from quickstart_data import (
     ImageData,
     MaskingCollator,
@@ -53,14 +61,6 @@ from quickstart_data import (
     write_digits,
 )
 from quickstart_figures import plot_loss_curve, plot_reconstructions
-from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
-from tqdm.auto import tqdm
-from transformers import AutoModel, get_cosine_schedule_with_warmup, set_seed
-from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
-from transformers.utils import logging
-
-from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 
 
 DEFAULT_IMAGE_SIZES = (32, 64, 224)
