@@ -132,6 +132,12 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         # the channels of the last stage, under the name that models built on top of an encoder look for
         self.hidden_size = self.embed_dim * 2 ** (self.num_layers - 1)
         self.stage_names = ["stem"] + [f"stage{idx}" for idx in range(1, self.num_layers + 1)]
+        for name in ("num_layers", "num_hidden_layers", "hidden_size", "stage_names"):
+            if name in kwargs and (value := kwargs.pop(name)) != getattr(self, name):
+                raise ValueError(
+                    f"`{name}={value!r}` contradicts `depths={list(self.depths)}` and `embed_dim={self.embed_dim}`, from "
+                    f"which {getattr(self, name)!r} follows. Leave it out."
+                )
         self.set_output_features_output_indices(
             out_indices=kwargs.pop("out_indices", None), out_features=kwargs.pop("out_features", None)
         )
@@ -159,8 +165,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         for name, value in unknown_kwargs.items():
             if name in own_fields or hasattr(PreTrainedConfig, name) or name in _DERIVED_FIELDS:
                 continue
-            if match := difflib.get_close_matches(name, own_fields, n=1, cutoff=0.85):
-                raise ValueError(f"Unknown argument `{name}={value!r}`. Did you mean `{match[0]}`?")
+            matches = difflib.get_close_matches(name, own_fields, n=1, cutoff=0.85)
+            if match := _OTHER_NAMES.get(name, *matches):
+                raise ValueError(f"Unknown argument `{name}={value!r}`. Did you mean `{match}`?")
 
     def validate_architecture(self):
         """Part of `@strict`-powered validation. Validates the architecture of the config."""
@@ -213,6 +220,19 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             )
 
 
+# what timm, Swin, MAE and SimMIM call fields of ours
+_OTHER_NAMES = {
+    "ape": "use_absolute_embeddings",
+    "decoder_depth": "decoder_num_hidden_layers",
+    "decoder_embed_dim": "decoder_hidden_size",
+    "decoder_num_heads": "decoder_num_attention_heads",
+    "decoder_num_layers": "decoder_num_hidden_layers",
+    "drop_path": "drop_path_rate",
+    "img_size": "image_size",
+    "in_chans": "num_channels",
+    "norm_pix": "norm_pix_loss",
+    "window": "window_size",
+}
 # written to config.json from the fields above, and read back as keywords
 _DERIVED_FIELDS = ("num_layers", "hidden_size", "stage_names", "out_features", "out_indices")
 

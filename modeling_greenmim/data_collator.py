@@ -29,7 +29,8 @@ class GreenMimDataCollator:
     """
     Data collator that stacks images, draws their masks and plans their groups, so that nothing is left to plan in the
     training step. Made for `torch.utils.data.DataLoader(..., collate_fn=collator)` and for the Trainer
-    (`data_collator=collator, remove_unused_columns=False`).
+    (`data_collator=collator`, with `remove_unused_columns=False`, and `label_names=["bool_masked_pos"]` for an evaluation
+    loss). The masks of an image processor (`do_mask=True`) are for looking at single images.
 
     A plan belongs to its batch as a whole: it can be pinned and moved, but not split over devices
     (`torch.nn.DataParallel`), nor concatenated (Accelerate's dispatching loader). With several devices, give each process a

@@ -91,12 +91,21 @@ def reduce_mask_to_units(
     """
     rows, columns = grid_size
     num_units, num_patches = rows * columns, rows * columns * patches_per_side**2
+    if not isinstance(bool_masked_pos, torch.Tensor):
+        raise ValueError(
+            f"`bool_masked_pos` must be a torch.Tensor, but is a {type(bool_masked_pos)}. `torch.from_numpy` makes one of "
+            "what `sample_masks` returns."
+        )
     if bool_masked_pos.dtype != torch.bool:
-        raise ValueError(f"`bool_masked_pos` must be boolean, but its dtype is {bool_masked_pos.dtype}.")
+        raise ValueError(
+            f"`bool_masked_pos` must be boolean, but its dtype is {bool_masked_pos.dtype}. Pass `bool_masked_pos.bool()`, "
+            "where True hides a unit."
+        )
     if bool_masked_pos.ndim != 2 or bool_masked_pos.shape[1] not in (num_units, num_patches):
         raise ValueError(
             f"`bool_masked_pos` must have the shape (batch_size, {num_units}), for {rows} x {columns} mask units, or "
-            f"(batch_size, {num_patches}), for their patches, but has {tuple(bool_masked_pos.shape)}."
+            f"(batch_size, {num_patches}), for their patches, but has {tuple(bool_masked_pos.shape)}. The `mask_unit_size` "
+            "of the image processor must be that of the model."
         )
     if bool_masked_pos.shape[1] == num_units:
         return bool_masked_pos

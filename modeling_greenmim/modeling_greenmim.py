@@ -265,8 +265,11 @@ class GreenMimDropPath(nn.Module):
 
 class GreenMimWindowGroups(NamedTuple):
     """
-    One stage's part of a group plan, for one kind of windows, ready for the attention of its layers. A plan is followed by
-    every image, or made for the whole batch at once: `pools` is the number of times that it is followed.
+    One stage's part of a group plan, for one kind of windows, ready for the attention of its layers.
+
+    A plan is followed once or many times, its `pools`: eight images that share a mask are eight pools of one image each;
+    eight images with masks of their own are one pool of eight. Slots are gathered in the order (slots, pools, groups), and
+    come back from the attention, which transposes, in the order (pools, slots, groups).
     """
 
     shape: tuple[int, int, int]  # (slots, pools, groups)
@@ -424,8 +427,10 @@ class GreenMimWindowAttention(GreenMimAttention):
         attn_output, attn_weights = self.attend(query, key, value, attention_bias, **kwargs)
         attn_output = attn_output.view(-1, hidden_states.shape[-1]).index_select(0, groups.token_slot)
 
-        # only where they are asked for: a reentrant checkpoint needs a gradient for every output
-        if attn_weights is not None and kwargs.get("output_attentions", self.config.output_attentions):
+        # only where they are asked for, since a reentrant checkpoint needs a gradient for every output; and, as in all of
+        # transformers, only of the eager attention that was chosen
+        output_attentions = kwargs.get("output_attentions", self.config.output_attentions)
+        if output_attentions and self.config._attn_implementation == "eager":
             attn_weights = attn_weights.unflatten(1, (num_groups, self.num_heads)).flatten(0, 1)
         else:
             attn_weights = None
@@ -506,7 +511,7 @@ class GreenMimStage(nn.Module):
         num_tokens = hidden_states.shape[0] * hidden_states.shape[1]
         kinds = [
             GreenMimWindowGroups.from_plan(group_plan, f"{self.name}_{kind}", self.window_size, num_tokens)
-            for kind in ("regular", "shifted")[: len(self.blocks)]
+            for kind in ("regular", "shifted")[: len(self.blocks)]  # a single layer never shifts
             if f"{self.name}_{kind}_slot_token" in group_plan
         ]
 
@@ -557,8 +562,8 @@ class GreenMimDecoderLayer(GradientCheckpointingLayer):
         self.layernorm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
         self.mlp = GreenMimMLP(config, hidden_size, config.decoder_intermediate_size)
 
-    def forward(self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> torch.Tensor:
-        attn_output, _ = self.attention(self.layernorm_before(hidden_states), **kwargs)
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        attn_output, _ = self.attention(self.layernorm_before(hidden_states))
         hidden_states = hidden_states + attn_output
         return hidden_states + self.mlp(self.layernorm_after(hidden_states))
 
@@ -582,7 +587,6 @@ class GreenMimDecoder(nn.Module):
         hidden_states: torch.Tensor,
         visible_indices: torch.Tensor | None,
         grid_size: tuple[int, int],
-        **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         hidden_states = self.decoder_embed(hidden_states)
         batch_size, _, channels = hidden_states.shape
@@ -593,7 +597,7 @@ class GreenMimDecoder(nn.Module):
         positions = get_2d_sincos_position_embeddings(grid_size, channels, device=hidden_states.device)
         hidden_states = hidden_states + positions.to(hidden_states.dtype)
         for layer in self.decoder_layers:
-            hidden_states = layer(hidden_states, **kwargs)
+            hidden_states = layer(hidden_states)
         return self.decoder_pred(self.decoder_norm(hidden_states))
 
 
@@ -643,8 +647,8 @@ class GreenMimModel(GreenMimPreTrainedModel):
             Whether to return the mean of the last hidden state.
     """
 
-    # this model is also loaded from checkpoints of pre-training and of classifiers
-    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\."]
+    # this model is also loaded from checkpoints of pre-training
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\."]
 
     def __init__(self, config: GreenMimConfig, add_pooling_layer: bool = True):
         super().__init__(config)
@@ -713,19 +717,17 @@ class GreenMimModel(GreenMimPreTrainedModel):
             )
         else:
             unit_grid = get_unit_grid(pixel_values.shape[-2:], self.config.mask_unit_size)
-            if bool_masked_pos.shape[0] != pixel_values.shape[0]:
-                raise ValueError(
-                    f"`bool_masked_pos` has {bool_masked_pos.shape[0]} masks, but there are {pixel_values.shape[0]} images."
-                )
             patches_per_side = self.config.mask_unit_size // self.config.patch_size
             window_size, hidden_sizes = self.config.window_size, self.config.hidden_sizes
+            if group_plan is None and isinstance(bool_masked_pos, torch.Tensor):
+                bool_masked_pos = bool_masked_pos.cpu()  # to plan on the host: the one place that waits for the device
+            unit_mask = reduce_mask_to_units(bool_masked_pos, unit_grid, patches_per_side)
+            if len(unit_mask) != len(pixel_values):
+                raise ValueError(f"`bool_masked_pos` has {len(unit_mask)} masks for {len(pixel_values)} images.")
             if group_plan is None:
-                # the plan is made on the host: this is the one place that waits for the device
-                unit_mask = reduce_mask_to_units(bool_masked_pos.cpu(), unit_grid, patches_per_side)
                 group_plan = make_group_plan(unit_mask, unit_grid, window_size, hidden_sizes)
                 group_plan = {name: tensor.to(pixel_values.device) for name, tensor in group_plan.items()}
             else:
-                unit_mask = reduce_mask_to_units(bool_masked_pos, unit_grid, patches_per_side)
                 check_group_plan(group_plan, unit_mask, unit_grid, window_size, len(hidden_sizes))
             visible_indices = group_plan["visible_indices"].expand(pixel_values.shape[0], -1)
 

@@ -66,6 +66,11 @@ def test_survives_json(tmp_path):
         ({"mask_ration": 0.6}, "mask_ration=0.6.*mask_ratio"),
         ({"windows_size": 14}, "windows_size=14.*window_size"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon.*layer_norm_eps"),
+        ({"window": 3}, "window=3.*window_size"),
+        ({"decoder_depth": 3}, "decoder_depth=3.*decoder_num_hidden_layers"),
+        ({"hidden_size": 96}, r"hidden_size=96.*embed_dim=64.*512 follows"),
+        ({"num_layers": 3}, r"num_layers=3.*depths=\[2, 2, 18, 2\].*4 follows"),
+        ({"num_hidden_layers": 24}, "num_hidden_layers=24.*depths"),
         ({"embed_dim": 96.0}, "embed_dim"),
     ],
 )

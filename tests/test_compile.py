@@ -1,0 +1,81 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""torch.compile: the whole graph, few compilations over many masks, and the same results."""
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, make_group_plan, sample_masks
+
+
+@pytest.fixture
+def model():
+    torch._dynamo.reset()
+    counters.clear()
+    torch.manual_seed(0)
+    config = GreenMimConfig(
+        image_size=64,
+        patch_size=2,
+        embed_dim=16,
+        depths=(2, 2, 2),
+        num_heads=(1, 2, 4),
+        window_size=4,
+        decoder_hidden_size=32,
+        decoder_num_attention_heads=4,
+        decoder_intermediate_size=64,
+    )
+    return GreenMimForMaskedImageModeling(config).train()
+
+
+def make_inputs(config, seed, per_sample):
+    mask = torch.from_numpy(sample_masks(4, (8, 8), 0.6, seed=seed, per_sample=per_sample))
+    plan = make_group_plan(mask, (8, 8), config.window_size, config.hidden_sizes)
+    pixel_values = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+    return {"pixel_values": pixel_values, "bool_masked_pos": mask, "group_plan": plan}
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_200_masks_need_few_graphs(model, per_sample):
+    """Plans differ in the number and the size of their groups: these become dynamic, and the rest stays as it is."""
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for seed in range(200):
+        inputs = make_inputs(model.config, seed, per_sample)
+        loss = compiled(**inputs).loss
+        if seed % 40 == 0:
+            torch.testing.assert_close(loss, model(**inputs).loss)
+    assert counters["stats"]["unique_graphs"] <= 8
+    assert not counters["graph_break"]
+
+
+def test_whole_images_compile(model):
+    compiled = torch.compile(model.greenmim, backend="eager", fullgraph=True, dynamic=False)
+    for image_size in ((64, 64), (60, 52)):
+        pixel_values = torch.randn(2, 3, *image_size)
+        expected = model.greenmim(pixel_values).last_hidden_state
+        torch.testing.assert_close(compiled(pixel_values).last_hidden_state, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_inductor_trains_the_same(model, per_sample):
+    compiled = torch.compile(model, fullgraph=True)
+    for seed in range(3):
+        inputs = make_inputs(model.config, seed, per_sample)
+        gradients = []
+        for forward in (model, compiled):
+            model.zero_grad()
+            forward(**inputs).loss.backward()
+            gradients.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
