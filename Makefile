@@ -1,7 +1,9 @@
 # Only Python and make are needed: everything else is installed into .venv.
 PYTHON ?= python3
-# The tested release. A bare `torch` would be the newest one, with several gigabytes of CUDA packages.
+# The tested release. On Linux, PyPI's build brings several gigabytes of CUDA packages; where the CPU is enough:
+# make test TORCH_OPTIONS="--index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0
+TORCH_OPTIONS ?=
 TRANSFORMERS ?= transformers==5.23.0
 TORCHVISION ?= torchvision==0.28.0
 VENV ?= .venv
@@ -10,14 +12,15 @@ BIN := $(VENV)/bin
 .PHONY: help quickstart test test-all test-torchvision test-oldest lint format clean
 
 help:
-	@echo "make quickstart  pre-train a small model on handwritten digits, on the CPU, in about three minutes"
+	@echo "make quickstart  pre-train a small model on handwritten digits, on the CPU, in two to three minutes"
 	@echo "make test        run the tests (make test-all: also the slow ones, and the oldest transformers)"
 	@echo "make lint        check style (make format: mend it)"
 	@echo "make clean       remove environments and outputs"
 
 $(VENV)/.installed: setup.cfg
+	@echo "Installing into $(VENV), once: about 2 GB for the CPU, a minute or more"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet $(TORCH_OPTIONS) "$(TORCH)"
 	$(BIN)/pip install --quiet "$(TORCH)" "$(TRANSFORMERS)" --editable ".[dev]"
 	touch $@
 

@@ -206,7 +206,7 @@ def parse_args() -> argparse.Namespace:
     defaults = Setting()
     parser.add_argument("--model", choices=PEERS, default="greenmim", help="Ours. [%(default)s]")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=["simmim"], help="What to compare it with.")
-    parser.add_argument("--model_size", choices=SWIN_SIZES, default=defaults.model_size)
+    parser.add_argument("--model_size", choices=SWIN_SIZES, default=defaults.model_size, help="[%(default)s]")
     parser.add_argument("--image_size", type=int, default=defaults.image_size, help="A multiple of 32. [%(default)s]")
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="[%(default)s]")
     parser.add_argument("--mask_ratio", type=float, default=defaults.mask_ratio, help="Of GreenMIM. [%(default)s]")

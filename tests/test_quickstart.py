@@ -288,3 +288,11 @@ def test_pictures_say_where_unit_statistics_come_from(tmp_path, monkeypatch, nor
     assert hidden_share <= grey.float().mean() < hidden_share + 0.05
     visible = ~grey[:, None].expand_as(rows["original"])
     assert torch.equal(rows["reconstruction"][visible], rows["original"][visible])
+
+
+def test_a_failed_run_leaves_the_results_of_the_last_one(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "metrics.json").write_text('{"kept": true}')
+    with pytest.raises(SystemExit, match="no parquet file and no image, among 0 files"):
+        quickstart.main(["--train_dir", str(tmp_path / "empty"), "--output_dir", str(tmp_path)])
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"kept": True}

@@ -80,8 +80,8 @@ def open_images(train_dir: Path, image_column_name: str, seed: int) -> ImageData
     if image_files := [path for path in files if path.suffix.lower() in IMAGE_EXTENSIONS]:
         return open_image_files(image_files, seed)
     raise QuickstartError(
-        f"--train_dir {train_dir} holds {len(files)} files, but no parquet file and no image "
-        f"({', '.join(sorted(IMAGE_EXTENSIONS))})."
+        f"--train_dir {train_dir} holds no parquet file and no image, among {len(files)} files. Images end in "
+        f"{', '.join(sorted(IMAGE_EXTENSIONS))}."
     )
 
 
