@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Group plans: which visible tokens attend to each other, as integers (GreenMIM, section 3.3, "group window attention").
+"""Group plans: which visible tokens attend to each other, as integers.
+
+The scheme is the "Group Window Attention" with "Optimal Grouping" of GreenMIM (https://huggingface.co/papers/2205.13515).
 
 A window of a partly visible image holds any number of tokens. To run attention on tensors of one shape, whole windows are
 packed into groups of equal size; inside a group, a token attends to the tokens of its own window only. A *group plan*
@@ -190,7 +192,7 @@ def check_group_plan(
 def pack_windows(window_tokens: np.ndarray, group_size: int) -> tuple[np.ndarray, np.ndarray, int]:
     """
     Packs windows into groups: as long as there are windows left, the largest one opens a group, and a subset-sum search
-    over the others fills it as far as possible (GreenMIM, section 3.4). Windows with equally many tokens are
+    over the others fills it as far as possible (the "Optimal Grouping" of GreenMIM). Windows with equally many tokens are
     interchangeable, so that a group, once found, is repeated as often as there are windows for it: the time depends on
     the number of different window sizes, hardly on the number of windows.
 
@@ -353,7 +355,7 @@ def _partition_axis(
 
 
 def _search_group_size(window_tokens: np.ndarray, hidden_size: int) -> int:
-    """The group size whose groups cost least (GreenMIM, equation 4): the largest window, or a multiple of 8 above it."""
+    """The group size whose groups cost least, as GreenMIM counts it: the largest window, or a multiple of 8 above it."""
     num_tokens = int(window_tokens.sum())
     counts = np.bincount(window_tokens).tolist()
     best_size = group_size = len(counts) - 1

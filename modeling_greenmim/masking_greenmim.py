@@ -91,7 +91,7 @@ def get_num_visible_units(num_units: int, mask_ratio: float) -> int:
 
 
 def _sample_random_mask(rng: np.random.Generator, grid_size: tuple[int, int], num_masked: int) -> np.ndarray:
-    """Uniform over all masks with `num_masked` hidden units (GreenMIM, section 3.2; MAE, section 3)."""
+    """Uniform over all masks with `num_masked` hidden units (as in GreenMIM and MAE)."""
     mask = np.zeros(grid_size[0] * grid_size[1], dtype=bool)
     mask[rng.permutation(mask.size)[:num_masked]] = True
     return mask

@@ -402,7 +402,7 @@ class GreenMimAttention(nn.Module):
 
 
 class GreenMimWindowAttention(GreenMimAttention):
-    """Group window attention (GreenMIM, section 3.3): attention inside the windows that a plan has packed into groups."""
+    """GreenMIM's Group Window Attention: attention inside the windows that a plan has packed into groups."""
 
     def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
         super().__init__(config, hidden_size, num_heads)
@@ -569,7 +569,7 @@ class GreenMimDecoderLayer(GradientCheckpointingLayer):
 
 
 class GreenMimDecoder(nn.Module):
-    """Predicts the pixels of every mask unit from the visible ones (GreenMIM, section 3.5)."""
+    """Predicts the pixels of every mask unit from the visible ones, as in MAE."""
 
     def __init__(self, config: GreenMimConfig):
         super().__init__()
@@ -847,7 +847,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
     def get_reconstruction_loss(
         self, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        """Mean squared error on the hidden units, in float32 or more (GreenMIM, section 3.5; MAE, section 3)."""
+        """Mean squared error on the hidden units, in float32 or more (as in MAE)."""
         dtype = torch.promote_types(logits.dtype, torch.float32)
         target = self.patchify(pixel_values).to(dtype)
         if self.config.norm_pix_loss:

@@ -47,7 +47,7 @@ def greedy_subset_sum(window_tokens: list[int], group_size: int) -> int:
 
 
 def group_cost(num_groups: int, group_size: int, hidden_size: int) -> int:
-    """GreenMIM, equation 4."""
+    """Multiply-adds of projections and attention, as GreenMIM counts them."""
     return num_groups * (4 * group_size * hidden_size**2 + 2 * group_size**2 * hidden_size)
 
 
