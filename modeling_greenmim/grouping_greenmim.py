@@ -44,7 +44,7 @@ import numpy as np
 import torch
 
 
-# the position of an empty slot does not matter; a window of their own keeps empty slots out of all others, and finite
+# empty slots share a window of their own: no token attends to them, and their softmax is finite
 EMPTY_SLOT_WINDOW = -1
 
 
