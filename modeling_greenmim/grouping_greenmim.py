@@ -371,7 +371,7 @@ def _search_group_size(window_tokens: np.ndarray, hidden_size: int) -> int:
 
 
 def get_group_cost(group_size: int, hidden_size: int) -> int:
-    """Multiply-adds of the attention of one group: four projections, scores, and weighted sum."""
+    """Multiply-adds of the attention of one group: four projections, scores, and weighted sum, as in the paper."""
     return 4 * group_size * hidden_size**2 + 2 * group_size**2 * hidden_size
 
 

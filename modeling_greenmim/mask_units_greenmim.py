@@ -62,10 +62,7 @@ def get_unit_statistics(units: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     Returns:
         `tuple` of two `torch.Tensor` of shape `(batch_size, num_units, 1)`.
     """
-    mean = units.mean(dim=-1, keepdim=True)
-    # far faster on a CPU than `torch.var`, and as exact: the mean is taken off first
-    variance = (units - mean).square().sum(dim=-1, keepdim=True) / (units.shape[-1] - 1)
-    return mean, (variance + 1.0e-6).sqrt()
+    return units.mean(dim=-1, keepdim=True), (units.var(dim=-1, keepdim=True) + 1.0e-6).sqrt()
 
 
 def reduce_mask_to_units(

@@ -372,13 +372,6 @@ class GreenMimAttention(nn.Module):
         )
         if attention_mask is not None:
             attention_mask = attention_mask.to(query.dtype)
-            # for a bias that needs a gradient, SDPA on the CPU falls back to a plain path, which is slower than this one
-            if (
-                self.config._attn_implementation == "sdpa"
-                and query.device.type == "cpu"
-                and attention_mask.requires_grad
-            ):
-                attention_interface = eager_attention_forward
         return attention_interface(
             self,
             query,
@@ -427,10 +420,8 @@ class GreenMimWindowAttention(GreenMimAttention):
         attn_output, attn_weights = self.attend(query, key, value, attention_bias, **kwargs)
         attn_output = attn_output.view(-1, hidden_states.shape[-1]).index_select(0, groups.token_slot)
 
-        # only where they are asked for, since a reentrant checkpoint needs a gradient for every output; and, as in all of
-        # transformers, only of the eager attention that was chosen
-        output_attentions = kwargs.get("output_attentions", self.config.output_attentions)
-        if output_attentions and self.config._attn_implementation == "eager":
+        # only where they are asked for: a reentrant checkpoint needs a gradient for every output
+        if attn_weights is not None and kwargs.get("output_attentions", self.config.output_attentions):
             attn_weights = attn_weights.unflatten(1, (num_groups, self.num_heads)).flatten(0, 1)
         else:
             attn_weights = None

@@ -348,7 +348,7 @@ def test_loss_and_pictures(norm_pix_loss):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_sdpa_returns_no_attention_weights(training):
-    """Also where it is replaced by the eager attention, on the CPU with a gradient."""
+    """With a gradient or without, as everywhere in transformers."""
     config = make_config(attn_implementation="sdpa")
     model = GreenMimModel(config).train(training)
     pixel_values, mask, _ = make_inputs(config)
