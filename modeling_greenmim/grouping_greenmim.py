@@ -355,7 +355,7 @@ def _partition_axis(
 
 
 def _search_group_size(window_tokens: np.ndarray, hidden_size: int) -> int:
-    """The group size whose groups cost least, as GreenMIM counts it: the largest window, or a multiple of 8 above it."""
+    """The group size whose groups cost least: that of the largest window, or a multiple of 8 above it."""
     num_tokens = int(window_tokens.sum())
     counts = np.bincount(window_tokens).tolist()
     best_size = group_size = len(counts) - 1
@@ -371,8 +371,8 @@ def _search_group_size(window_tokens: np.ndarray, hidden_size: int) -> int:
 
 
 def get_group_cost(group_size: int, hidden_size: int) -> int:
-    """Multiply-adds of the attention of one group: four projections, scores, and weighted sum, as in the paper."""
-    return 4 * group_size * hidden_size**2 + 2 * group_size**2 * hidden_size
+    """Multiply-adds that one group costs: its queries, keys and values, scores, and weighted sum (the paper's section 3.3)."""
+    return 3 * group_size * hidden_size**2 + 2 * group_size**2 * hidden_size
 
 
 def _fill_groups(counts: list[int], group_size: int) -> list[tuple[dict[int, int], int]]:

@@ -268,12 +268,11 @@ class GreenMimWindowGroups(NamedTuple):
     One stage's part of a group plan, for one kind of windows, ready for the attention of its layers.
 
     A plan is followed once or many times, its `pools`: eight images that share a mask are eight pools of one image each;
-    eight images with masks of their own are one pool of eight. Slots are gathered in the order (slots, pools, groups), and
-    come back from the attention, which transposes, in the order (pools, slots, groups).
+    eight images with masks of their own are one pool of eight.
     """
 
-    shape: tuple[int, int, int]  # (slots, pools, groups)
-    slot_token: torch.Tensor  # (slots * pools * groups,), token in each slot, counted over the whole batch
+    shape: tuple[int, int, int]  # (pools, slots, groups)
+    slot_token: torch.Tensor  # (pools * slots * groups,), token in each slot, counted over the whole batch
     token_slot: torch.Tensor  # (tokens of the batch,), slot of each token, counted over (pools, slots, groups)
     relative_position_index: torch.Tensor  # (groups, slots, slots), row of the bias table; the last one masks
     has_padding: bool  # whether slots refer to a token after the last, which is zero
@@ -293,13 +292,13 @@ class GreenMimWindowGroups(NamedTuple):
         (num_slots, num_groups), pool_tokens = slot_token.shape, token_slot.shape[0]
         num_pools = num_tokens // pool_tokens
         pool = torch.arange(num_pools, device=slot_token.device)[:, None]
-        pooled_slot_token = slot_token[:, None, :] + pool * pool_tokens
+        pooled_slot_token = slot_token.flatten() + pool * pool_tokens
         # in the plan of a mask, empty slots refer to token 0, whatever it holds: nothing attends to them
         has_padding = "visible_indices" not in plan and slot_token.numel() > pool_tokens
         if has_padding:
-            pooled_slot_token = pooled_slot_token.masked_fill((slot_token == pool_tokens)[:, None, :], num_tokens)
+            pooled_slot_token = pooled_slot_token.masked_fill(slot_token.flatten() == pool_tokens, num_tokens)
         pooled_token_slot = token_slot + pool * slot_token.numel()
-        shape = (num_slots, num_pools, num_groups)
+        shape = (num_pools, num_slots, num_groups)
         return cls(shape, pooled_slot_token.flatten(), pooled_token_slot.flatten(), index, has_padding)
 
 
@@ -313,10 +312,10 @@ class GreenMimRelativePositionBias(nn.Module):
     def forward(self, relative_position_index: torch.Tensor) -> torch.Tensor:
         num_groups, num_slots, _ = relative_position_index.shape
         table = nn.functional.pad(self.relative_position_bias_table, (0, 0, 0, 1), value=MASKED_SCORE)
-        # heads first: the gradient of this look-up is far cheaper than that of `table[index]`
-        bias = table.t().contiguous().index_select(1, relative_position_index.flatten())
-        bias = bias.view(-1, num_groups, num_slots, num_slots).transpose(0, 1)
-        return bias.reshape(1, -1, num_slots, num_slots)  # (1, groups * heads, slots, slots)
+        # every group looks into a copy of its own: gradients then meet inside a group only, not all in one table
+        tables = table.t().expand(num_groups, -1, -1)  # (groups, heads, rows)
+        index = relative_position_index.flatten(1)[:, None, :].expand(-1, tables.shape[1], -1)
+        return tables.gather(2, index).view(1, -1, num_slots, num_slots)  # (1, groups * heads, slots, slots)
 
 
 def eager_attention_forward(
@@ -404,16 +403,15 @@ class GreenMimWindowAttention(GreenMimAttention):
     def forward(
         self, hidden_states: torch.Tensor, groups: GreenMimWindowGroups, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        num_slots, num_pools, num_groups = groups.shape
+        num_pools, num_slots, num_groups = groups.shape
         tokens = hidden_states.flatten(0, 1)
         if groups.has_padding:
             tokens = nn.functional.pad(tokens, (0, 0, 0, 1))
 
-        # groups are further heads; with the slots outermost, pools and heads are strided alike and need no copy
-        slots = tokens.index_select(0, groups.slot_token).view(num_slots, num_pools, -1)
-        slots = slots.unflatten(-1, (num_groups, -1))  # (slots, pools, groups, channels)
+        # groups are further heads
+        slots = tokens.index_select(0, groups.slot_token)
         query, key, value = (
-            projection(slots).view(num_slots, num_pools, -1, self.head_dim).permute(1, 2, 0, 3)
+            projection(slots).view(num_pools, num_slots, -1, self.head_dim).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )  # (pools, groups * heads, slots, head_dim)
         attention_bias = self.relative_position_bias(groups.relative_position_index)

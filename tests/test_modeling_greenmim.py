@@ -34,6 +34,7 @@ from .brute_force import brute_force_encoder
 
 
 ATTENTIONS = ["eager", "sdpa"]
+BACKENDS = [*ATTENTIONS, pytest.param("compiled", marks=pytest.mark.slow)]
 
 
 def make_config(**kwargs) -> GreenMimConfig:
@@ -68,10 +69,23 @@ def make_inputs(config, batch_size=2, image_size=None, mask_ratio=0.6, per_sampl
     return pixel_values, torch.from_numpy(mask), grid
 
 
+def run(model, backend, pixel_values, mask=None, **kwargs):
+    """Calls the model under one of `BACKENDS`; a compiled one takes the plan from outside, as the whole graph needs it."""
+    model.set_attn_implementation("sdpa" if backend == "compiled" else backend)
+    if mask is not None:
+        grid = tuple(side // model.config.mask_unit_size for side in pixel_values.shape[-2:])
+        kwargs["bool_masked_pos"] = mask
+        kwargs["group_plan"] = make_group_plan(mask, grid, model.config.window_size, model.config.hidden_sizes)
+    if backend == "compiled":
+        torch._dynamo.reset()
+        model = torch.compile(model, fullgraph=True, dynamic=False)
+    return model(pixel_values, **kwargs)
+
+
 # Correctness: the five oracles
 
 
-@pytest.mark.parametrize("attn_implementation", ATTENTIONS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("settings", "image_size", "sampler"),
     [
@@ -90,74 +104,83 @@ def make_inputs(config, batch_size=2, image_size=None, mask_ratio=0.6, per_sampl
     ],
     ids=["4", "7-wide", "3-odd", "16-clipped", "7-at-224", "14-at-224", "absolute", "no-bias-grey"],
 )
-def test_visible_tokens_equal_brute_force(settings, image_size, sampler, attn_implementation):
-    config = make_config(embed_dim=8, attn_implementation=attn_implementation, **settings)
+def test_visible_tokens_equal_brute_force(settings, image_size, sampler, backend):
+    config = make_config(embed_dim=8, **settings)
     model = randomize(GreenMimModel(config)).double()
     pixel_values, mask, _ = make_inputs(config, image_size=image_size, sampler=sampler)
     with torch.no_grad():
-        outputs = model(pixel_values.double(), mask)
+        outputs = run(model, backend, pixel_values.double(), mask)
         expected, _ = brute_force_encoder(model, pixel_values.double(), mask)
     assert torch.equal(outputs.visible_indices, (~mask).nonzero()[:, 1].view(2, -1))
     expected = expected[torch.arange(2)[:, None], outputs.visible_indices]
     torch.testing.assert_close(outputs.last_hidden_state, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("window_size", [4, 16, 40])
-def test_whole_images_equal_brute_force(window_size):
+def test_whole_images_equal_brute_force(window_size, backend):
     """Also where transformers' Swin cannot run: in grids smaller than the window. (Without padding, here: it is Swin's.)"""
     config = make_config(window_size=window_size)
     model = randomize(GreenMimModel(config)).double()
     pixel_values, mask, _ = make_inputs(config)
     with torch.no_grad():
         expected, _ = brute_force_encoder(model, pixel_values.double(), torch.zeros_like(mask))
-        actual = model(pixel_values.double()).last_hidden_state
+        actual = run(model, backend, pixel_values.double()).last_hidden_state
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("attn_implementation", ATTENTIONS)
+SWIN_CASES = [
+    *((window_size, size) for window_size in (4, 7) for size in ((224, 224), (256, 256), (300, 228), (224, 448))),
+    (14, (448, 448)),
+    (14, (480, 512)),
+]
+
+
 @pytest.mark.parametrize(
-    ("window_size", "image_size"),
+    ("backend", "window_size", "image_size"),
     [
-        *((window_size, size) for window_size in (4, 7) for size in ((224, 224), (256, 256), (300, 228), (224, 448))),
-        (14, (448, 448)),
-        (14, (480, 512)),
+        *((backend, *case) for backend in ATTENTIONS for case in SWIN_CASES),
+        # a minute each: those with most padding
+        pytest.param("compiled", 7, (300, 228), marks=pytest.mark.slow),
+        pytest.param("compiled", 14, (480, 512), marks=pytest.mark.slow),
     ],
 )
-def test_whole_images_equal_swin(window_size, image_size, attn_implementation):
-    settings = {
-        "embed_dim": 16,
-        "depths": (2, 2, 2, 2),
-        "num_heads": (1, 2, 4, 8),
-        "window_size": window_size,
-        "attn_implementation": attn_implementation,
-    }
+def test_whole_images_equal_swin(backend, window_size, image_size):
+    settings = {"embed_dim": 16, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "window_size": window_size}
+    # what transformers records along the way is not part of a compiled graph
+    keywords = {"output_hidden_states": backend != "compiled", "output_attentions": backend == "eager"}
     # a fresh Swin for each image size: it changes its own windows when it sees a small image
-    swin = randomize(SwinModel(SwinConfig(**settings)), std=0.1)
+    swin = randomize(SwinModel(SwinConfig(**settings, attn_implementation="eager")), std=0.1)
     model = GreenMimModel(GreenMimConfig(**settings)).eval()
     model.load_state_dict(swin.state_dict())
     pixel_values = torch.randn(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = swin(pixel_values, output_hidden_states=True, output_attentions=attn_implementation == "eager")
-        actual = model(pixel_values, output_hidden_states=True, output_attentions=attn_implementation == "eager")
+        expected = swin(pixel_values, **keywords)
+        actual = run(model, backend, pixel_values, **keywords)
     assert actual.visible_indices is None
-    names = ["last_hidden_state", "pooler_output", "hidden_states", "reshaped_hidden_states"]
-    for name in names + ["attentions"] * (attn_implementation == "eager"):
+    names = ["last_hidden_state", "pooler_output"]
+    names += ["hidden_states", "reshaped_hidden_states"] * keywords["output_hidden_states"]
+    for name in names + ["attentions"] * keywords["output_attentions"]:
         torch.testing.assert_close(actual[name], expected[name], rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("attn_implementation", ATTENTIONS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("per_sample", [False, True])
-def test_hidden_pixels_do_not_leak(attn_implementation, per_sample):
-    config = make_config(attn_implementation=attn_implementation)
+def test_hidden_pixels_do_not_leak(backend, per_sample):
+    config = make_config()
     model = randomize(GreenMimForMaskedImageModeling(config))
     pixel_values, mask, _ = make_inputs(config, per_sample=per_sample)
     is_hidden = model.unpatchify(mask[:, :, None].expand(-1, -1, 8 * 8 * 3).float()).bool()
     with torch.no_grad():
-        before = model(pixel_values, mask, output_hidden_states=True)
-        after = model(pixel_values.where(~is_hidden, 1e6), mask, output_hidden_states=True)
-        changed = model(pixel_values.where(is_hidden, 1e6), mask)
+        before = run(model, backend, pixel_values, mask)
+        after = run(model, backend, pixel_values.where(~is_hidden, 1e6), mask)
+        changed = run(model, backend, pixel_values.where(is_hidden, 1e6), mask)
+        if backend != "compiled":
+            keywords = {"output_hidden_states": True}
+            states = run(model, backend, pixel_values, mask, **keywords).hidden_states
+            states_after = run(model, backend, pixel_values.where(~is_hidden, 1e6), mask, **keywords).hidden_states
+            assert all(torch.equal(first, second) for first, second in zip(states, states_after))
     assert torch.equal(before.logits, after.logits)
-    assert all(torch.equal(first, second) for first, second in zip(before.hidden_states, after.hidden_states))
     assert not torch.equal(before.logits, changed.logits)
 
 
@@ -220,18 +243,18 @@ def test_encoder_and_decoder_agree_on_the_units():
             assert difference[is_far].max() == 0
 
 
-@pytest.mark.parametrize("attn_implementation", ATTENTIONS)
-def test_shared_and_per_sample_plans_agree(attn_implementation):
-    config = make_config(attn_implementation=attn_implementation)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_shared_and_per_sample_plans_agree(backend):
+    config = make_config()
     model = randomize(GreenMimForMaskedImageModeling(config))
     pixel_values, mask, grid = make_inputs(config, batch_size=3, per_sample=False)
     with torch.no_grad():
-        shared = model(pixel_values, mask)
+        shared = run(model, backend, pixel_values, mask)
         # the third image has another mask, so that the first two are packed with it
         other = mask.clone()
         other[2] = mask[2].flip(0)
-        pooled = model(pixel_values, other)
-        alone = model(pixel_values[:1], mask[:1])
+        pooled = run(model, backend, pixel_values, other)
+        alone = run(model, backend, pixel_values[:1], mask[:1])
     assert make_group_plan(mask, grid, 4, (16, 32, 64))["visible_indices"].shape[0] == 1
     assert make_group_plan(other, grid, 4, (16, 32, 64))["visible_indices"].shape[0] == 3
     torch.testing.assert_close(pooled.logits[:2], shared.logits[:2], rtol=1e-4, atol=1e-4)
