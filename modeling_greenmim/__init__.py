@@ -16,7 +16,14 @@
 Importing the package registers its classes with the Auto classes of transformers.
 """
 
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedImageModeling, AutoModelForPreTraining
+from transformers import (
+    AutoBackbone,
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForMaskedImageModeling,
+    AutoModelForPreTraining,
+)
 
 # not from the top level, where transformers 5.17 has only a placeholder for it if there is no torchvision
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -27,14 +34,22 @@ from .data_collator import GreenMimDataCollator
 from .grouping_greenmim import make_group_plan
 from .image_processing_pil_greenmim import GreenMimImageProcessorPil
 from .masking_greenmim import sample_masks
-from .modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimModel, GreenMimPreTrainedModel
+from .modeling_greenmim import (
+    GreenMimBackbone,
+    GreenMimForImageClassification,
+    GreenMimForMaskedImageModeling,
+    GreenMimModel,
+    GreenMimPreTrainedModel,
+)
 
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GreenMimBackbone",
     "GreenMimConfig",
     "GreenMimDataCollator",
+    "GreenMimForImageClassification",
     "GreenMimForMaskedImageModeling",
     "GreenMimImageProcessorPil",
     "GreenMimModel",
@@ -54,4 +69,6 @@ AutoConfig.register("greenmim", GreenMimConfig, exist_ok=True)
 AutoModel.register(GreenMimConfig, GreenMimModel, exist_ok=True)
 AutoModelForMaskedImageModeling.register(GreenMimConfig, GreenMimForMaskedImageModeling, exist_ok=True)
 AutoModelForPreTraining.register(GreenMimConfig, GreenMimForMaskedImageModeling, exist_ok=True)
+AutoModelForImageClassification.register(GreenMimConfig, GreenMimForImageClassification, exist_ok=True)
+AutoBackbone.register(GreenMimConfig, GreenMimBackbone, exist_ok=True)
 AutoImageProcessor.register(GreenMimConfig, image_processor_classes=_image_processor_classes, exist_ok=True)

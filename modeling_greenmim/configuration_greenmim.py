@@ -127,7 +127,8 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs):
-        self._refuse_misspelt(kwargs)
+        if self.transformers_version is None:  # not one that was saved, with whatever attributes it had
+            self._refuse_misspelt(kwargs)
         self.num_layers = len(self.depths)
         # the channels of the last stage, under the name that models built on top of an encoder look for
         self.hidden_size = self.embed_dim * 2 ** (self.num_layers - 1)

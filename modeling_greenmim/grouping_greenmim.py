@@ -110,8 +110,13 @@ def make_group_plan(
     return plan
 
 
+def get_stage_grids(grid_size: tuple[int, int], num_stages: int) -> list[tuple[int, int]]:
+    """Rows and columns of tokens of a whole image in each stage: from one to the next they are halved, rounded up."""
+    return [(-(-grid_size[0] // 2**stage), -(-grid_size[1] // 2**stage)) for stage in range(num_stages)]
+
+
 def make_dense_plan(
-    grid_size: tuple[int, int], num_stages: int, window_size: int, device: torch.device | None = None
+    stage_grids: Sequence[tuple[int, int]], window_size: int, device: torch.device | None = None
 ) -> dict[str, torch.Tensor]:
     """
     The plan of an image without a mask: its groups are the windows themselves. It depends on shapes alone and is made on
@@ -119,10 +124,8 @@ def make_dense_plan(
     (see `SwinLayer.maybe_pad` in transformers); a side of the grid that is shorter than the window is one short window.
 
     Args:
-        grid_size (`tuple[int, int]`):
-            Rows and columns of tokens in the first stage.
-        num_stages (`int`):
-            Number of stages. From one to the next, the grid is halved, rounded up.
+        stage_grids (`Sequence[tuple[int, int]]`):
+            Rows and columns of tokens in each stage.
         window_size (`int`):
             Side of the attention windows in tokens.
         device (`torch.device`, *optional*):
@@ -132,11 +135,10 @@ def make_dense_plan(
         `dict[str, torch.Tensor]`: the group plan described at the top of this file, for row-major tokens.
     """
     plan = {}
-    for stage in range(1, num_stages + 1):
+    for stage, grid_size in enumerate(stage_grids, start=1):
         for kind, shift in _get_kinds(grid_size, window_size):
             layout = _partition_grid(grid_size, window_size, shift, device)
             plan |= {f"stage{stage}_{kind}_{name}": tensor for name, tensor in layout.items()}
-        grid_size = ((grid_size[0] + 1) // 2, (grid_size[1] + 1) // 2)
     return plan
 
 
@@ -418,4 +420,11 @@ def _search_subset(sizes: list[int], counts: list[int], capacity: int) -> dict[i
     return contents
 
 
-__all__ = ["check_group_plan", "get_shift_size", "make_dense_plan", "make_group_plan", "pack_windows"]
+__all__ = [
+    "check_group_plan",
+    "get_shift_size",
+    "get_stage_grids",
+    "make_dense_plan",
+    "make_group_plan",
+    "pack_windows",
+]

@@ -13,7 +13,7 @@
 # limitations under the License.
 """PyTorch GreenMIM model: a Swin Transformer that encodes the visible part of an image alone, and its pre-training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,8 +21,10 @@ import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
+from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import ModelOutput
+from transformers.modeling_outputs import BackboneOutput, ModelOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
@@ -30,9 +32,10 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
-from .grouping_greenmim import check_group_plan, make_dense_plan, make_group_plan
+from .grouping_greenmim import check_group_plan, get_stage_grids, make_dense_plan, make_group_plan
 from .mask_units_greenmim import cut_units, get_unit_statistics, reduce_mask_to_units
 from .masking_greenmim import get_unit_grid
+from .position_interpolation_greenmim import get_position_converters, interpolate_position_embeddings
 
 
 # added to the scores of tokens of different windows: finite in every dtype, and its exponential is zero in all of them
@@ -102,6 +105,41 @@ class GreenMimForMaskedImageModelingOutput(ModelOutput):
     reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
+@dataclass
+class GreenMimImageClassifierOutput(ModelOutput):
+    """
+    GreenMim image classification's outputs.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*, returned when `labels` is provided):
+            Classification loss, or regression loss if `config.num_labels == 1`.
+        logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
+            Scores of the classes, before the softmax.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            See [`GreenMimModelOutput`].
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            See [`GreenMimModelOutput`].
+        reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            See [`GreenMimModelOutput`].
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+
+
+def refuse_mask(kwargs: dict, purpose: str):
+    """Raises a `ValueError` if a mask is among the keywords of a model that always sees whole images."""
+    for name in ("bool_masked_pos", "group_plan"):
+        if kwargs.get(name) is not None:
+            raise ValueError(
+                f"`{name}` is not for {purpose}, which sees whole images. Leave it out; if it comes from the image "
+                "processor, set its `do_mask=False`."
+            )
+
+
 def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
     """Raises a `ValueError` if the pixel values do not fit the model."""
     if pixel_values.ndim != 4:
@@ -140,6 +178,17 @@ def get_2d_sincos_position_embeddings(
     rows = rows[:, None, :].expand(-1, grid_size[1], -1)
     columns = columns[None, :, :].expand(grid_size[0], -1, -1)
     return torch.cat([columns, rows], dim=-1).flatten(0, 1)
+
+
+def get_patch_grid(pixel_values: torch.Tensor, patch_size: int) -> tuple[int, int]:
+    """Rows and columns of patches in whole images, the last of which may be completed by padding."""
+    height, width = pixel_values.shape[-2:]
+    return -(-height // patch_size), -(-width // patch_size)
+
+
+def to_feature_map(hidden_states: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
+    """`(batch_size, rows * columns, channels)`, row-major, to `(batch_size, channels, rows, columns)`."""
+    return hidden_states.transpose(1, 2).unflatten(2, grid_size)
 
 
 class GreenMimPatchEmbeddings(nn.Module):
@@ -192,7 +241,7 @@ class GreenMimEmbeddings(nn.Module):
         self, grid_size: tuple[int, int], visible_indices: torch.Tensor | None, interpolate_pos_encoding: bool
     ) -> torch.Tensor:
         """Position embeddings of all patches, `(1, patches, channels)`, or of the visible ones, `(batch_size, ...)`."""
-        maps = self.position_embeddings.transpose(1, 2).unflatten(2, self.position_grid)
+        positions = self.position_embeddings  # (1, patches, channels)
         if grid_size != self.position_grid:
             if not interpolate_pos_encoding:
                 expected, actual = (
@@ -202,11 +251,16 @@ class GreenMimEmbeddings(nn.Module):
                     f"The absolute position embeddings are for images of {expected[0]} x {expected[1]} pixels, but the "
                     f"images have {actual[0]} x {actual[1]}. Pass `interpolate_pos_encoding=True` to interpolate them."
                 )
-            maps = nn.functional.interpolate(maps, size=grid_size, mode="bicubic", align_corners=False)
+            positions = interpolate_position_embeddings(positions, self.position_grid, grid_size)
         if visible_indices is None:
-            return maps.flatten(2).transpose(1, 2)
+            return positions
         side = 2**self.num_merges
-        units = maps[0].unflatten(2, (-1, side)).unflatten(1, (-1, side)).permute(1, 3, 0, 2, 4)
+        units = (
+            to_feature_map(positions, grid_size)[0]
+            .unflatten(2, (-1, side))
+            .unflatten(1, (-1, side))
+            .permute(1, 3, 0, 2, 4)
+        )
         positions = cut_units(units, patch_size=1).flatten(3)  # (rows, columns, patches of a unit, channels)
         return positions.flatten(0, 1)[visible_indices].flatten(1, 2)
 
@@ -218,7 +272,7 @@ class GreenMimEmbeddings(nn.Module):
     ) -> torch.Tensor:
         embeddings = self.norm(self.patch_embeddings(pixel_values, visible_indices))
         if self.position_embeddings is not None:
-            grid_size = tuple(-(-length // self.patch_size) for length in pixel_values.shape[-2:])
+            grid_size = get_patch_grid(pixel_values, self.patch_size)
             embeddings = embeddings + self.get_position_embeddings(
                 grid_size, visible_indices, interpolate_pos_encoding
             )
@@ -496,7 +550,11 @@ class GreenMimStage(nn.Module):
         group_plan: dict[str, torch.Tensor],
         grid_size: tuple[int, int] | None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """
+        Returns the hidden states after the merging, attention weights, and the hidden states before the merging.
+        `grid_size` is that of the tokens of a whole image, or `None` for those of visible units.
+        """
         num_tokens = hidden_states.shape[0] * hidden_states.shape[1]
         kinds = [
             GreenMimWindowGroups.from_plan(group_plan, f"{self.name}_{kind}", self.window_size, num_tokens)
@@ -508,13 +566,14 @@ class GreenMimStage(nn.Module):
         for layer, block in enumerate(self.blocks):
             hidden_states, attn_weights = block(hidden_states, kinds[layer % len(kinds)], **kwargs)
 
+        before_merging = hidden_states
         if self.downsample is not None:
             hidden_states = self.downsample(hidden_states, grid_size)
-        return hidden_states, attn_weights
+        return hidden_states, attn_weights, before_merging
 
 
 class GreenMimEncoder(nn.Module):
-    """The stages. `grid_size` is that of the tokens of a whole image, or `None` for those of visible units."""
+    """The stages, one after the other."""
 
     def __init__(self, config: GreenMimConfig):
         super().__init__()
@@ -524,20 +583,16 @@ class GreenMimEncoder(nn.Module):
         self,
         hidden_states: torch.Tensor,
         group_plan: dict[str, torch.Tensor],
-        grid_size: tuple[int, int] | None,
-        output_hidden_states: bool,
+        stage_grids: Sequence[tuple[int, int] | None],
         **kwargs: Unpack[TransformersKwargs],
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...] | None]:
-        feature_maps = []
-        for stage in self.layers:
-            if output_hidden_states and grid_size is not None:
-                feature_maps.append(hidden_states.transpose(1, 2).unflatten(2, grid_size))
-            hidden_states, _ = stage(hidden_states, group_plan, grid_size, **kwargs)
-            if grid_size is not None and stage.downsample is not None:
-                grid_size = ((grid_size[0] + 1) // 2, (grid_size[1] + 1) // 2)
-        if output_hidden_states and grid_size is not None:
-            feature_maps.append(hidden_states.transpose(1, 2).unflatten(2, grid_size))
-        return hidden_states, tuple(feature_maps) or None
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Returns what goes into each stage, and what comes out of its layers, before the merging."""
+        stage_inputs, stage_outputs = [], []
+        for stage, grid_size in zip(self.layers, stage_grids):
+            stage_inputs.append(hidden_states)
+            hidden_states, _, before_merging = stage(hidden_states, group_plan, grid_size, **kwargs)
+            stage_outputs.append(before_merging)
+        return stage_inputs, stage_outputs
 
 
 class GreenMimDecoderLayer(GradientCheckpointingLayer):
@@ -696,14 +751,12 @@ class GreenMimModel(GreenMimPreTrainedModel):
         torch.Size([2, 12, 192])
         ```"""
         check_pixel_values(pixel_values, self.config)
-        visible_indices = grid_size = None
+        visible_indices, stage_grids = None, [None] * self.config.num_layers
         if bool_masked_pos is None:
             if group_plan is not None:
                 raise ValueError("`group_plan` was given without the `bool_masked_pos` that it was made of.")
-            grid_size = tuple(-(-length // self.config.patch_size) for length in pixel_values.shape[-2:])
-            group_plan = make_dense_plan(
-                grid_size, self.config.num_layers, self.config.window_size, device=pixel_values.device
-            )
+            stage_grids = get_stage_grids(get_patch_grid(pixel_values, self.config.patch_size), self.config.num_layers)
+            group_plan = make_dense_plan(stage_grids, self.config.window_size, device=pixel_values.device)
         else:
             unit_grid = get_unit_grid(pixel_values.shape[-2:], self.config.mask_unit_size)
             patches_per_side = self.config.mask_unit_size // self.config.patch_size
@@ -721,20 +774,189 @@ class GreenMimModel(GreenMimPreTrainedModel):
             visible_indices = group_plan["visible_indices"].expand(pixel_values.shape[0], -1)
 
         hidden_states = self.embeddings(pixel_values, visible_indices, interpolate_pos_encoding)
-        # the recorder of hidden states leaves this keyword to us
-        output_hidden_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
-        kwargs["output_hidden_states"] = bool(output_hidden_states)
-        hidden_states, reshaped_hidden_states = self.encoder(hidden_states, group_plan, grid_size, **kwargs)
-        hidden_states = self.layernorm(hidden_states)
+        stage_inputs, stage_outputs = self.encoder(hidden_states, group_plan, stage_grids, **kwargs)
+        hidden_states = self.layernorm(stage_outputs[-1])
         pooled_output = None
         if self.pooler is not None:
             pooled_output = self.pooler(hidden_states.transpose(1, 2)).flatten(1)
+
+        reshaped_hidden_states = None
+        # the recorder of hidden states leaves this keyword to us
+        output_hidden_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
+        if output_hidden_states and bool_masked_pos is None:
+            all_hidden_states = [*stage_inputs, stage_outputs[-1]]
+            reshaped_hidden_states = tuple(map(to_feature_map, all_hidden_states, [*stage_grids, stage_grids[-1]]))
 
         return GreenMimModelOutput(
             last_hidden_state=hidden_states,
             pooler_output=pooled_output,
             reshaped_hidden_states=reshaped_hidden_states,
             visible_indices=visible_indices,
+        )
+
+
+class GreenMimForImageClassification(GreenMimPreTrainedModel):
+    r"""
+    GreenMim Model with an image classification head on top: a linear layer on the mean of the last hidden state, as Swin's.
+
+    Args:
+        config ([`GreenMimConfig`]):
+            Configuration of the model. `num_labels` is the number of classes.
+    """
+
+    # this model is also loaded from checkpoints of pre-training
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\."]
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.greenmim = GreenMimModel(config)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels) if config.num_labels > 0 else nn.Identity()
+
+        # Initialize weights and apply final processing
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.FloatTensor,
+        labels: torch.LongTensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> GreenMimImageClassifierOutput:
+        r"""
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+                Pixel values, of any size.
+            labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
+                Classes, in `[0, ..., config.num_labels - 1]`, for a cross-entropy loss; if `config.num_labels == 1`, values
+                for a mean squared error; if they are floats of shape `(batch_size, num_labels)`, independent binary ones.
+            interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
+                Whether to interpolate absolute position embeddings to the size of the images.
+
+        Returns:
+            [`GreenMimImageClassifierOutput`]
+
+        Raises:
+            `ValueError`: if the pixel values do not fit the model, or a mask is given.
+
+        Example:
+
+        ```python
+        >>> import torch
+        >>> from modeling_greenmim import GreenMimConfig, GreenMimForImageClassification
+
+        >>> config = GreenMimConfig(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), num_labels=10)
+        >>> model = GreenMimForImageClassification(config)
+        >>> outputs = model(torch.randn(2, 3, 224, 224), labels=torch.tensor([3, 7]))
+        >>> outputs.loss.backward()
+        >>> outputs.logits.shape
+        torch.Size([2, 10])
+        ```"""
+        refuse_mask(kwargs, "image classification")
+        outputs: GreenMimModelOutput = self.greenmim(
+            pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs
+        )
+        logits = self.classifier(outputs.pooler_output)
+
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels, logits, self.config, **kwargs)
+
+        return GreenMimImageClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            reshaped_hidden_states=outputs.reshaped_hidden_states,
+        )
+
+
+class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
+    r"""
+    GreenMim backbone, to be used with frameworks like UperNet, DETR and MaskFormer: feature maps of the stages that
+    `config.out_features` names, before their merging, each with a layer normalization of its own.
+
+    Args:
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+    """
+
+    # this model is also loaded from checkpoints of pre-training and classification
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\.", r"(^|\.)layernorm\."]
+    # its hidden states are the feature maps of all stages, so that they are not recorded on the way
+    _can_record_outputs = {"attentions": OutputRecorder(GreenMimStage, index=1)}
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__(config)
+        self.num_features = [config.embed_dim, *config.hidden_sizes]
+        self.embeddings = GreenMimEmbeddings(config)
+        self.encoder = GreenMimEncoder(config)
+        self.hidden_states_norms = nn.ModuleDict(
+            {
+                stage: nn.LayerNorm(num_channels, eps=config.layer_norm_eps)
+                for stage, num_channels in zip(self.out_features, self.channels)
+            }
+        )
+
+        # Initialize weights and apply final processing
+        self.post_init()
+
+    @can_return_tuple
+    @filter_output_hidden_states
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        pixel_values: torch.FloatTensor,
+        interpolate_pos_encoding: bool = False,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BackboneOutput:
+        r"""
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+                Pixel values, of any size.
+            interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
+                Whether to interpolate absolute position embeddings to the size of the images.
+
+        Returns:
+            [`~transformers.modeling_outputs.BackboneOutput`]: its `feature_maps` have the shape `(batch_size, channels,
+            height / stride, width / stride)`, rounded up, with a stride of `config.patch_size` in the first stage, and of
+            twice that of the stage before in any other.
+
+        Raises:
+            `ValueError`: if the pixel values do not fit the model, or a mask is given.
+
+        Example:
+
+        ```python
+        >>> import torch
+        >>> from modeling_greenmim import GreenMimBackbone, GreenMimConfig
+
+        >>> config = GreenMimConfig(
+        ...     embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), out_features=["stage2", "stage4"]
+        ... )
+        >>> model = GreenMimBackbone(config)
+        >>> [tuple(feature_map.shape) for feature_map in model(torch.randn(1, 3, 240, 320)).feature_maps]
+        [(1, 48, 30, 40), (1, 192, 8, 10)]
+        ```"""
+        refuse_mask(kwargs, "a backbone")
+        check_pixel_values(pixel_values, self.config)
+        stage_grids = get_stage_grids(get_patch_grid(pixel_values, self.config.patch_size), self.config.num_layers)
+        group_plan = make_dense_plan(stage_grids, self.config.window_size, device=pixel_values.device)
+
+        hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        _, stage_outputs = self.encoder(hidden_states, group_plan, stage_grids, **kwargs)
+        all_hidden_states, grids = [hidden_states, *stage_outputs], [stage_grids[0], *stage_grids]
+
+        feature_maps = []
+        for stage, hidden_states, grid_size in zip(self.stage_names, all_hidden_states, grids):
+            if stage in self.out_features:
+                feature_maps.append(to_feature_map(self.hidden_states_norms[stage](hidden_states), grid_size))
+
+        return BackboneOutput(
+            feature_maps=tuple(feature_maps),
+            hidden_states=tuple(map(to_feature_map, all_hidden_states, grids)),
         )
 
 
@@ -893,8 +1115,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             pixel_values, bool_masked_pos, group_plan, interpolate_pos_encoding, **kwargs
         )
         # without a mask, an image may end in the middle of a unit, as it may for Swin
-        unit = self.config.mask_unit_size
-        grid_size = tuple(-(-length // unit) for length in pixel_values.shape[-2:])
+        grid_size = get_patch_grid(pixel_values, self.config.mask_unit_size)
         logits = self.decoder(outputs.last_hidden_state, outputs.visible_indices, grid_size)
 
         loss = mask = None
@@ -914,4 +1135,13 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         )
 
 
-__all__ = ["GreenMimForMaskedImageModeling", "GreenMimModel", "GreenMimPreTrainedModel"]
+# a checkpoint made with another window or image size loads; a model repository brings this file along, hence `overwrite`
+register_checkpoint_conversion_mapping(GreenMimConfig.model_type, get_position_converters(), overwrite=True)
+
+__all__ = [
+    "GreenMimBackbone",
+    "GreenMimForImageClassification",
+    "GreenMimForMaskedImageModeling",
+    "GreenMimModel",
+    "GreenMimPreTrainedModel",
+]

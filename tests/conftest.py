@@ -19,3 +19,15 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the Hub; without it, a typo would wait for time-outs
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config):
+    # those of the common tests of transformers
+    for marker in (
+        "accelerate_tests",
+        "flash_attn_test",
+        "flash_attn_3_test",
+        "flash_attn_4_test",
+        "torch_compile_test",
+    ):
+        config.addinivalue_line("markers", f"{marker}: of transformers")

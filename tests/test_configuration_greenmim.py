@@ -47,6 +47,16 @@ def test_survives_json(tmp_path):
     assert GreenMimConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
 
 
+def test_what_others_have_added_survives_json(tmp_path):
+    """An attribute that was set later, even under a name that would be refused as misspelt, is no reason not to load."""
+    config = GreenMimConfig()
+    config.layer_norm_epsilon = 1.0
+    config.save_pretrained(tmp_path)
+    assert GreenMimConfig.from_pretrained(tmp_path).layer_norm_epsilon == 1.0
+    with pytest.raises(ValueError, match="layer_norm_eps"):
+        GreenMimConfig(layer_norm_epsilon=1.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from modeling_greenmim.grouping_greenmim import (
     EMPTY_SLOT_WINDOW,
     get_shift_size,
+    get_stage_grids,
     make_dense_plan,
     make_group_plan,
     pack_windows,
@@ -159,7 +160,7 @@ def test_windows_and_positions_are_those_of_swin(grid_size, window_size, per_sam
 @pytest.mark.parametrize("grid_size", [(56, 56), (75, 57), (6, 30), (5, 5), (1, 9)])
 @pytest.mark.parametrize("window_size", [4, 7])
 def test_dense_plans(grid_size, window_size):
-    plan = make_dense_plan(grid_size, 3, window_size)
+    plan = make_dense_plan(get_stage_grids(grid_size, 3), window_size)
     for stage in (1, 2, 3):
         for kind in ("regular", "shifted"):
             if f"stage{stage}_{kind}_slot_token" not in plan:
