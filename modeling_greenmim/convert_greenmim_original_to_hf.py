@@ -23,10 +23,11 @@ import re
 from pathlib import Path
 
 import torch
-from huggingface_hub import ModelCard, ModelCardData
 
+from .checkpoint_folders import create_folder
 from .configuration_greenmim import GreenMimConfig
 from .image_processing_pil_greenmim import GreenMimImageProcessorPil
+from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForMaskedImageModeling, get_2d_sincos_position_embeddings
 
 
@@ -47,23 +48,11 @@ RENAMED_KEYS = [
 # recomputed by our model: not weights
 RECOMPUTED_KEYS = re.compile(r"(\.relative_position_index|\.attn_mask|^decoder_pos_embed)$")
 
-CARD_TEXT = """
-# GreenMIM, converted from the original implementation
-
-A {variant} pre-trained with [GreenMIM](https://huggingface.co/papers/2205.13515), converted from the file
-`{source}` of the original implementation. How it was trained, and on what, is not recorded in that file.
-
-**Licence of the weights: CC BY-NC 4.0** (non-commercial), as that of the implementation they come from. The code of
-GreenMIM for transformers is under Apache-2.0.
-
-```python
+USAGE = """
 import modeling_greenmim  # registers the Auto classes
 from transformers import AutoModel
 
 model = AutoModel.from_pretrained("path/to/this/folder")
-```
-
-What was not measured: the accuracy of this model on any task.
 """
 
 
@@ -220,9 +209,17 @@ def convert_greenmim_original_to_hf(
         `ValueError`: if the file is no such checkpoint, a weight is missing or has another shape than it should have, its
         positions are not the sine-cosine ones, or the output folder is not empty. Nothing is written then.
     """
-    output_dir = Path(output_dir)
-    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise ValueError(f"{output_dir} exists and is not an empty folder. Choose another output folder.")
+    with create_folder(output_dir) as folder:
+        return _convert(checkpoint_path, folder, decoder_num_attention_heads, norm_pix_loss, swapped_merging)
+
+
+def _convert(
+    checkpoint_path: str | Path,
+    output_dir: Path,
+    decoder_num_attention_heads: int | None,
+    norm_pix_loss: bool,
+    swapped_merging: bool,
+) -> GreenMimForMaskedImageModeling:
     state_dict = load_original_state_dict(checkpoint_path)
     config = infer_config(state_dict, decoder_num_attention_heads, norm_pix_loss)
     _check_positions(state_dict["decoder_pos_embed"][0])
@@ -287,17 +284,17 @@ def _check_positions(positions: torch.Tensor):
 
 
 def _write_card(config: GreenMimConfig, source: str, output_dir: Path):
-    data = ModelCardData(
-        license="cc-by-nc-4.0",
-        library_name="transformers",
-        pipeline_tag="image-feature-extraction",
-        tags=["greenmim", "masked-image-modeling", "self-supervised"],
+    card = make_model_card(
+        title="GreenMIM, converted from the original implementation",
+        summary=f"A {describe_encoder(config)} pre-trained with [GreenMIM](https://huggingface.co/papers/2205.13515).",
+        usage=USAGE,
+        provenance=(
+            f"Converted from the file `{source}` of the original implementation. How it was trained, and on what, is not "
+            "recorded in that file."
+        ),
+        not_measured=["The accuracy of this model on any task."],
+        licence="cc-by-nc-4.0",
     )
-    variant = (
-        f"Swin Transformer ({config.embed_dim} channels, depths {list(config.depths)}, window {config.window_size}, "
-        f"{config.image_size} pixels)"
-    )
-    card = ModelCard(f"---\n{data.to_yaml()}\n---\n{CARD_TEXT.format(variant=variant, source=source)}")
     card.save(output_dir / "README.md")
 
 

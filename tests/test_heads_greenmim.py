@@ -379,6 +379,12 @@ def test_recorded_outputs(masked, from_config):
     assert (outputs.reshaped_hidden_states is None) == masked
 
 
+@pytest.mark.parametrize("attn_implementation", ["flash_attention_2", "flex_attention"])
+def test_attention_without_a_bias_is_refused(attn_implementation):
+    with pytest.raises((ValueError, ImportError), match="[Ff]lash|[Ff]lex"):
+        AutoModel.from_config(make_config(), attn_implementation=attn_implementation)
+
+
 def test_configuration_of_a_classifier_survives(tmp_path):
     config = make_config(id2label={0: "no", 1: "yes"}, label2id={"no": 0, "yes": 1}, problem_type="regression")
     config.save_pretrained(tmp_path)

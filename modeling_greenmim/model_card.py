@@ -1,0 +1,107 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Model cards: one template, in which every statement is given by who measured it, or listed as not measured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from .configuration_greenmim import GreenMimConfig
+
+
+TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
+
+LICENCE_OF_THE_CODE = "The code of GreenMIM for transformers is under Apache-2.0."
+
+
+def make_model_card(
+    title: str,
+    summary: str,
+    usage: str,
+    provenance: str,
+    not_measured: Sequence[str],
+    measured: Sequence[str] = (),
+    licence: str | None = None,
+    **card_data,
+) -> ModelCard:
+    """
+    Fills the template.
+
+    Args:
+        title (`str`):
+            Heading.
+        summary (`str`):
+            What the model is.
+        usage (`str`):
+            Python code that loads it.
+        provenance (`str`):
+            How the weights came about: data, duration, machine and command of a training, or what they were converted from.
+        not_measured (`Sequence[str]`):
+            What a reader would want to know and nobody has measured.
+        measured (`Sequence[str]`, *optional*):
+            Results, each with split, number of images and seed.
+        licence (`str`, *optional*):
+            Licence of the weights, by its name on the Hub. If it is unknown, the card says so.
+        **card_data:
+            Metadata, see [`~huggingface_hub.ModelCardData`].
+
+    Returns:
+        [`~huggingface_hub.ModelCard`]
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim.model_card import make_model_card
+
+    >>> card = make_model_card(
+    ...     "A title", "A model.", "print()", "Weights are random.", not_measured=["Anything."], licence="cc-by-nc-4.0"
+    ... )
+    >>> "CC BY-NC 4.0" in card.text
+    True
+    ```"""
+    if licence == "cc-by-nc-4.0":
+        about_licence = "The weights are under CC BY-NC 4.0 (non-commercial), as those that they come from."
+    elif licence is not None:
+        about_licence = f"The weights are under `{licence}`."
+    else:
+        about_licence = "The licence of the weights was not stated when this card was written."
+    metadata = {
+        "library_name": "transformers",
+        "pipeline_tag": "image-feature-extraction",
+        "tags": ["greenmim", "masked-image-modeling", "self-supervised"],
+    }
+    return ModelCard.from_template(
+        ModelCardData(license=licence, **(metadata | card_data)),
+        template_path=str(TEMPLATE),
+        title=title,
+        summary=summary,
+        usage=usage.strip(),
+        provenance=provenance,
+        measured=measured,
+        not_measured=not_measured,
+        licence=f"{about_licence} {LICENCE_OF_THE_CODE}",
+    )
+
+
+def describe_encoder(config: GreenMimConfig) -> str:
+    """One line on the architecture, for a card."""
+    height, width = config.image_height_and_width
+    return (
+        f"Swin Transformer ({config.embed_dim} channels, depths {list(config.depths)}, heads {list(config.num_heads)}, "
+        f"windows of {config.window_size}, images of {height} x {width} pixels with {config.num_channels} channels)"
+    )
+
+
+__all__ = ["describe_encoder", "make_model_card"]
