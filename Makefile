@@ -9,7 +9,7 @@ TORCHVISION ?= torchvision==0.28.0
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-all test-torchvision test-oldest smoke-oldest transformers-tests lint format clean
+.PHONY: help quickstart test test-all test-torchvision test-oldest smoke-oldest transformers-tests other-environments lint format clean
 
 help:
 	@echo "make quickstart  pre-train a small model on handwritten digits, on the CPU, in two to three minutes"
@@ -44,7 +44,7 @@ test: transformers-tests test-torchvision
 test-torchvision: transformers-tests .torchvision/.installed
 	PYTHONPATH=.torchvision:tests $(BIN)/python -m pytest -p torchvision_shim -k "torchvision or backends or common" tests/test_image_processing_greenmim.py tests/test_common_image_processing_greenmim.py
 
-test-all: transformers-tests test-torchvision test-oldest
+test-all: transformers-tests test-torchvision other-environments test-oldest
 	$(BIN)/python -m pytest -n 2
 
 # The oldest supported transformers: everything, or what touches it most.
@@ -58,6 +58,24 @@ smoke-oldest:
 	$(OLDEST) transformers-tests
 	.venv-oldest/bin/python -m pytest -n 2 tests/test_heads_greenmim.py tests/test_common_modeling_greenmim.py
 
+# Where converted models must load: releases of transformers without this package, and timm, which needs a torchvision (see
+# tests/torchvision_shim.py) and so an environment of its own.
+other-environments: .venv-4.57/.installed .venv-timm/.installed
+	$(OLDEST) .venv-oldest/.installed
+
+.venv-4.57/.installed:
+	$(PYTHON) -m venv .venv-4.57
+	.venv-4.57/bin/pip install --quiet $(TORCH_OPTIONS) "$(TORCH)"
+	.venv-4.57/bin/pip install --quiet "$(TORCH)" "transformers==4.57.6" pillow
+	touch $@
+
+.venv-timm/.installed:
+	$(PYTHON) -m venv .venv-timm
+	.venv-timm/bin/pip install --quiet $(TORCH_OPTIONS) "$(TORCH)"
+	.venv-timm/bin/pip install --quiet "$(TORCH)" "$(TRANSFORMERS)" pillow jinja2 pyyaml
+	.venv-timm/bin/pip install --quiet --no-deps timm "$(TORCHVISION)"
+	touch $@
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,4 +85,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-oldest .torchvision .transformers_tests build dist *.egg-info quickstart .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-4.57 .venv-timm .torchvision .transformers_tests build dist *.egg-info quickstart .pytest_cache .ruff_cache .hypothesis

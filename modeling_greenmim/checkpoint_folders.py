@@ -16,7 +16,7 @@
 import json
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,10 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
 
 
 @contextmanager
@@ -55,15 +59,19 @@ def create_folder(output_dir: str | Path) -> Iterator[Path]:
         folder.rename(output_dir)
 
 
-def load_checkpoint(model_class: type[PreTrainedModel], checkpoint_path: str | Path, **kwargs) -> PreTrainedModel:
+def load_checkpoint(
+    model_class: type[PreTrainedModel], checkpoint_path: str | Path, new_modules: Sequence[str] = (), **kwargs
+) -> PreTrainedModel:
     """
-    Loads a model of which every weight must be in the checkpoint.
+    Loads a model of which every weight must be in the checkpoint, but for those of modules that may be new.
 
     Args:
         model_class (`type[PreTrainedModel]`):
             Class of the model.
         checkpoint_path (`str` or `Path`):
             A local folder, or the name of a repository on the Hub.
+        new_modules (`Sequence[str]`, *optional*):
+            Names of modules of the model that are initialized, with a warning, if the checkpoint has no weights for them.
         **kwargs:
             Passed to `from_pretrained`.
 
@@ -83,8 +91,11 @@ def load_checkpoint(model_class: type[PreTrainedModel], checkpoint_path: str | P
             f"{checkpoint_path} cannot be loaded as a {model_class.__name__}: its weights are damaged, or are not those "
             f"that its config.json describes. ({type(error).__name__}: {error})"
         ) from error
-    if loading_info["missing_keys"]:
-        missing = sorted(loading_info["missing_keys"])
+    missing = sorted(loading_info["missing_keys"])
+    if new := {name.split(".")[0] for name in missing} & set(new_modules):
+        logger.warning(f"{checkpoint_path} has no {', '.join(sorted(new))}: it is new, and has yet to be trained.")
+    missing = [name for name in missing if name.split(".")[0] not in new]
+    if missing:
         raise ValueError(
             f"{checkpoint_path} lacks {len(missing)} weights of a {model_class.__name__}: {', '.join(missing[:5])}"
             f"{', ...' if len(missing) > 5 else ''}."

@@ -1,0 +1,507 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Convert a GreenMIM model to an ordinary Swin Transformer, which needs nothing but transformers, or nothing but timm.
+
+What pre-training has made is the encoder; the decoder stays behind. The folder that is written is read by transformers from
+4.57 on, and its features are compared with those of the original before it takes its place.
+
+    python -m modeling_greenmim.convert_greenmim_to_swin --checkpoint_path my_model --output_dir my_swin
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    PreTrainedModel,
+    SwinBackbone,
+    SwinConfig,
+    SwinForImageClassification,
+    SwinModel,
+)
+from transformers.utils import is_timm_available, logging
+
+from .checkpoint_folders import create_folder, load_checkpoint, read_licence, read_model_type
+from .configuration_greenmim import GreenMimConfig
+from .feature_comparison import compare_features, get_comparable_size, make_test_images, refuse_differences
+from .grouping_greenmim import get_stage_grids
+from .model_card import describe_encoder, make_model_card
+from .modeling_greenmim import GreenMimBackbone, GreenMimForImageClassification, GreenMimModel
+
+
+logger = logging.get_logger(__name__)
+
+# class of ours, class of transformers, prefix of the encoder in either
+ARCHITECTURES = {
+    "SwinModel": (GreenMimModel, SwinModel, "", ""),
+    "SwinForImageClassification": (GreenMimForImageClassification, SwinForImageClassification, "greenmim.", "swin."),
+    "SwinBackbone": (GreenMimBackbone, SwinBackbone, "", "swin."),
+}
+SHARED_SETTINGS = (
+    *("image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio"),
+    *("qkv_bias", "hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "hidden_act"),
+    *("use_absolute_embeddings", "initializer_range", "layer_norm_eps"),
+)
+SWIN_EPS = (
+    1e-5  # of the norms in embeddings, merging and backbones of transformers' Swin, whatever its configuration says
+)
+
+USAGE = {
+    "SwinModel": """
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("path/to/this/folder")
+""",
+    "SwinForImageClassification": """
+from transformers import AutoModelForImageClassification
+
+model = AutoModelForImageClassification.from_pretrained("path/to/this/folder")
+""",
+    "SwinBackbone": """
+from transformers import SwinBackbone
+
+model = SwinBackbone.from_pretrained("path/to/this/folder")
+""",
+    "timm": """
+import timm
+
+model = timm.create_model("local-dir:path/to/this/folder", pretrained=True)
+""",
+}
+
+
+def convert_greenmim_to_swin(
+    checkpoint_path: str | Path,
+    output_dir: str | Path,
+    architecture: str | None = None,
+    allow_eps_difference: bool = False,
+) -> dict[str, float]:
+    """
+    Writes a folder of transformers' Swin with the weights of a GreenMIM folder.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            Folder of a GreenMIM model: of pre-training, an encoder, a classifier or a backbone.
+        output_dir (`str` or `Path`):
+            Folder to write. It must not exist yet, or be empty.
+        architecture (`str`, *optional*):
+            `"SwinModel"`, `"SwinForImageClassification"` or `"SwinBackbone"`. By default that of the checkpoint, and
+            `"SwinModel"` for one of pre-training. A classifier, or the norms of feature maps (of all stages), are new where
+            the checkpoint has none.
+        allow_eps_difference (`bool`, *optional*, defaults to `False`):
+            Whether to convert a model whose `layer_norm_eps` is not 1e-5, the only value that transformers' Swin can
+            represent. The features then differ, and by how much is measured.
+
+    Returns:
+        `dict[str, float]`: the differences of the features, by name.
+
+    Raises:
+        `ValueError`: if the folder holds no GreenMIM model that this architecture can be made of, the features differ, or
+        the output folder is not empty. Nothing is written then.
+    """
+    with create_folder(output_dir) as folder:
+        architecture = architecture or _get_architecture(checkpoint_path)
+        model = _load_greenmim(checkpoint_path, architecture)
+        _check_eps(model.config, allow_eps_difference)
+        _write_swin(model, architecture, folder)
+        differences = _compare_with_swin(model, architecture, folder)
+        if not allow_eps_difference:
+            refuse_differences(differences)
+        _write_image_processor(checkpoint_path, folder)
+        _write_card(checkpoint_path, model.config, architecture, differences, folder)
+    return differences
+
+
+def convert_greenmim_to_timm(
+    checkpoint_path: str | Path, output_dir: str | Path, allow_eps_difference: bool = False
+) -> dict[str, float] | None:
+    """
+    Writes a folder for `timm.create_model("local-dir:...")` with the weights of a GreenMIM folder.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            Folder of a GreenMIM model: of pre-training, an encoder or a classifier.
+        output_dir (`str` or `Path`):
+            Folder to write. It must not exist yet, or be empty.
+        allow_eps_difference (`bool`, *optional*, defaults to `False`):
+            Whether to convert a model whose `layer_norm_eps` is not 1e-5, that of timm's Swin.
+
+    Returns:
+        `dict[str, float]`, *optional*: the differences of the features, by name; `None` where timm is not installed, and
+        nothing could be compared.
+
+    Raises:
+        `ValueError`: if timm's Swin cannot represent the model, the features differ, or the output folder is not empty.
+        Nothing is written then.
+    """
+    with create_folder(output_dir) as folder:
+        architecture = _get_architecture(checkpoint_path)
+        model = _load_greenmim(checkpoint_path, architecture)
+        config = model.config
+        _check_eps(config, allow_eps_difference)
+        _check_for_timm(model)
+        encoder = model if isinstance(model, GreenMimModel) else model.greenmim
+        weights = make_timm_state_dict(encoder)
+        if isinstance(model, GreenMimForImageClassification):
+            weights |= {f"head.fc.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
+        settings = _make_timm_settings(checkpoint_path, config, num_classes=_count_classes(model))
+        (folder / "config.json").write_text(json.dumps(settings, indent=2))
+
+        differences = None
+        if is_timm_available():
+            differences = _compare_with_timm(model, folder)
+            if not allow_eps_difference:
+                refuse_differences(differences)
+        _write_card(checkpoint_path, config, "timm", differences, folder)
+    return differences
+
+
+def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
+    """
+    The weights of an encoder under the names of timm's Swin: queries, keys and values in one matrix, merging at the start of
+    the stage that it leads to, and tables no larger than the windows that fit into a stage's grid.
+
+    Args:
+        encoder ([`GreenMimModel`]):
+            The encoder.
+
+    Returns:
+        `dict[str, torch.Tensor]`
+    """
+    config, weights = encoder.config, {}
+    grid = tuple(side // config.patch_size for side in config.image_height_and_width)
+    weights |= _get_weights(encoder.embeddings.patch_embeddings.projection, "patch_embed.proj")
+    weights |= _get_weights(encoder.embeddings.norm, "patch_embed.norm")
+    for index, (stage, stage_grid) in enumerate(zip(encoder.encoder.layers, get_stage_grids(grid, config.num_layers))):
+        for layer, block in enumerate(stage.blocks):
+            prefix, attention = f"layers.{index}.blocks.{layer}", block.attention
+            projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+            weights[f"{prefix}.attn.qkv.weight"] = torch.cat([projection.weight for projection in projections])
+            # timm's projections always have a bias
+            weights[f"{prefix}.attn.qkv.bias"] = torch.cat(
+                [p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias for p in projections]
+            )
+            table = attention.relative_position_bias.relative_position_bias_table
+            weights[f"{prefix}.attn.relative_position_bias_table"] = cut_table(table, stage_grid)
+            for module, name in {
+                attention.o_proj: "attn.proj",
+                block.layernorm_before: "norm1",
+                block.layernorm_after: "norm2",
+                block.mlp.fc1: "mlp.fc1",
+                block.mlp.fc2: "mlp.fc2",
+            }.items():
+                weights |= _get_weights(module, f"{prefix}.{name}")
+        if stage.downsample is not None:
+            weights |= _get_weights(stage.downsample, f"layers.{index + 1}.downsample")
+    return weights | _get_weights(encoder.layernorm, "norm")
+
+
+def cut_table(table: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
+    """
+    The centre of a relative position bias table: the offsets that occur in windows no larger than a grid.
+
+    Args:
+        table (`torch.Tensor` of shape `((2 * window_size - 1)**2, num_heads)`):
+            The table.
+        grid_size (`tuple[int, int]`):
+            Rows and columns of tokens.
+
+    Returns:
+        `torch.Tensor` of shape `((2 * window_height - 1) * (2 * window_width - 1), num_heads)`.
+    """
+    side = math.isqrt(table.shape[0])
+    rows, columns = (
+        slice(side // 2 - window + 1, side // 2 + window)
+        for window in (min((side + 1) // 2, length) for length in grid_size)
+    )
+    return table.unflatten(0, (side, side))[rows, columns].flatten(0, 1)
+
+
+def _get_weights(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
+
+
+def _get_architecture(checkpoint_path: str | Path) -> str:
+    """What a checkpoint is converted to if nothing is asked for."""
+    if (model_type := read_model_type(checkpoint_path)) != GreenMimConfig.model_type:
+        raise ValueError(f"{checkpoint_path} holds a model of type {model_type!r}, not a GreenMIM model.")
+    saved_as = GreenMimConfig.from_pretrained(checkpoint_path).architectures or []
+    for architecture, (our_class, *_) in ARCHITECTURES.items():
+        if our_class.__name__ in saved_as:
+            return architecture
+    return "SwinModel"
+
+
+def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> PreTrainedModel:
+    saved_as = _get_architecture(checkpoint_path)
+    settings = {}
+    if architecture == "SwinBackbone" and saved_as != "SwinBackbone":
+        settings["out_features"] = GreenMimConfig.from_pretrained(checkpoint_path).stage_names[1:]
+    new_modules = ("classifier", "hidden_states_norms")
+    return load_checkpoint(ARCHITECTURES[architecture][0], checkpoint_path, new_modules, **settings)
+
+
+def _check_eps(config: GreenMimConfig, allow_eps_difference: bool):
+    if config.layer_norm_eps != SWIN_EPS and not allow_eps_difference:
+        raise ValueError(
+            f"The model has `layer_norm_eps={config.layer_norm_eps:g}`, but Swin's norms have {SWIN_EPS:g}: the features "
+            "would differ. With --allow_eps_difference they are converted nevertheless, and the difference is measured."
+        )
+
+
+def _check_for_timm(model: PreTrainedModel):
+    """Refuses what timm's Swin has no place for, or computes in another way."""
+    config = model.config
+    if isinstance(model, GreenMimBackbone):
+        raise ValueError("timm's Swin has no norms of feature maps: convert the encoder or the classifier instead.")
+    if config.use_absolute_embeddings or config.hidden_act != "gelu":
+        raise ValueError(
+            "timm's Swin has no absolute position embeddings and no activation but GELU; this model has "
+            f"`use_absolute_embeddings={config.use_absolute_embeddings}`, `hidden_act={config.hidden_act!r}`."
+        )
+    grid = tuple(-(-side // config.patch_size) for side in config.image_height_and_width)
+    for stage, stage_grid in enumerate(get_stage_grids(grid, config.num_layers), start=1):
+        if min(stage_grid) <= config.window_size < max(stage_grid):
+            raise ValueError(
+                f"In stage {stage} one side of the grid ({stage_grid[0]} x {stage_grid[1]}) is longer than the window "
+                f"({config.window_size}), the other is not: timm shifts windows along the longer one, transformers and this "
+                f"model do not. Set another `image_size` in config.json than {config.image_height_and_width}."
+            )
+
+
+def _count_classes(model: PreTrainedModel) -> int:
+    return model.config.num_labels if isinstance(model, GreenMimForImageClassification) else 0
+
+
+def _write_swin(model: PreTrainedModel, architecture: str, folder: Path):
+    """Saves the Swin. transformers writes it under its names of release 4, which all releases read."""
+    _, swin_class, our_prefix, swin_prefix = ARCHITECTURES[architecture]
+    config = model.config
+    swin_config = SwinConfig(
+        **{name: getattr(config, name) for name in SHARED_SETTINGS},
+        encoder_stride=config.mask_unit_size,
+        out_features=config.out_features if architecture == "SwinBackbone" else None,
+        id2label=config.id2label,
+        label2id=config.label2id,
+        problem_type=config.problem_type,
+    )
+    swin = swin_class(swin_config).to(model.dtype)
+    ours = model.state_dict()
+    weights = {}
+    for name in swin.state_dict():
+        encoder_name = name.removeprefix(swin_prefix)
+        is_encoder = name.startswith(swin_prefix) and f"{our_prefix}{encoder_name}" in ours
+        weights[name] = ours.get(f"{our_prefix}{encoder_name}" if is_encoder else name)
+    if architecture == "SwinBackbone":  # a norm that backbones do not use, and SwinBackbone has
+        weights |= {name: tensor for name, tensor in swin.state_dict().items() if weights[name] is None}
+    swin.load_state_dict(weights)
+    swin.save_pretrained(folder)
+    _fit_to_release_4(folder / "model.safetensors", config.window_size)
+
+
+def _fit_to_release_4(path: Path, window_size: int):
+    """
+    Adds the buffers that release 4 of transformers reads from the file, and release 5 computes; and drops the last norm of a
+    backbone, which nobody uses, and whose prefix makes release 4 look for all weights under other names.
+    """
+    weights, places = load_file(path), torch.arange(window_size)
+    rows, columns = (places.flatten() for places in torch.meshgrid(places, places, indexing="ij"))
+    index = (
+        (rows[:, None] - rows + window_size - 1) * (2 * window_size - 1) + columns[:, None] - columns + window_size - 1
+    )
+    weights |= {
+        name.replace("_bias_table", "_index"): index.clone()
+        for name in weights
+        if name.endswith("relative_position_bias_table")
+    }
+    if any(name.startswith("hidden_states_norms.") for name in weights):
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("swin.layernorm.")}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def _compare_with_swin(model: PreTrainedModel, architecture: str, folder: Path) -> dict[str, float]:
+    swin = load_checkpoint(ARCHITECTURES[architecture][1], folder, dtype=torch.float32)
+    image_size = get_comparable_size(model.config)
+    if image_size != model.config.image_height_and_width:
+        logger.warning(
+            f"transformers' Swin cannot run images of {model.config.image_height_and_width} pixels with windows of "
+            f"{model.config.window_size}: in its last stage the window is larger than the grid. The folder is written; the "
+            f"features are compared at {image_size} pixels, from which size on it runs."
+        )
+
+    def get_features(each: PreTrainedModel, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs = each(pixel_values, output_hidden_states=True)
+        features = {f"hidden_states[{i}]": tensor for i, tensor in enumerate(outputs.hidden_states)}
+        for name in ("last_hidden_state", "pooler_output", "logits"):
+            if outputs.get(name) is not None:
+                features[name] = outputs[name]
+        return features | {f"feature_maps[{i}]": each for i, each in enumerate(outputs.get("feature_maps") or ())}
+
+    ours = model.float()
+    return compare_features(
+        lambda pixel_values: get_features(swin, pixel_values),
+        lambda pixel_values: get_features(ours, pixel_values),
+        make_test_images(model.config, image_size),
+    )
+
+
+def _compare_with_timm(model: PreTrainedModel, folder: Path) -> dict[str, float]:
+    import timm
+
+    timm_model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    ours = model.float()
+
+    def get_features(pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = {"last_hidden_state": timm_model.forward_features(pixel_values).flatten(1, 2)}
+        return features | ({"logits": timm_model(pixel_values)} if _count_classes(model) else {})
+
+    def get_expected(pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+        encoder = ours if isinstance(ours, GreenMimModel) else ours.greenmim
+        features = {"last_hidden_state": encoder(pixel_values).last_hidden_state}
+        return features | ({"logits": ours(pixel_values).logits} if _count_classes(model) else {})
+
+    return compare_features(
+        get_features, get_expected, make_test_images(model.config, model.config.image_height_and_width)
+    )
+
+
+def _make_timm_settings(checkpoint_path: str | Path, config: GreenMimConfig, num_classes: int) -> dict:
+    processor = _read_image_processor(checkpoint_path)
+    return {
+        # any Swin of timm: all that makes it this one is in its arguments
+        "architecture": "swin_tiny_patch4_window7_224",
+        "num_classes": num_classes,
+        "num_features": config.hidden_size,
+        "model_args": {
+            "img_size": list(config.image_height_and_width),
+            "patch_size": config.patch_size,
+            "in_chans": config.num_channels,
+            "embed_dim": config.embed_dim,
+            "depths": list(config.depths),
+            "num_heads": list(config.num_heads),
+            "window_size": config.window_size,
+            "mlp_ratio": config.mlp_ratio,
+        },
+        "pretrained_cfg": {
+            "input_size": [config.num_channels, *config.image_height_and_width],
+            "interpolation": "bicubic",
+            "mean": processor.get("image_mean", [0.485, 0.456, 0.406]),
+            "std": processor.get("image_std", [0.229, 0.224, 0.225]),
+            "num_classes": num_classes,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head.fc",
+        },
+    }
+
+
+def _read_image_processor(checkpoint_path: str | Path) -> dict:
+    path = Path(checkpoint_path) / "preprocessor_config.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _write_image_processor(checkpoint_path: str | Path, folder: Path):
+    """Settings that Swin's image processor of transformers knows; a cut of the centre needs another one."""
+    ours = _read_image_processor(checkpoint_path)
+    if not ours:
+        return
+    does_crop = ours.get("do_center_crop", False)
+    names = [
+        "do_resize",
+        "size",
+        "resample",
+        "do_rescale",
+        "rescale_factor",
+        "do_normalize",
+        "image_mean",
+        "image_std",
+    ]
+    names += ["do_convert_rgb"] + ["do_center_crop", "crop_size"] * does_crop
+    settings = {name: ours[name] for name in names if ours.get(name) is not None}
+    settings["image_processor_type"] = "CLIPImageProcessor" if does_crop else "ViTImageProcessor"
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
+
+
+def _write_card(
+    checkpoint_path: str | Path,
+    config: GreenMimConfig,
+    architecture: str,
+    differences: dict[str, float] | None,
+    folder: Path,
+):
+    measured, not_measured = [], ["The accuracy of this model on any task, after the conversion."]
+    if differences is None:
+        not_measured.append("The features, beside those of the original: timm was not installed.")
+    else:
+        measured.append(
+            f"The features of two test images, beside those of the original, in float32: largest difference "
+            f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
+        )
+    card = make_model_card(
+        title="Swin Transformer, pre-trained with GreenMIM",
+        summary=f"A {describe_encoder(config)}, an ordinary Swin that needs no code of GreenMIM.",
+        usage=USAGE[architecture],
+        provenance=(
+            f"Converted from the GreenMIM model `{Path(checkpoint_path).name}` by "
+            "`modeling_greenmim.convert_greenmim_to_swin`."
+        ),
+        measured=measured,
+        not_measured=not_measured,
+        licence=read_licence(checkpoint_path),
+        library_name="timm" if architecture == "timm" else "transformers",
+        pipeline_tag="image-classification" if config.architectures == ["GreenMimForImageClassification"] else None,
+        tags=["swin", "greenmim", "masked-image-modeling", "self-supervised"],
+    )
+    card.save(folder / "README.md")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint_path", required=True, help="Folder of a GreenMIM model.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument(
+        "--architecture",
+        choices=ARCHITECTURES,
+        help="Class of transformers. Default: that of the checkpoint, SwinModel for one of pre-training.",
+    )
+    parser.add_argument("--format", choices=["transformers", "timm"], default="transformers", help="[%(default)s]")
+    parser.add_argument(
+        "--allow_eps_difference",
+        action="store_true",
+        help="Convert a model whose layer_norm_eps is not 1e-5, and print by how much its features differ then.",
+    )
+    args = parser.parse_args()
+    if args.format == "timm" and args.architecture:
+        parser.error("--architecture is for --format transformers: timm has one Swin")
+    try:
+        if args.format == "timm":
+            differences = convert_greenmim_to_timm(args.checkpoint_path, args.output_dir, args.allow_eps_difference)
+        else:
+            differences = convert_greenmim_to_swin(
+                args.checkpoint_path, args.output_dir, args.architecture, args.allow_eps_difference
+            )
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
+    if differences is None:
+        print(f"Wrote {args.output_dir}. timm is not installed: its features were not compared.")
+    else:
+        print(f"Wrote {args.output_dir}. Largest difference of its features: {max(differences.values()):.1e}")
+
+
+if __name__ == "__main__":
+    main()

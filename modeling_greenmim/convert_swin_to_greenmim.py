@@ -1,0 +1,173 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Start a GreenMIM model from an ordinary Swin Transformer of transformers: its encoder is taken over, the decoder is new.
+
+With it, a public Swin goes on learning from your own images without labels (domain adaptation). The features of the encoder
+are compared with those of the Swin before the folder takes its place.
+
+    python -m modeling_greenmim.convert_swin_to_greenmim --checkpoint_path microsoft/swin-tiny-patch4-window7-224 \\
+        --output_dir my_start
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, SwinConfig, SwinModel
+
+from .checkpoint_folders import create_folder, load_checkpoint, read_licence
+from .configuration_greenmim import GreenMimConfig
+from .convert_greenmim_to_swin import SHARED_SETTINGS, SWIN_EPS
+from .feature_comparison import compare_features, get_comparable_size, make_test_images, refuse_differences
+from .image_processing_pil_greenmim import GreenMimImageProcessorPil
+from .model_card import describe_encoder, make_model_card
+from .modeling_greenmim import GreenMimForMaskedImageModeling
+
+
+USAGE = """
+from modeling_greenmim import GreenMimForMaskedImageModeling
+
+model = GreenMimForMaskedImageModeling.from_pretrained("path/to/this/folder")
+"""
+
+
+def convert_swin_to_greenmim(
+    checkpoint_path: str | Path, output_dir: str | Path, allow_eps_difference: bool = False, seed: int = 0
+) -> dict[str, float]:
+    """
+    Writes a folder of [`GreenMimForMaskedImageModeling`] whose encoder has the weights of a Swin.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            Folder, or name on the Hub, of any Swin of transformers: encoder, classifier, SimMIM or backbone.
+        output_dir (`str` or `Path`):
+            Folder to write. It must not exist yet, or be empty.
+        allow_eps_difference (`bool`, *optional*, defaults to `False`):
+            Whether to convert a Swin whose `layer_norm_eps` is not 1e-5. It holds for a part of its norms only, for all of
+            ours, so that the features differ; by how much is measured.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of the new decoder.
+
+    Returns:
+        `dict[str, float]`: the differences of the features, by name.
+
+    Raises:
+        `ValueError`: if there is no such Swin, the features differ, or the output folder is not empty. Nothing is written
+        then.
+    """
+    with create_folder(output_dir) as folder:
+        swin = _load_swin(checkpoint_path)
+        if swin.config.layer_norm_eps != SWIN_EPS and not allow_eps_difference:
+            raise ValueError(
+                f"The Swin has `layer_norm_eps={swin.config.layer_norm_eps:g}` for a part of its norms, {SWIN_EPS:g} for the "
+                "others; ours have one for all. With --allow_eps_difference it is converted nevertheless, and the "
+                "difference is measured."
+            )
+        torch.manual_seed(seed)
+        settings = {name: getattr(swin.config, name) for name in SHARED_SETTINGS}
+        model = GreenMimForMaskedImageModeling(GreenMimConfig(**settings)).eval()
+        weights = {name: swin.get_parameter(name) for name, _ in model.greenmim.named_parameters()}
+        model.greenmim.load_state_dict(weights)
+        model.to(swin.dtype).save_pretrained(folder)
+
+        image_size = get_comparable_size(model.config)
+        differences = compare_features(
+            lambda pixel_values: _get_features(model.greenmim.float(), pixel_values),
+            lambda pixel_values: _get_features(swin.float(), pixel_values),
+            make_test_images(model.config, image_size),
+        )
+        if not allow_eps_difference:
+            refuse_differences(differences)
+        _make_image_processor(checkpoint_path, model.config).save_pretrained(folder)
+        _write_card(checkpoint_path, model.config, differences, folder)
+    return differences
+
+
+def _load_swin(checkpoint_path: str | Path) -> SwinModel:
+    try:
+        config = AutoConfig.from_pretrained(checkpoint_path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{checkpoint_path} is not the folder of a model, nor one on the Hub. ({error})") from error
+    if not isinstance(config, SwinConfig):
+        raise ValueError(
+            f"{checkpoint_path} holds a model of type {config.model_type!r}. Only that of type 'swin' has the architecture "
+            "of GreenMIM's encoder: Swin V2, for one, has other norms and another attention."
+        )
+    # the last norm is missing in a backbone: it starts as it would start in any model
+    return load_checkpoint(SwinModel, checkpoint_path, new_modules=("layernorm",), config=config)
+
+
+def _get_features(model: torch.nn.Module, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+    outputs = model(pixel_values, output_hidden_states=True)
+    features = {f"hidden_states[{i}]": tensor for i, tensor in enumerate(outputs.hidden_states)}
+    return features | {"last_hidden_state": outputs.last_hidden_state}
+
+
+def _make_image_processor(checkpoint_path: str | Path, config: GreenMimConfig) -> GreenMimImageProcessorPil:
+    """With mean and standard deviation of the Swin's, in the size of the model."""
+    path = Path(checkpoint_path) / "preprocessor_config.json"
+    theirs = json.loads(path.read_text()) if path.is_file() else {}
+    height, width = config.image_height_and_width
+    names = ("image_mean", "image_std", "do_rescale", "rescale_factor", "do_normalize")
+    return GreenMimImageProcessorPil(
+        size={"height": height, "width": width},
+        crop_size={"height": height, "width": width},
+        mask_unit_size=config.mask_unit_size,
+        **{name: theirs[name] for name in names if theirs.get(name) is not None},
+    )
+
+
+def _write_card(checkpoint_path: str | Path, config: GreenMimConfig, differences: dict[str, float], folder: Path):
+    card = make_model_card(
+        title="GreenMIM, started from a Swin Transformer",
+        summary=f"A {describe_encoder(config)}, with a new decoder: a start for pre-training on other images.",
+        usage=USAGE,
+        provenance=(
+            f"The encoder is that of `{Path(checkpoint_path).name}`, converted by "
+            "`modeling_greenmim.convert_swin_to_greenmim`. The decoder has not been trained."
+        ),
+        measured=[
+            "The features of two test images, beside those of the Swin, in float32: largest difference "
+            f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
+        ],
+        not_measured=["Anything else: it is there to be trained."],
+        licence=read_licence(checkpoint_path),
+    )
+    card.save(folder / "README.md")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint_path", required=True, help="Folder of a Swin, or its name on the Hub.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument(
+        "--allow_eps_difference",
+        action="store_true",
+        help="Convert a Swin whose layer_norm_eps is not 1e-5, and print by how much its features differ then.",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the new decoder. [%(default)s]")
+    args = parser.parse_args()
+    try:
+        differences = convert_swin_to_greenmim(
+            args.checkpoint_path, args.output_dir, args.allow_eps_difference, args.seed
+        )
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
+    print(f"Wrote {args.output_dir}. Largest difference of the encoder's features: {max(differences.values()):.1e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Make a model folder complete for those who have not installed this package, and put it on the Hub.
+
+The folder gets the code that the model needs beside its weights, so that every Auto class loads it with
+`trust_remote_code=True`. That is then tried, in a process of its own that can import neither this package nor the network.
+
+    python -m modeling_greenmim.publish --checkpoint_path my_model --output_dir my_public_model
+    python -m modeling_greenmim.publish --checkpoint_path my_model --output_dir my_public_model \\
+        --push_to_hub --hub_model_id me/my-model --private
+
+To push, be logged in (`hf auth login`), or have a token in the environment variable HF_TOKEN.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from huggingface_hub import HfApi, ModelCard
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from transformers import PreTrainedModel
+from transformers.dynamic_module_utils import get_relative_import_files
+
+from .checkpoint_folders import create_folder, load_checkpoint, read_licence, read_model_type
+from .configuration_greenmim import GreenMimConfig
+from .feature_comparison import compare_features, get_comparable_size, make_test_images, refuse_differences
+from .image_processing_pil_greenmim import GreenMimImageProcessorPil
+from .model_card import describe_encoder, make_model_card
+from .modeling_greenmim import (
+    GreenMimBackbone,
+    GreenMimForImageClassification,
+    GreenMimForMaskedImageModeling,
+    GreenMimModel,
+)
+
+
+MODEL_CLASSES = {
+    each.__name__: each
+    for each in (GreenMimForMaskedImageModeling, GreenMimForImageClassification, GreenMimBackbone, GreenMimModel)
+}
+MODEL_AUTO_MAP = {
+    "AutoConfig": "configuration_greenmim.GreenMimConfig",
+    "AutoModel": "modeling_greenmim.GreenMimModel",
+    "AutoModelForMaskedImageModeling": "modeling_greenmim.GreenMimForMaskedImageModeling",
+    "AutoModelForPreTraining": "modeling_greenmim.GreenMimForMaskedImageModeling",
+    "AutoModelForImageClassification": "modeling_greenmim.GreenMimForImageClassification",
+    "AutoBackbone": "modeling_greenmim.GreenMimBackbone",
+}
+IMAGE_PROCESSOR_AUTO_MAP = {
+    "AutoImageProcessor": {
+        "torchvision": "image_processing_greenmim.GreenMimImageProcessor",
+        "pil": "image_processing_pil_greenmim.GreenMimImageProcessorPil",
+    }
+}
+ENTRY_FILES = ("modeling_greenmim.py", "image_processing_greenmim.py", "image_processing_pil_greenmim.py")
+
+USAGE = """
+from transformers import AutoModel
+
+# the code in this repository is run: read it, and name the revision that you have read
+model = AutoModel.from_pretrained("{name}", trust_remote_code=True, revision="main")
+"""
+
+# Loads the folder by every Auto class, and saves what each model puts out.
+CHECK = """
+import sys
+
+sys.modules["modeling_greenmim"] = None  # as where it is not installed: importing it fails
+
+import torch
+import transformers
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+folder, images, outputs = sys.argv[1:]
+pixel_values, features = torch.load(images), {}
+config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True)
+for name in config.auto_map:
+    if name == "AutoConfig":
+        continue
+    auto_class = getattr(transformers, name)
+    if name == "AutoBackbone":  # its from_pretrained asks the Hub, also for a folder
+        model_class = type(auto_class.from_config(config, trust_remote_code=True))
+        model = model_class.from_pretrained(folder)
+    else:
+        model = auto_class.from_pretrained(folder, trust_remote_code=True)
+    assert type(model).__module__.startswith("transformers_modules"), type(model)
+    with torch.no_grad():
+        features[name] = model.float().eval()(pixel_values, output_hidden_states=True).hidden_states[-1]
+        if type(model).__name__ in (config.architectures or []):
+            result = model(pixel_values)
+            features["own outputs"] = result.feature_maps[-1] if name == "AutoBackbone" else next(iter(result.values()))
+processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True, backend="pil")
+assert type(processor).__module__.startswith("transformers_modules"), type(processor)
+torch.save(features, outputs)
+"""
+
+
+def publish(
+    checkpoint_path: str | Path,
+    output_dir: str | Path,
+    hub_model_id: str | None = None,
+    private: bool = False,
+    revision: str | None = None,
+    licence: str | None = None,
+) -> Path:
+    """
+    Writes a folder that loads with `trust_remote_code=True` where this package is not installed, checks it, and uploads it
+    if it has a name on the Hub.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            Folder of a GreenMIM model.
+        output_dir (`str` or `Path`):
+            Folder to write. It must not exist yet, or be empty.
+        hub_model_id (`str`, *optional*):
+            Name of the repository to upload it to, which is created if it does not exist.
+        private (`bool`, *optional*, defaults to `False`):
+            Whether a repository that is created is private.
+        revision (`str`, *optional*):
+            Branch to upload to, which is created if it does not exist.
+        licence (`str`, *optional*):
+            Licence of the weights, by its name on the Hub. By default that of the model card in the folder, if it has one.
+
+    Returns:
+        `Path`: the folder.
+
+    Raises:
+        `ValueError`: if the folder holds no GreenMIM model, its card names another licence, the check fails, or the output
+        folder is not empty. Nothing is written or uploaded then.
+    """
+    with create_folder(output_dir) as folder:
+        model = _load_model(checkpoint_path)
+        model.save_pretrained(folder)
+        copy_code(folder)
+        _write_auto_maps(checkpoint_path, model.config, folder)
+        _write_card(checkpoint_path, model.config, hub_model_id, licence, folder)
+        _check_folder(model, folder)
+    if hub_model_id is not None:
+        push_to_hub(output_dir, hub_model_id, private, revision)
+    return Path(output_dir)
+
+
+def copy_code(folder: Path):
+    """Copies the files that the models and image processors are made of, side by side."""
+    package = Path(__file__).parent
+    for entry in ENTRY_FILES:
+        for path in [package / entry, *map(Path, get_relative_import_files(package / entry))]:
+            shutil.copy(path, folder / path.name)
+
+
+def push_to_hub(folder: str | Path, hub_model_id: str, private: bool = False, revision: str | None = None):
+    """
+    Uploads a folder. The token is that of `hf auth login`, or of the environment variable HF_TOKEN.
+
+    Args:
+        folder (`str` or `Path`):
+            The folder.
+        hub_model_id (`str`):
+            Name of the repository, created if it does not exist.
+        private (`bool`, *optional*, defaults to `False`):
+            Whether a repository that is created is private.
+        revision (`str`, *optional*):
+            Branch, created if it does not exist.
+    """
+    api = HfApi()
+    api.create_repo(hub_model_id, private=private, exist_ok=True)
+    if revision is not None:
+        api.create_branch(hub_model_id, branch=revision, exist_ok=True)
+    api.upload_folder(
+        repo_id=hub_model_id, folder_path=folder, revision=revision, commit_message="Upload a GreenMIM model"
+    )
+
+
+def _load_model(checkpoint_path: str | Path) -> PreTrainedModel:
+    if (model_type := read_model_type(checkpoint_path)) != GreenMimConfig.model_type:
+        raise ValueError(f"{checkpoint_path} holds a model of type {model_type!r}, not a GreenMIM model.")
+    architectures = GreenMimConfig.from_pretrained(checkpoint_path).architectures or []
+    known = [name for name in architectures if name in MODEL_CLASSES]
+    if not known:
+        raise ValueError(
+            f"{checkpoint_path} was saved as {architectures or 'no class at all'}, not as one of {', '.join(MODEL_CLASSES)}."
+        )
+    return load_checkpoint(MODEL_CLASSES[known[0]], checkpoint_path)
+
+
+def _write_auto_maps(checkpoint_path: str | Path, config: GreenMimConfig, folder: Path):
+    """`save_pretrained` writes an entry for the class that was saved alone, and one backend."""
+    path = Path(checkpoint_path) / "preprocessor_config.json"
+    if path.is_file():
+        processor = GreenMimImageProcessorPil.from_pretrained(checkpoint_path)
+    else:
+        height, width = config.image_height_and_width
+        size = {"height": height, "width": width}
+        processor = GreenMimImageProcessorPil(size=size, crop_size=size, mask_unit_size=config.mask_unit_size)
+    processor.save_pretrained(folder)
+    for name, auto_map in {
+        "config.json": MODEL_AUTO_MAP,
+        "preprocessor_config.json": IMAGE_PROCESSOR_AUTO_MAP,
+    }.items():
+        settings = json.loads((folder / name).read_text())
+        settings["auto_map"] = auto_map
+        (folder / name).write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _write_card(
+    checkpoint_path: str | Path, config: GreenMimConfig, hub_model_id: str | None, licence: str | None, folder: Path
+):
+    """The card that is there, with another way to load the model; or a new one, which says how little is known."""
+    stated = read_licence(checkpoint_path)
+    if licence is not None and stated is not None and licence != stated:
+        raise ValueError(
+            f"The model card in {checkpoint_path} names the licence {stated!r}, which {licence!r} would contradict. Leave it "
+            "out, or correct the card."
+        )
+    usage = USAGE.format(name=hub_model_id or "path/to/this/folder")
+    path = Path(checkpoint_path) / "README.md"
+    if path.is_file():
+        card = ModelCard.load(path)
+        card.data.license = stated or licence
+        if "trust_remote_code" not in card.text:
+            card.text += f"\n## Use without installing anything\n\n```python{usage}```\n"
+    else:
+        card = make_model_card(
+            title="GreenMIM",
+            summary=f"A {describe_encoder(config)}.",
+            usage=usage,
+            provenance="Whoever published this model has not said.",
+            not_measured=["The accuracy of this model on any task."],
+            licence=licence,
+        )
+    card.save(folder / "README.md")
+
+
+def _check_folder(model: PreTrainedModel, folder: Path):
+    """Loads the folder by every Auto class in another process, without this package and offline, and compares outputs."""
+    model = model.float()
+    pixel_values = make_test_images(model.config, get_comparable_size(model.config))
+    with tempfile.TemporaryDirectory() as temporary:
+        images, outputs = Path(temporary) / "images.pt", Path(temporary) / "outputs.pt"
+        torch.save(pixel_values, images)
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": temporary, "HF_MODULES_CACHE": temporary}
+        result = subprocess.run(
+            [sys.executable, "-c", CHECK, str(folder.resolve()), str(images), str(outputs)],
+            cwd=temporary,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        if result.returncode != 0:
+            raise ValueError(f"The folder cannot be loaded without this package:\n{result.stderr[-2000:]}")
+        features = torch.load(outputs)
+    features["AutoBackbone"] = features["AutoBackbone"].flatten(2).transpose(1, 2)
+
+    def get_expected(pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs = model(pixel_values, output_hidden_states=True)
+        own = outputs.feature_maps[-1] if isinstance(model, GreenMimBackbone) else next(iter(outputs.values()))
+        last = outputs.hidden_states[-1]  # a backbone's are feature maps
+        tokens = last.flatten(2).transpose(1, 2) if last.ndim == 4 else last
+        return {name: own if name == "own outputs" else tokens for name in features}
+
+    refuse_differences(compare_features(lambda _: features, get_expected, pixel_values))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint_path", required=True, help="Folder of a GreenMIM model.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--license", help="Of the weights, as on the Hub. Default: what the folder's model card says.")
+    parser.add_argument(
+        "--push_to_hub", action="store_true", help="Upload the folder when it is complete and checked."
+    )
+    parser.add_argument("--hub_model_id", help="Where to: 'organization/name'.")
+    parser.add_argument("--private", action="store_true", help="A repository that is created is private.")
+    parser.add_argument("--revision", help="Branch to upload to, created if it does not exist. Default: main.")
+    args = parser.parse_args()
+    if args.push_to_hub != (args.hub_model_id is not None):
+        parser.error("--push_to_hub and --hub_model_id go together")
+    if not args.push_to_hub and (args.private or args.revision):
+        parser.error("--private and --revision are for --push_to_hub")
+    try:
+        publish(
+            args.checkpoint_path, args.output_dir, args.hub_model_id, args.private, args.revision, licence=args.license
+        )
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        parser.exit(1, f"error: {error}\n")
+    print(f"Wrote {args.output_dir}: complete, and loaded by every Auto class where this package is not installed.")
+    if args.hub_model_id:
+        print(f"Uploaded it to https://huggingface.co/{args.hub_model_id}")
+
+
+if __name__ == "__main__":
+    main()
