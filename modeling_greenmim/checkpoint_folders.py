@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 
-logger = logging.get_logger(__name__)
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 
 @contextmanager

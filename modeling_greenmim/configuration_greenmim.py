@@ -129,20 +129,37 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     def __post_init__(self, **kwargs):
         if self.transformers_version is None:  # not one that was saved, with whatever attributes it had
             self._refuse_misspelt(kwargs)
-        self.num_layers = len(self.depths)
-        # the channels of the last stage, under the name that models built on top of an encoder look for
-        self.hidden_size = self.embed_dim * 2 ** (self.num_layers - 1)
-        self.stage_names = ["stem"] + [f"stage{idx}" for idx in range(1, self.num_layers + 1)]
-        for name in ("num_layers", "num_hidden_layers", "hidden_size", "stage_names"):
+        for name in _DERIVED_FIELDS:
             if name in kwargs and (value := kwargs.pop(name)) != getattr(self, name):
                 raise ValueError(
                     f"`{name}={value!r}` contradicts `depths={list(self.depths)}` and `embed_dim={self.embed_dim}`, from "
                     f"which {getattr(self, name)!r} follows. Leave it out."
                 )
+        if isinstance(kwargs.get("out_features"), str):
+            raise ValueError(f"`out_features` must be a list, such as ['stage1'], but is {kwargs['out_features']!r}.")
         self.set_output_features_output_indices(
             out_indices=kwargs.pop("out_indices", None), out_features=kwargs.pop("out_features", None)
         )
         super().__post_init__(**kwargs)
+
+    @property
+    def num_layers(self) -> int:
+        """Number of stages."""
+        return len(self.depths)
+
+    @property
+    def hidden_size(self) -> int:
+        """Number of channels of the last stage, under the name that models built on top of an encoder look for."""
+        return self.hidden_sizes[-1]
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the embeddings and of each stage."""
+        return ["stem"] + [f"stage{idx}" for idx in range(1, self.num_layers + 1)]
+
+    def to_dict(self) -> dict:
+        """With what follows from the fields, for those who read it without this class."""
+        return super().to_dict() | {name: getattr(self, name) for name in ("num_layers", "hidden_size", "stage_names")}
 
     @property
     def mask_unit_size(self) -> int:
@@ -164,7 +181,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         """`PreTrainedConfig` turns any keyword into an attribute, so that a misspelt one would have no effect."""
         own_fields = set(cls.__annotations__) | set(cls.attribute_map)
         for name, value in unknown_kwargs.items():
-            if name in own_fields or hasattr(PreTrainedConfig, name) or name in _DERIVED_FIELDS:
+            if name in own_fields or hasattr(PreTrainedConfig, name) or hasattr(cls, name):
                 continue
             matches = difflib.get_close_matches(name, own_fields, n=1, cutoff=0.85)
             if match := _OTHER_NAMES.get(name, *matches):
@@ -176,6 +193,11 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             raise ValueError(
                 f"`image_size` must be one or two sides of at least one patch ({self.patch_size} pixels), but is "
                 f"{self.image_size}."
+            )
+        if self.use_absolute_embeddings and any(side % self.patch_size for side in self.image_height_and_width):
+            raise ValueError(
+                f"With `use_absolute_embeddings`, `image_size={self.image_size}` must be a multiple of "
+                f"`patch_size={self.patch_size}`."
             )
         if len(self.depths) == 0 or len(self.depths) != len(self.num_heads):
             raise ValueError(
@@ -234,7 +256,7 @@ _OTHER_NAMES = {
     "norm_pix": "norm_pix_loss",
     "window": "window_size",
 }
-# written to config.json from the fields above, and read back as keywords
-_DERIVED_FIELDS = ("num_layers", "hidden_size", "stage_names", "out_features", "out_indices")
+# written to config.json, and read back as keywords, though they follow from the fields above
+_DERIVED_FIELDS = ("num_layers", "num_hidden_layers", "hidden_size", "stage_names")
 
 __all__ = ["GreenMimConfig"]

@@ -44,7 +44,7 @@ from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimBackbone, GreenMimForImageClassification, GreenMimModel
 
 
-logger = logging.get_logger(__name__)
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 # class of ours, class of transformers, prefix of the encoder in either
 ARCHITECTURES = {

@@ -39,6 +39,7 @@ order in which Swin concatenates them. Dense tokens are row-major.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -321,39 +322,51 @@ def _pack_tokens(
     return layout | {"token_slot": token_slot}
 
 
+class _AxisPartition(NamedTuple):
+    """One axis of a grid, completed by padding to whole windows, in the order of Swin's cyclic shift."""
+
+    place: torch.Tensor  # (slots, groups), place along the axis; padding comes after the last
+    window: torch.Tensor  # (slots, groups), window of this place: the shift brings two of them into the last group
+    slot: torch.Tensor  # (length,), slot of each place that is no padding
+    group: torch.Tensor  # (length,), its group
+
+
+def _partition_axis(length: int, window_size: int, shift: int, device: torch.device | None) -> _AxisPartition:
+    side = min(window_size, length)
+    padded_length = -(-length // side) * side
+    place = (torch.arange(padded_length, device=device) + shift) % padded_length
+    place = place.view(-1, side).t()
+    rolled = (torch.arange(length, device=device) - shift) % padded_length
+    return _AxisPartition(place, (place + window_size - shift) // window_size, rolled % side, rolled // side)
+
+
 def _partition_grid(
     grid_size: tuple[int, int], window_size: int, shift: int, device: torch.device | None
 ) -> dict[str, torch.Tensor]:
     """Partitions a whole grid into windows: groups of `window_size**2` slots, some of which may hold padding."""
     height, width = grid_size
-    (row_groups, row_slots, row_windows), (column_groups, column_slots, column_windows) = (
-        _partition_axis(length, min(window_size, length), shift, device) for length in grid_size
+    rows, columns = (_partition_axis(length, window_size, shift, device) for length in grid_size)
+    (row_slots, row_groups), (column_slots, column_groups) = rows.place.shape, columns.place.shape
+
+    def combine(of_rows: torch.Tensor, of_columns: torch.Tensor) -> torch.Tensor:
+        """A sum for each slot, `(slots, groups)`, of what holds for its row and for its column."""
+        sums = of_rows[:, None, :, None] + of_columns[None, :, None, :]
+        return sums.reshape(row_slots * column_slots, row_groups * column_groups)
+
+    is_padding = combine(rows.place >= height, columns.place >= width)
+    token = combine(rows.place * width, columns.place)
+    position = combine(
+        torch.arange(row_slots, device=device)[:, None].expand_as(rows.place) * (2 * window_size - 1),
+        torch.arange(column_slots, device=device)[:, None].expand_as(columns.place),
     )
-    rows, columns = torch.arange(len(row_slots), device=device), torch.arange(len(column_slots), device=device)
-    # all below have the shape (padded rows, padded columns)
-    is_token = (rows < height)[:, None] & (columns < width)
-    token = torch.where(is_token, rows[:, None] * width + columns, height * width)
-    window = row_windows[:, None] * (len(column_slots) + 1) + column_windows
-    position = row_slots[:, None] * (2 * window_size - 1) + column_slots
-    group_width, groups_per_row = min(window_size, width), len(column_slots) // min(window_size, width)
-    num_groups = groups_per_row * (len(row_slots) // min(window_size, height))
-    slot = (row_slots[:, None] * group_width + column_slots) * num_groups
-    slot = slot + row_groups[:, None] * groups_per_row + column_groups
-
-    place_of_slot = torch.argsort(slot.flatten())
-    layout = {"slot_token": token, "slot_window": window, "slot_position": position}
-    layout = {name: tensor.flatten()[place_of_slot].view(-1, num_groups) for name, tensor in layout.items()}
-    return layout | {"token_slot": slot[:height, :width].flatten()}
-
-
-def _partition_axis(
-    length: int, window_size: int, shift: int, device: torch.device | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Group, slot inside the group, and window of every place along a padded axis, under Swin's cyclic shift."""
-    padded_length = -(-length // window_size) * window_size
-    places = torch.arange(padded_length, device=device)
-    rolled = (places - shift) % padded_length
-    return rolled // window_size, rolled % window_size, (places + window_size - shift) // window_size
+    slot = rows.slot[:, None] * column_slots + columns.slot
+    group = rows.group[:, None] * column_groups + columns.group
+    return {
+        "slot_token": token.masked_fill(is_padding, height * width),
+        "slot_window": combine(rows.window * (width + 2 * window_size), columns.window),
+        "slot_position": position,
+        "token_slot": (slot * (row_groups * column_groups) + group).flatten(),
+    }
 
 
 def _search_group_size(window_tokens: np.ndarray, hidden_size: int) -> int:

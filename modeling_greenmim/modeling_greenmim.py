@@ -136,7 +136,7 @@ def refuse_mask(kwargs: dict, purpose: str):
         if kwargs.get(name) is not None:
             raise ValueError(
                 f"`{name}` is not for {purpose}, which sees whole images. Leave it out; if it comes from the image "
-                "processor, set its `do_mask=False`."
+                "processor, load that with `AutoImageProcessor.from_pretrained(..., do_mask=False)`."
             )
 
 
@@ -244,12 +244,10 @@ class GreenMimEmbeddings(nn.Module):
         positions = self.position_embeddings  # (1, patches, channels)
         if grid_size != self.position_grid:
             if not interpolate_pos_encoding:
-                expected, actual = (
-                    [length * self.patch_size for length in grid] for grid in (self.position_grid, grid_size)
-                )
                 raise ValueError(
-                    f"The absolute position embeddings are for images of {expected[0]} x {expected[1]} pixels, but the "
-                    f"images have {actual[0]} x {actual[1]}. Pass `interpolate_pos_encoding=True` to interpolate them."
+                    f"The absolute position embeddings are for {self.position_grid[0]} x {self.position_grid[1]} patches, "
+                    f"but the images have {grid_size[0]} x {grid_size[1]}. Pass `interpolate_pos_encoding=True` to "
+                    "interpolate them."
                 )
             positions = interpolate_position_embeddings(positions, self.position_grid, grid_size)
         if visible_indices is None:
@@ -667,9 +665,16 @@ class GreenMimPreTrainedModel(PreTrainedModel):
     }
     _input_embed_layer = "patch_embeddings"
 
+    def __init__(self, config: GreenMimConfig, *inputs, **kwargs):
+        config.validate()  # again: `from_pretrained` sets keywords after the configuration was made
+        super().__init__(config, *inputs, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
-        """Initialize the weights. Each rule names the class that owns the tensor: out of tree, others are not called."""
+        """
+        Initialize the weights. Each rule names the class that owns the tensor: for code outside of transformers, modules
+        without tensors of their own are passed over.
+        """
         super()._init_weights(module)
         if isinstance(module, GreenMimEmbeddings) and module.position_embeddings is not None:
             init.trunc_normal_(module.position_embeddings, std=self.config.initializer_range)
@@ -691,8 +696,8 @@ class GreenMimModel(GreenMimPreTrainedModel):
             Whether to return the mean of the last hidden state.
     """
 
-    # this model is also loaded from checkpoints of pre-training
-    _keys_to_ignore_on_load_unexpected = [r"^decoder\."]
+    # this model is also loaded from checkpoints of models built on it
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\.", r"^hidden_states_norms\."]
 
     def __init__(self, config: GreenMimConfig, add_pooling_layer: bool = True):
         super().__init__(config)
@@ -838,7 +843,7 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
             [`GreenMimImageClassifierOutput`]
 
         Raises:
-            `ValueError`: if the pixel values do not fit the model, or a mask is given.
+            `ValueError`: if the pixel values do not fit the model, a mask is given, or the labels are boolean.
 
         Example:
 
@@ -854,6 +859,8 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
         torch.Size([2, 10])
         ```"""
         refuse_mask(kwargs, "image classification")
+        if labels is not None and labels.dtype == torch.bool:
+            raise ValueError("`labels` is boolean. If it is a mask: image classification sees whole images.")
         outputs: GreenMimModelOutput = self.greenmim(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs
         )
@@ -874,7 +881,7 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
 
 class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
     r"""
-    GreenMim backbone, to be used with frameworks like UperNet, DETR and MaskFormer: feature maps of the stages that
+    GreenMim backbone, to be used with frameworks like UperNet and DETR: feature maps of the stages that
     `config.out_features` names, before their merging, each with a layer normalization of its own.
 
     Args:
@@ -909,15 +916,15 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
     def forward(
         self,
         pixel_values: torch.FloatTensor,
-        interpolate_pos_encoding: bool = False,
+        interpolate_pos_encoding: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BackboneOutput:
         r"""
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
                 Pixel values, of any size.
-            interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
-                Whether to interpolate absolute position embeddings to the size of the images.
+            interpolate_pos_encoding (`bool`, *optional*, defaults to `True`):
+                Whether to interpolate absolute position embeddings to the size of the images. Frameworks do not pass it.
 
         Returns:
             [`~transformers.modeling_outputs.BackboneOutput`]: its `feature_maps` have the shape `(batch_size, channels,
@@ -1135,7 +1142,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         )
 
 
-# a checkpoint made with another window or image size loads; a model repository brings this file along, hence `overwrite`
+# a checkpoint made for other windows loads; a model repository brings this file along, hence `overwrite`
 register_checkpoint_conversion_mapping(GreenMimConfig.model_type, get_position_converters(), overwrite=True)
 
 __all__ = [

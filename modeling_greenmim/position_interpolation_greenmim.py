@@ -11,15 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Position tables of a checkpoint, interpolated while they are loaded into a model of another window or image size.
+"""Position tables, interpolated to another window or image size.
 
 A model that was pre-trained with windows of 7 at 224 pixels loads with `from_pretrained(path, window_size=12,
 image_size=384)`: every relative position bias table is interpolated from 13 x 13 to 23 x 23 offsets, bicubically, as it is
-usual for Swin (https://huggingface.co/papers/2103.14030, section 4.1: "bi-cubic interpolation" for fine-tuning with another
-window size), and absolute position embeddings, if there are any, from the old grid of patches to the new one.
+usual for Swin (https://huggingface.co/papers/2103.14030, section 3.2).
 """
 
 import math
+import weakref
 
 import torch
 from torch import nn
@@ -27,7 +27,9 @@ from transformers.core_model_loading import ConversionOps, WeightConverter
 from transformers.utils import logging
 
 
-logger = logging.get_logger(__name__)
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+
+_announced = weakref.WeakSet()  # models for which it was said that their tables are interpolated
 
 
 def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: int) -> torch.Tensor:
@@ -84,86 +86,42 @@ def interpolate_position_embeddings(
     dtype = torch.promote_types(position_embeddings.dtype, torch.float32)
     maps = position_embeddings.to(dtype).transpose(1, 2).unflatten(2, old_grid)
     maps = nn.functional.interpolate(maps, size=grid, mode="bicubic", align_corners=False)
-    return maps.flatten(2).transpose(1, 2).to(position_embeddings.dtype)
+    return maps.flatten(2).transpose(1, 2).to(position_embeddings.dtype).contiguous()
 
 
 class InterpolateRelativePositionBias(ConversionOps):
-    """Fits a table of the checkpoint to the window size of the model that it is loaded into."""
+    """Fits a table of the checkpoint to the window size of the model that it is loaded into, and says so."""
 
     @torch.no_grad()
     def convert(self, input_dict, source_patterns, target_patterns, *, full_layer_name, model, **kwargs):
-        table = _get_only_tensor(input_dict)
-        shape = model.get_parameter(full_layer_name).shape
-        if table.shape[0] != shape[0] and table.shape[1:] == shape[1:]:  # the loader reports other differences
-            window_size = (math.isqrt(shape[0]) + 1) // 2
-            logger.warning_once(
-                f"The checkpoint was made for windows of {(math.isqrt(table.shape[0]) + 1) // 2}: its relative position "
-                f"bias tables are interpolated to windows of {window_size}."
-            )
+        (table,) = input_dict.values()
+        table = table[0] if isinstance(table, list) else table
+        num_rows = model.get_parameter(full_layer_name).shape[0]
+        if table.shape[0] != num_rows:
+            window_size = _get_window_size(num_rows)
+            if model not in _announced:
+                _announced.add(model)
+                logger.warning(
+                    f"The checkpoint was made for windows of {_get_window_size(table.shape[0])}: its relative position bias "
+                    f"tables are interpolated to windows of {window_size}."
+                )
             table = interpolate_relative_position_bias_table(table, window_size)
         return {target_patterns[0]: table}
 
     @property
     def reverse_op(self) -> ConversionOps:
-        return KeepAsItIs()
-
-
-class InterpolatePositionEmbeddings(ConversionOps):
-    """Fits absolute position embeddings of the checkpoint to the image size of the model that they are loaded into."""
-
-    @torch.no_grad()
-    def convert(self, input_dict, source_patterns, target_patterns, *, full_layer_name, model, **kwargs):
-        embeddings = _get_only_tensor(input_dict)
-        shape = model.get_parameter(full_layer_name).shape
-        if embeddings.shape[1] != shape[1] and embeddings.shape[2:] == shape[2:]:
-            grid = model.get_submodule(full_layer_name.rpartition(".")[0]).position_grid
-            # the old grid is that of a square image, or of one of the same proportions
-            scale = math.sqrt(embeddings.shape[1] / shape[1])
-            old_grids = [(math.isqrt(embeddings.shape[1]),) * 2, (round(grid[0] * scale), round(grid[1] * scale))]
-            old_grids = [old_grid for old_grid in old_grids if old_grid[0] * old_grid[1] == embeddings.shape[1]]
-            if not old_grids:
-                raise ValueError(
-                    f"The checkpoint's absolute position embeddings are for {embeddings.shape[1]} patches, which are "
-                    f"neither a square nor of the proportions of the model's {grid[0]} x {grid[1]}. Load it at its own "
-                    "`image_size` and pass `interpolate_pos_encoding=True` to its forward."
-                )
-            logger.warning_once(
-                f"The checkpoint was made for {old_grids[0][0]} x {old_grids[0][1]} patches: its absolute position "
-                f"embeddings are interpolated to {grid[0]} x {grid[1]}."
-            )
-            embeddings = interpolate_position_embeddings(embeddings, old_grids[0], grid)
-        return {target_patterns[0]: embeddings}
-
-    @property
-    def reverse_op(self) -> ConversionOps:
-        return KeepAsItIs()
-
-
-class KeepAsItIs(ConversionOps):
-    """What was interpolated is saved as it is."""
-
-    def convert(self, input_dict, source_patterns, target_patterns, **kwargs):
-        return {target_patterns[0]: _get_only_tensor(input_dict)}
-
-    @property
-    def reverse_op(self) -> ConversionOps:
-        return self
-
-
-def _get_only_tensor(input_dict: dict) -> torch.Tensor:
-    (tensor,) = input_dict.values()
-    return tensor[0] if isinstance(tensor, list) else tensor
+        return self  # a model's own tables are saved as they are
 
 
 def get_position_converters() -> list[WeightConverter]:
-    """What transformers applies to the position tables of a checkpoint when it loads one."""
-    return [
-        WeightConverter(name, name, operations=[operation])
-        for name, operation in {
-            "relative_position_bias_table": InterpolateRelativePositionBias(),
-            "embeddings.position_embeddings": InterpolatePositionEmbeddings(),
-        }.items()
-    ]
+    """What transformers applies to the relative position bias tables of a checkpoint when it loads one."""
+    name = "relative_position_bias_table"
+    return [WeightConverter(name, name, operations=[InterpolateRelativePositionBias()])]
+
+
+def _get_window_size(num_rows: int) -> int:
+    """Window size of a table of `(2 * window_size - 1)**2` rows."""
+    return (math.isqrt(num_rows) + 1) // 2
 
 
 __all__ = [

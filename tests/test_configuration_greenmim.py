@@ -71,6 +71,8 @@ def test_what_others_have_added_survives_json(tmp_path):
         ({"patch_size": -4}, "patch_size.*-4"),
         ({"image_size": [224, 224, 3]}, "image_size.*one or two sides"),
         ({"image_size": 2}, "image_size.*at least one patch"),
+        ({"image_size": 230, "use_absolute_embeddings": True}, "image_size=230.*multiple of `patch_size=4`"),
+        ({"out_features": "stage1"}, r"out_features.*list, such as \['stage1'\].*'stage1'"),
         ({"decoder_hidden_size": 30}, "decoder_hidden_size.*multiple of 4.*30"),
         ({"decoder_num_attention_heads": 7}, "decoder_hidden_size=512.*decoder_num_attention_heads=7"),
         ({"mask_ration": 0.6}, "mask_ration=0.6.*mask_ratio"),

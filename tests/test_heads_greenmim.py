@@ -20,6 +20,7 @@ import math
 import PIL.Image
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
     AutoBackbone,
@@ -31,6 +32,8 @@ from transformers import (
     SwinBackbone,
     SwinConfig,
     SwinForImageClassification,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
     pipeline,
 )
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
@@ -56,9 +59,8 @@ STAGES = ["stem", "stage1", "stage2", "stage3"]
 
 @pytest.fixture
 def warnings_of_transformers(monkeypatch):
-    """The text of what transformers, and this package through its logger, warns of, each message however often."""
+    """The text of what transformers, and this package through its logger, warns of."""
     messages = []
-    logging.warning_once.cache_clear()
     for name in ("warning", "error"):
         monkeypatch.setattr(
             logging.logging.Logger, name, lambda self, message, *args, **kwargs: messages.append(str(message))
@@ -162,28 +164,41 @@ def test_a_backbone_starts_from_a_classifier(tmp_path):
     assert all(torch.equal(first, second) for first, second in zip(backbone.parameters(), again.parameters()))
 
 
-@pytest.mark.parametrize("do_mask", [False, True])
-def test_pipelines_run_on_saved_folders(tmp_path, do_mask):
-    """Also with the image processor of pre-training, which is saved beside the model: masks must not reach a classifier."""
+def save_image_processor(folder, **settings):
+    size = {"height": 64, "width": 64}
+    GreenMimImageProcessorPil(size=size, crop_size=size, mask_unit_size=8, **settings).save_pretrained(folder)
+
+
+def test_pipelines_run_on_saved_folders(tmp_path):
     config = make_config(
         num_labels=3, id2label={0: "cat", 1: "dog", 2: "owl"}, label2id={"cat": 0, "dog": 1, "owl": 2}
     )
-    model = GreenMimForImageClassification(config)
-    model.save_pretrained(tmp_path)
-    size = {"height": 64, "width": 64}
-    GreenMimImageProcessorPil(size=size, crop_size=size, mask_unit_size=8, do_mask=do_mask).save_pretrained(tmp_path)
+    GreenMimForImageClassification(config).save_pretrained(tmp_path)
+    save_image_processor(tmp_path)
     image = PIL.Image.effect_noise((80, 60), 50)
-    features = pipeline("image-feature-extraction", model=str(tmp_path))
-    classify = pipeline("image-classification", model=str(tmp_path))
-    if do_mask:
-        with pytest.raises(ValueError, match="bool_masked_pos.*image classification.*do_mask=False"):
-            classify(image)
-        return
-    assert torch.tensor(features(image)).shape == (1, 64, 64)
-    scores = classify(image)
+    features = pipeline("image-feature-extraction", model=str(tmp_path))(image)
+    assert torch.tensor(features).shape == (1, 64, 64)
+    scores = pipeline("image-classification", model=str(tmp_path))(image)
     assert {score["label"] for score in scores} == {"cat", "dog", "owl"}
     assert sum(score["score"] for score in scores) == pytest.approx(1.0, abs=1e-5)
     assert isinstance(AutoImageProcessor.from_pretrained(tmp_path, backend="pil"), GreenMimImageProcessorPil)
+
+
+def test_pipelines_and_the_image_processor_of_pretraining(tmp_path):
+    """One that masks hides most of every image from a pipeline: a classifier refuses, and there is a way out."""
+    GreenMimForImageClassification(make_config(num_labels=3)).save_pretrained(tmp_path)
+    save_image_processor(tmp_path, do_mask=True)
+    image = PIL.Image.effect_noise((80, 60), 50)
+    classify = pipeline("image-classification", model=str(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"bool_masked_pos.*image classification.*from_pretrained\(..., do_mask=False\)"
+    ):
+        classify(image)
+    extract = pipeline("image-feature-extraction", model=str(tmp_path))
+    assert torch.tensor(extract(image)).shape == (1, 16, 64)  # of the visible units, as asked for
+    image_processor = AutoImageProcessor.from_pretrained(tmp_path, backend="pil", do_mask=False)
+    classify = pipeline("image-classification", model=str(tmp_path), image_processor=image_processor)
+    assert len(classify(image)) == 3
 
 
 @pytest.mark.parametrize("model_class", [GreenMimForImageClassification, GreenMimBackbone])
@@ -195,6 +210,13 @@ def test_heads_for_whole_images_refuse_a_mask(model_class):
     with pytest.raises(ValueError, match="`group_plan` is not for"):
         model(pixel_values, group_plan={})
     assert model(pixel_values, bool_masked_pos=None) is not None
+
+
+def test_a_mask_is_no_label():
+    model = GreenMimForImageClassification(make_config())
+    pixel_values, mask, _ = make_inputs(model.config)
+    with pytest.raises(ValueError, match="labels.*boolean"):
+        model(pixel_values, mask)
 
 
 # Other windows and image sizes
@@ -216,33 +238,33 @@ def test_a_table_is_interpolated_by_offset():
         interpolate_relative_position_bias_table(torch.zeros(170, 3), 12)
 
 
-@pytest.mark.parametrize("auto", [False, True])
-def test_a_checkpoint_loads_at_another_window_and_image_size(tmp_path, warnings_of_transformers, auto):
-    """Window 7 at 224 pixels to window 12 at 384, as Swin users do."""
-    settings = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 1, 2, 2), "use_absolute_embeddings": True}
-    pretrained = randomize(GreenMimForMaskedImageModeling(GreenMimConfig(**settings)), std=0.1)
-    pretrained.save_pretrained(tmp_path / "pretrained")
-    model_class = AutoModelForImageClassification if auto else GreenMimForImageClassification
-    model = model_class.from_pretrained(tmp_path / "pretrained", window_size=12, image_size=384).eval()
-    said = [message for message in warnings_of_transformers if "interpolated" in message]
-    assert len(said) == 2
-    assert any("windows of 7" in message and "windows of 12" in message for message in said)
-    assert any("56 x 56 patches" in message and "96 x 96" in message for message in said)
+def interpolate_by_hand(table):
+    maps = table.float().t().reshape(1, -1, 13, 13)
+    return nn.functional.interpolate(maps, size=(23, 23), mode="bicubic").reshape(-1, 529).t().to(table.dtype)
 
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("auto", [False, True])
+def test_a_checkpoint_loads_at_another_window_and_image_size(tmp_path, warnings_of_transformers, auto, dtype):
+    """Window 7 at 224 pixels to window 12 at 384, as Swin users do."""
+    settings = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 1, 2, 2)}
+    pretrained = randomize(GreenMimForMaskedImageModeling(GreenMimConfig(**settings)), std=0.1).to(dtype)
+    pretrained.save_pretrained(tmp_path / "pretrained", max_shard_size="50KB")
+    model_class = AutoModelForImageClassification if auto else GreenMimForImageClassification
+    for _ in range(2):  # it is said at every loading
+        warnings_of_transformers.clear()
+        model = model_class.from_pretrained(tmp_path / "pretrained", window_size=12, image_size=384).eval()
+        (said,) = [message for message in warnings_of_transformers if "interpolated" in message]
+        assert "windows of 7" in said and "windows of 12" in said
+    assert model.dtype == dtype
     for name, parameter in pretrained.greenmim.named_parameters():
+        is_table = name.endswith("relative_position_bias_table")
+        expected = interpolate_by_hand(parameter) if is_table else parameter
         loaded = model.greenmim.get_parameter(name)
-        if name.endswith("relative_position_bias_table"):
-            maps = parameter.t().reshape(1, -1, 13, 13)
-            expected = nn.functional.interpolate(maps, size=(23, 23), mode="bicubic").reshape(-1, 529).t()
-        elif name.endswith("position_embeddings"):
-            maps = parameter.transpose(1, 2).reshape(1, -1, 56, 56)
-            expected = nn.functional.interpolate(maps, size=(96, 96), mode="bicubic").reshape(1, -1, 96 * 96)
-            expected = expected.transpose(1, 2)
-        else:
-            expected = parameter
+        assert loaded.is_contiguous()
         torch.testing.assert_close(loaded, expected, rtol=0, atol=1e-6, msg=name)
 
-    pixel_values = torch.randn(1, 3, 384, 384)
+    pixel_values = torch.randn(1, 3, 384, 384, dtype=dtype)
     with torch.no_grad():
         expected = model(pixel_values).logits
         model.save_pretrained(tmp_path / "larger")
@@ -253,24 +275,86 @@ def test_a_checkpoint_loads_at_another_window_and_image_size(tmp_path, warnings_
         assert torch.equal(again(pixel_values).logits, expected)
 
 
+def test_what_is_loaded_can_be_offloaded(tmp_path):
+    GreenMimModel(make_config()).save_pretrained(tmp_path / "model")
+    model = GreenMimModel.from_pretrained(
+        tmp_path / "model", window_size=6, device_map={"": "disk"}, offload_folder=tmp_path / "offloaded"
+    )
+    assert model(torch.randn(1, 3, 64, 64)).last_hidden_state.isfinite().all()
+
+
 def test_pretraining_goes_on_at_another_size(tmp_path):
-    GreenMimForMaskedImageModeling(make_config()).save_pretrained(tmp_path)
-    model = GreenMimForMaskedImageModeling.from_pretrained(tmp_path, window_size=6, image_size=96)
+    pretrained = randomize(GreenMimForMaskedImageModeling(make_config(window_size=7)), std=0.1)
+    pretrained.save_pretrained(tmp_path)
+    model = GreenMimForMaskedImageModeling.from_pretrained(tmp_path, window_size=12, image_size=96)
+    name = "greenmim.encoder.layers.1.blocks.1.attention.relative_position_bias.relative_position_bias_table"
+    expected = interpolate_by_hand(pretrained.get_parameter(name))
+    torch.testing.assert_close(model.get_parameter(name), expected, rtol=0, atol=1e-6)
     pixel_values, mask, _ = make_inputs(model.config)
     assert model(pixel_values, mask).loss.isfinite()
 
 
-def test_what_cannot_be_interpolated_is_an_error(tmp_path, warnings_of_transformers):
-    GreenMimModel(make_config()).save_pretrained(tmp_path)
+def test_what_cannot_be_interpolated_is_an_error(tmp_path):
+    """Absolute position embeddings do not tell which grid they are of: they are interpolated in the forward instead."""
+    GreenMimModel(make_config(use_absolute_embeddings=True)).save_pretrained(tmp_path)
     with pytest.raises(RuntimeError, match="mismatch"):
         GreenMimModel.from_pretrained(tmp_path, num_heads=(2, 4, 8), window_size=6)
-    wide = GreenMimModel(make_config(use_absolute_embeddings=True, image_size=(64, 96)))
-    wide.save_pretrained(tmp_path / "wide")
-    assert GreenMimModel.from_pretrained(tmp_path / "wide", image_size=(128, 192)).embeddings.position_grid == (64, 96)
-    with pytest.raises(RuntimeError, match="conversion"):
-        GreenMimModel.from_pretrained(tmp_path / "wide", image_size=128)
-    report = "".join(warnings_of_transformers)
-    assert "1536 patches" in report and "64 x 64" in report and "interpolate_pos_encoding=True" in report
+    with pytest.raises(RuntimeError, match="mismatch"):
+        GreenMimModel.from_pretrained(tmp_path, image_size=96)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"window_size": 0}, "window_size.*0"),
+        ({"mask_ratio": 3}, "mask_ratio.*3"),
+        ({"depths": (2, 2)}, "num_heads.*2.*3"),
+    ],
+)
+def test_settings_given_while_loading_are_checked(tmp_path, settings, message):
+    GreenMimModel(make_config()).save_pretrained(tmp_path)
+    with pytest.raises(StrictDataclassError, match=message):
+        GreenMimModel.from_pretrained(tmp_path, **settings)
+
+
+def test_what_follows_from_a_setting_follows_while_loading(tmp_path):
+    GreenMimModel(make_config()).save_pretrained(tmp_path / "model")
+    config = AutoConfig.from_pretrained(tmp_path / "model", embed_dim=32)
+    assert config.hidden_size == 128
+    AutoModel.from_config(config).save_pretrained(tmp_path / "wider")
+    assert AutoModel.from_pretrained(tmp_path / "wider").config.hidden_size == 128
+
+
+@pytest.mark.parametrize("image_size", [(64, 96), (61, 67)])
+def test_heads_interpolate_absolute_positions(image_size):
+    """A backbone by itself, as frameworks pass no keywords; a classifier when it is asked to."""
+    settings = {"use_absolute_embeddings": True, "out_features": ["stage1"], "num_labels": 2}
+    backbone = randomize(GreenMimBackbone(make_config(**settings)))
+    classifier = randomize(GreenMimForImageClassification(make_config(**settings)))
+    pixel_values = torch.randn(1, 3, *image_size)
+    grid = tuple(-(-side // 2) for side in image_size)
+    assert backbone(pixel_values).feature_maps[0].shape == (1, 16, *grid)
+    with pytest.raises(ValueError, match=f"32 x 32 patches.*{grid[0]} x {grid[1]}.*interpolate_pos_encoding=True"):
+        classifier(pixel_values)
+    assert classifier(pixel_values, interpolate_pos_encoding=True).logits.shape == (1, 2)
+
+
+@pytest.mark.parametrize("window_size", [4, 6])
+def test_a_segmentation_model_is_built_on_it(tmp_path, window_size):
+    """With images of an odd size, trained, saved and loaded at another window."""
+    backbone_config = make_config(depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), out_indices=[1, 2, 3, 4])
+    config = UperNetConfig(backbone_config=backbone_config, hidden_size=32, use_auxiliary_head=False, num_labels=3)
+    model = UperNetForSemanticSegmentation(config)
+    pixel_values, labels = torch.randn(2, 3, 75, 101), torch.randint(3, (2, 75, 101))
+    model(pixel_values, labels=labels).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    model.eval().save_pretrained(tmp_path)
+    config = UperNetConfig.from_pretrained(tmp_path)
+    config.backbone_config.window_size = window_size
+    again = UperNetForSemanticSegmentation.from_pretrained(tmp_path, config=config).eval()
+    with torch.no_grad():
+        difference = (again(pixel_values).logits - model(pixel_values).logits).abs().max()
+    assert (difference == 0) == (window_size == 4)
 
 
 # What users take for granted
@@ -319,7 +403,7 @@ def test_gradient_checkpointing_of_heads(model_class, use_reentrant):
 
 
 def test_every_parameter_of_a_backbone_is_used():
-    """With all stages but the last asked for, nothing is left over that distributed training would wait for."""
+    """With the last stage asked for, nothing is left over that distributed training would wait for."""
     model = GreenMimBackbone(make_config(out_features=["stem", "stage3"]))
     sum(feature_map.square().mean() for feature_map in model(torch.randn(1, 3, 64, 64)).feature_maps).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

@@ -645,7 +645,7 @@ def test_a_plan_without_a_mask_is_refused():
 def test_absolute_positions_of_another_size_need_interpolation():
     model = GreenMimModel(make_config(use_absolute_embeddings=True)).eval()
     pixel_values = torch.randn(1, 3, 96, 64)
-    with pytest.raises(ValueError, match="64 x 64 pixels.*96 x 64.*interpolate_pos_encoding=True"):
+    with pytest.raises(ValueError, match="32 x 32 patches.*48 x 32.*interpolate_pos_encoding=True"):
         model(pixel_values)
     assert model(pixel_values, interpolate_pos_encoding=True).last_hidden_state.shape == (1, 96, 64)
     mask = hide(batch_size=1, num_units=96)

@@ -84,7 +84,7 @@ def fetch():
             (folder / "__init__.py").touch()
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
-        for part in (package, package.parent / "utils"):
+        for part in (package.parent / "utils", package):  # the package last: where it is, everything is
             shutil.move(part, FOLDER / part.name)
 
 
