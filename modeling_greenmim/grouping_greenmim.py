@@ -117,18 +117,25 @@ def get_stage_grids(grid_size: tuple[int, int], num_stages: int) -> list[tuple[i
 
 
 def make_dense_plan(
-    stage_grids: Sequence[tuple[int, int]], window_size: int, device: torch.device | None = None
+    stage_grids: Sequence[tuple[int, int]],
+    window_size: int,
+    always_partition: bool = False,
+    device: torch.device | None = None,
 ) -> dict[str, torch.Tensor]:
     """
     The plan of an image without a mask: its groups are the windows themselves. It depends on shapes alone and is made on
     the device. Like Swin, it completes the last row and column of windows with padding, which takes part in the attention
-    (see `SwinLayer.maybe_pad` in transformers); a side of the grid that is shorter than the window is one short window.
+    (see `SwinLayer.maybe_pad` in transformers).
 
     Args:
         stage_grids (`Sequence[tuple[int, int]]`):
             Rows and columns of tokens in each stage.
         window_size (`int`):
             Side of the attention windows in tokens.
+        always_partition (`bool`, *optional*, defaults to `False`):
+            Whether windows keep their size and their shift in a grid that is no larger than they are, as in transformers'
+            `SwinBackbone`. Otherwise, as in `SwinModel`, there is no shift then, and a side of the grid that is shorter than
+            the window is one short window.
         device (`torch.device`, *optional*):
             Where to make it.
 
@@ -137,8 +144,12 @@ def make_dense_plan(
     """
     plan = {}
     for stage, grid_size in enumerate(stage_grids, start=1):
-        for kind, shift in _get_kinds(grid_size, window_size):
-            layout = _partition_grid(grid_size, window_size, shift, device)
+        sides = (window_size,) * 2 if always_partition else tuple(min(window_size, length) for length in grid_size)
+        kinds = (
+            [("regular", 0), ("shifted", window_size // 2)] if always_partition else _get_kinds(grid_size, window_size)
+        )
+        for kind, shift in kinds:
+            layout = _partition_grid(grid_size, window_size, sides, shift, device)
             plan |= {f"stage{stage}_{kind}_{name}": tensor for name, tensor in layout.items()}
     return plan
 
@@ -331,8 +342,9 @@ class _AxisPartition(NamedTuple):
     group: torch.Tensor  # (length,), its group
 
 
-def _partition_axis(length: int, window_size: int, shift: int, device: torch.device | None) -> _AxisPartition:
-    side = min(window_size, length)
+def _partition_axis(
+    length: int, window_size: int, side: int, shift: int, device: torch.device | None
+) -> _AxisPartition:
     padded_length = -(-length // side) * side
     place = (torch.arange(padded_length, device=device) + shift) % padded_length
     place = place.view(-1, side).t()
@@ -341,11 +353,13 @@ def _partition_axis(length: int, window_size: int, shift: int, device: torch.dev
 
 
 def _partition_grid(
-    grid_size: tuple[int, int], window_size: int, shift: int, device: torch.device | None
+    grid_size: tuple[int, int], window_size: int, sides: tuple[int, int], shift: int, device: torch.device | None
 ) -> dict[str, torch.Tensor]:
-    """Partitions a whole grid into windows: groups of `window_size**2` slots, some of which may hold padding."""
+    """Partitions a whole grid into windows: groups of `sides[0] * sides[1]` slots, some of which may hold padding."""
     height, width = grid_size
-    rows, columns = (_partition_axis(length, window_size, shift, device) for length in grid_size)
+    rows, columns = (
+        _partition_axis(length, window_size, side, shift, device) for length, side in zip(grid_size, sides)
+    )
     (row_slots, row_groups), (column_slots, column_groups) = rows.place.shape, columns.place.shape
 
     def combine(of_rows: torch.Tensor, of_columns: torch.Tensor) -> torch.Tensor:

@@ -882,7 +882,8 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
 class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
     r"""
     GreenMim backbone, to be used with frameworks like UperNet and DETR: feature maps of the stages that
-    `config.out_features` names, before their merging, each with a layer normalization of its own.
+    `config.out_features` names, before their merging, each with a layer normalization of its own. As in
+    transformers' `SwinBackbone`, windows shift at every resolution, also where one of them covers the grid.
 
     Args:
         config ([`GreenMimConfig`]):
@@ -950,7 +951,9 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         refuse_mask(kwargs, "a backbone")
         check_pixel_values(pixel_values, self.config)
         stage_grids = get_stage_grids(get_patch_grid(pixel_values, self.config.patch_size), self.config.num_layers)
-        group_plan = make_dense_plan(stage_grids, self.config.window_size, device=pixel_values.device)
+        group_plan = make_dense_plan(
+            stage_grids, self.config.window_size, always_partition=True, device=pixel_values.device
+        )
 
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         _, stage_outputs = self.encoder(hidden_states, group_plan, stage_grids, **kwargs)

@@ -71,7 +71,7 @@ def warnings_of_transformers(monkeypatch):
 # The oracles: transformers' Swin with the same weights
 
 
-@pytest.mark.parametrize("image_size", [(64, 64), (75, 58)])
+@pytest.mark.parametrize("image_size", [(64, 64), (75, 58), (32, 32), (32, 64)])
 def test_classification_equals_swin(image_size):
     settings = {"image_size": 64, "patch_size": 2, "embed_dim": 16, "depths": (2, 2, 2), "num_heads": (1, 2, 4)}
     swin = randomize(SwinForImageClassification(SwinConfig(**settings, window_size=4, num_labels=5)), std=0.1)
@@ -86,7 +86,9 @@ def test_classification_equals_swin(image_size):
 
 
 @pytest.mark.parametrize("out_features", [STAGES, ["stage2"], ["stem", "stage3"]])
-@pytest.mark.parametrize("image_size", [(64, 64), (75, 58)])
+@pytest.mark.parametrize(
+    "image_size", [(64, 64), (75, 58), (32, 32), (32, 64), (24, 40)]
+)  # the last grids: one window
 def test_backbone_equals_swin(out_features, image_size):
     settings = {
         "image_size": 64,
