@@ -20,11 +20,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import yaml
 from huggingface_hub import ModelCard
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
+
+from .configuration_greenmim import GreenMimConfig
+from .image_processing_pil_greenmim import GreenMimImageProcessorPil
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -46,17 +50,23 @@ def create_folder(output_dir: str | Path) -> Iterator[Path]:
     Raises:
         `ValueError`: if there is something in its place already.
     """
-    output_dir = Path(output_dir)
+    output_dir = Path(output_dir).resolve()
     if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
         raise ValueError(f"{output_dir} exists and is not an empty folder. Choose another output folder.")
+    new_parents = [parent for parent in output_dir.parents if not parent.exists()]
     output_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output_dir.name}-", dir=output_dir.parent) as temporary:
-        folder = Path(temporary) / output_dir.name
-        folder.mkdir()
-        yield folder
-        if output_dir.exists():
-            output_dir.rmdir()
-        folder.rename(output_dir)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=output_dir.parent) as temporary:
+            folder = Path(temporary) / output_dir.name
+            folder.mkdir()
+            yield folder
+            if output_dir.exists():
+                output_dir.rmdir()
+            folder.rename(output_dir)
+    except BaseException:
+        for parent in new_parents:
+            parent.rmdir()
+        raise
 
 
 def load_checkpoint(
@@ -71,7 +81,7 @@ def load_checkpoint(
         checkpoint_path (`str` or `Path`):
             A local folder, or the name of a repository on the Hub.
         new_modules (`Sequence[str]`, *optional*):
-            Names of modules of the model that are initialized, with a warning, if the checkpoint has no weights for them.
+            Modules of the model that are initialized, with a warning, if the checkpoint has no weights for them.
         **kwargs:
             Passed to `from_pretrained`.
 
@@ -92,9 +102,11 @@ def load_checkpoint(
             f"that its config.json describes. ({type(error).__name__}: {error})"
         ) from error
     missing = sorted(loading_info["missing_keys"])
-    if new := {name.split(".")[0] for name in missing} & set(new_modules):
-        logger.warning(f"{checkpoint_path} has no {', '.join(sorted(new))}: it is new, and has yet to be trained.")
-    missing = [name for name in missing if name.split(".")[0] not in new]
+    for module in new_modules:
+        new = [name for name in missing if name.startswith(f"{module}.")]
+        if new:
+            logger.warning(f"{checkpoint_path} has no weights for `{module}`: it is new, and has yet to be trained.")
+            missing = [name for name in missing if name not in new]
     if missing:
         raise ValueError(
             f"{checkpoint_path} lacks {len(missing)} weights of a {model_class.__name__}: {', '.join(missing[:5])}"
@@ -121,13 +133,86 @@ def read_model_type(checkpoint_path: str | Path) -> str:
         ) from error
 
 
-def read_licence(checkpoint_path: str | Path) -> str | None:
-    """The licence that a model card names, in a local folder or on the Hub; `None` if there is no card or none in it."""
-    path = Path(checkpoint_path)
+def read_licence(checkpoint_path: str | Path) -> dict[str, str]:
+    """
+    What the model card of a folder, or of a repository on the Hub, says about the licence: `license`, and for one that the
+    Hub does not know, `license_name` and `license_link`. Empty if there is no card, or nothing in it.
+
+    Raises:
+        `ValueError`: if there is a card that cannot be read.
+    """
     try:
-        return ModelCard.load(path / "README.md" if path.is_dir() else str(checkpoint_path)).data.license
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError):
-        return None
+        path = cached_file(checkpoint_path, "README.md", _raise_exceptions_for_missing_entries=False)
+        if path is None:
+            return {}
+        data = ModelCard.load(path, ignore_metadata_errors=False).data
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(
+            f"The model card of {checkpoint_path}, which may name a licence, cannot be read: {error}"
+        ) from error
+    names = ("license", "license_name", "license_link")
+    return {name: value for name in names if (value := getattr(data, name, None)) is not None}
 
 
-__all__ = ["create_folder", "load_checkpoint", "read_licence", "read_model_type"]
+def read_image_processor_settings(checkpoint_path: str | Path) -> dict:
+    """
+    The `preprocessor_config.json` of a folder, or of a repository on the Hub; empty if there is none.
+
+    Raises:
+        `ValueError`: if it cannot be read, or holds something else.
+    """
+    try:
+        path = cached_file(checkpoint_path, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
+        settings = {} if path is None else json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"The preprocessor_config.json of {checkpoint_path} cannot be read: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"The preprocessor_config.json of {checkpoint_path} holds no settings, but {settings!r}.")
+    return settings
+
+
+def make_image_processor(config: GreenMimConfig, settings: dict | None = None) -> GreenMimImageProcessorPil:
+    """
+    The image processor of a model, which does not mask.
+
+    Args:
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+        settings (`dict`, *optional*):
+            Settings of another image processor of transformers. Without them, images get the size of the model; those of
+            three channels the mean and standard deviation of ImageNet, all others values from -1 to 1.
+
+    Raises:
+        `ValueError`: if it does not make of an image what the model takes.
+    """
+    height, width = config.image_height_and_width
+    size = {"height": height, "width": width}
+    defaults = {"size": size, "crop_size": size}
+    if config.num_channels != 3:
+        half = [0.5] * config.num_channels
+        defaults |= {"do_convert_rgb": False, "image_mean": half, "image_std": half}
+    known = set(GreenMimImageProcessorPil.valid_kwargs.__annotations__)
+    settings = {name: value for name, value in (settings or {}).items() if name in known and value is not None}
+    image_processor = GreenMimImageProcessorPil(
+        **(defaults | settings | {"mask_unit_size": config.mask_unit_size, "do_mask": False})
+    )
+    image = np.zeros((config.num_channels, height, width), dtype=np.uint8)
+    num_channels = image_processor(image, input_data_format="channels_first", return_tensors="np")[
+        "pixel_values"
+    ].shape[1]
+    if num_channels != config.num_channels:
+        raise ValueError(
+            f"The image processor makes {num_channels} channels of an image of {config.num_channels}, as many as the model "
+            "takes. Set `do_convert_rgb` to false in preprocessor_config.json, and one `image_mean` and `image_std` each."
+        )
+    return image_processor
+
+
+__all__ = [
+    "create_folder",
+    "load_checkpoint",
+    "make_image_processor",
+    "read_image_processor_settings",
+    "read_licence",
+    "read_model_type",
+]

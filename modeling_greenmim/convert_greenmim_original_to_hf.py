@@ -24,9 +24,8 @@ from pathlib import Path
 
 import torch
 
-from .checkpoint_folders import create_folder
+from .checkpoint_folders import create_folder, make_image_processor
 from .configuration_greenmim import GreenMimConfig
-from .image_processing_pil_greenmim import GreenMimImageProcessorPil
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForMaskedImageModeling, get_2d_sincos_position_embeddings
 
@@ -245,8 +244,7 @@ def _convert(
     model.load_state_dict({key: converted[key] for key in expected})
 
     model.save_pretrained(output_dir)
-    image_size = {"height": config.image_size, "width": config.image_size}
-    GreenMimImageProcessorPil(size=image_size, mask_unit_size=config.mask_unit_size).save_pretrained(output_dir)
+    make_image_processor(config).save_pretrained(output_dir)
     _write_card(config, Path(checkpoint_path).name, output_dir)
     return model
 
@@ -293,7 +291,7 @@ def _write_card(config: GreenMimConfig, source: str, output_dir: Path):
             "recorded in that file."
         ),
         not_measured=["The accuracy of this model on any task."],
-        licence="cc-by-nc-4.0",
+        licence={"license": "cc-by-nc-4.0"},
     )
     card.save(output_dir / "README.md")
 

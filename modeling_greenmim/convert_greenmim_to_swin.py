@@ -26,6 +26,7 @@ import math
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import (
     PreTrainedModel,
@@ -36,9 +37,22 @@ from transformers import (
 )
 from transformers.utils import is_timm_available, logging
 
-from .checkpoint_folders import create_folder, load_checkpoint, read_licence, read_model_type
+from .checkpoint_folders import (
+    create_folder,
+    load_checkpoint,
+    make_image_processor,
+    read_image_processor_settings,
+    read_licence,
+    read_model_type,
+)
 from .configuration_greenmim import GreenMimConfig
-from .feature_comparison import compare_features, get_comparable_size, make_test_images, refuse_differences
+from .feature_comparison import (
+    compare_features,
+    get_comparable_size,
+    make_test_images,
+    refuse_differences,
+    set_layer_norm_eps,
+)
 from .grouping_greenmim import get_stage_grids
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimBackbone, GreenMimForImageClassification, GreenMimModel
@@ -60,6 +74,8 @@ SHARED_SETTINGS = (
 SWIN_EPS = (
     1e-5  # of the norms in embeddings, merging and backbones of transformers' Swin, whatever its configuration says
 )
+
+TIMM_INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 USAGE = {
     "SwinModel": """
@@ -116,12 +132,17 @@ def convert_greenmim_to_swin(
     """
     with create_folder(output_dir) as folder:
         architecture = architecture or _get_architecture(checkpoint_path)
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"There is no architecture {architecture!r}, only {', '.join(ARCHITECTURES)}.")
         model = _load_greenmim(checkpoint_path, architecture)
         _check_eps(model.config, allow_eps_difference)
         _write_swin(model, architecture, folder)
-        differences = _compare_with_swin(model, architecture, folder)
-        if not allow_eps_difference:
-            refuse_differences(differences)
+        swin = load_checkpoint(ARCHITECTURES[architecture][1], folder, dtype=torch.float32)
+        # with one epsilon there is no difference; with their own, they may differ, by what is then measured
+        differences = _compare_with_swin(*(set_layer_norm_eps(each, SWIN_EPS) for each in (model, swin)))
+        refuse_differences(differences)
+        if model.config.layer_norm_eps != SWIN_EPS:
+            differences = _compare_with_swin(model, swin)
         _write_image_processor(checkpoint_path, folder)
         _write_card(checkpoint_path, model.config, architecture, differences, folder)
     return differences
@@ -165,9 +186,10 @@ def convert_greenmim_to_timm(
 
         differences = None
         if is_timm_available():
-            differences = _compare_with_timm(model, folder)
-            if not allow_eps_difference:
-                refuse_differences(differences)
+            differences = _compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), folder)
+            refuse_differences(differences)
+            if config.layer_norm_eps != SWIN_EPS:
+                differences = _compare_with_timm(model, folder)
         _write_card(checkpoint_path, config, "timm", differences, folder)
     return differences
 
@@ -253,7 +275,8 @@ def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> PreTrained
     settings = {}
     if architecture == "SwinBackbone" and saved_as != "SwinBackbone":
         settings["out_features"] = GreenMimConfig.from_pretrained(checkpoint_path).stage_names[1:]
-    new_modules = ("classifier", "hidden_states_norms")
+    # heads, and the last norm, which a backbone has not
+    new_modules = ("classifier", "hidden_states_norms", "layernorm", "greenmim.layernorm")
     return load_checkpoint(ARCHITECTURES[architecture][0], checkpoint_path, new_modules, **settings)
 
 
@@ -275,7 +298,12 @@ def _check_for_timm(model: PreTrainedModel):
             "timm's Swin has no absolute position embeddings and no activation but GELU; this model has "
             f"`use_absolute_embeddings={config.use_absolute_embeddings}`, `hidden_act={config.hidden_act!r}`."
         )
-    grid = tuple(-(-side // config.patch_size) for side in config.image_height_and_width)
+    if any(side % config.patch_size for side in config.image_height_and_width):
+        raise ValueError(
+            f"timm cuts off what is left of an image of {config.image_height_and_width} pixels beside patches of "
+            f"{config.patch_size}, transformers and this model complete it. Set another `image_size` in config.json."
+        )
+    grid = tuple(side // config.patch_size for side in config.image_height_and_width)
     for stage, stage_grid in enumerate(get_stage_grids(grid, config.num_layers), start=1):
         if min(stage_grid) <= config.window_size < max(stage_grid):
             raise ValueError(
@@ -335,9 +363,9 @@ def _fit_to_release_4(path: Path, window_size: int):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def _compare_with_swin(model: PreTrainedModel, architecture: str, folder: Path) -> dict[str, float]:
-    swin = load_checkpoint(ARCHITECTURES[architecture][1], folder, dtype=torch.float32)
-    image_size = get_comparable_size(model.config)
+def _compare_with_swin(model: PreTrainedModel, swin: PreTrainedModel) -> dict[str, float]:
+    is_backbone = isinstance(model, GreenMimBackbone)  # which runs at any size
+    image_size = model.config.image_height_and_width if is_backbone else get_comparable_size(model.config)
     if image_size != model.config.image_height_and_width:
         logger.warning(
             f"transformers' Swin cannot run images of {model.config.image_height_and_width} pixels with windows of "
@@ -346,7 +374,8 @@ def _compare_with_swin(model: PreTrainedModel, architecture: str, folder: Path) 
         )
 
     def get_features(each: PreTrainedModel, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
-        outputs = each(pixel_values, output_hidden_states=True)
+        keywords = {} if is_backbone and each is swin else {"interpolate_pos_encoding": True}
+        outputs = each(pixel_values, output_hidden_states=True, **keywords)
         features = {f"hidden_states[{i}]": tensor for i, tensor in enumerate(outputs.hidden_states)}
         for name in ("last_hidden_state", "pooler_output", "logits"):
             if outputs.get(name) is not None:
@@ -382,7 +411,8 @@ def _compare_with_timm(model: PreTrainedModel, folder: Path) -> dict[str, float]
 
 
 def _make_timm_settings(checkpoint_path: str | Path, config: GreenMimConfig, num_classes: int) -> dict:
-    processor = _read_image_processor(checkpoint_path)
+    processor = make_image_processor(config, read_image_processor_settings(checkpoint_path))
+    shorter_side = processor.size.get("shortest_edge") or min(config.image_height_and_width)
     return {
         # any Swin of timm: all that makes it this one is in its arguments
         "architecture": "swin_tiny_patch4_window7_224",
@@ -400,24 +430,21 @@ def _make_timm_settings(checkpoint_path: str | Path, config: GreenMimConfig, num
         },
         "pretrained_cfg": {
             "input_size": [config.num_channels, *config.image_height_and_width],
-            "interpolation": "bicubic",
-            "mean": processor.get("image_mean", [0.485, 0.456, 0.406]),
-            "std": processor.get("image_std", [0.229, 0.224, 0.225]),
+            "interpolation": TIMM_INTERPOLATIONS[int(processor.resample)],
+            "crop_pct": min(config.image_height_and_width) / shorter_side if processor.do_center_crop else 1.0,
+            "mean": list(processor.image_mean),
+            "std": list(processor.image_std),
             "num_classes": num_classes,
+            "label_names": [config.id2label[label] for label in range(num_classes)],
             "first_conv": "patch_embed.proj",
             "classifier": "head.fc",
         },
     }
 
 
-def _read_image_processor(checkpoint_path: str | Path) -> dict:
-    path = Path(checkpoint_path) / "preprocessor_config.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
-
-
 def _write_image_processor(checkpoint_path: str | Path, folder: Path):
-    """Settings that Swin's image processor of transformers knows; a cut of the centre needs another one."""
-    ours = _read_image_processor(checkpoint_path)
+    """Settings that an image processor of transformers knows: Swin's own, or one that keeps proportions and cuts."""
+    ours = read_image_processor_settings(checkpoint_path)
     if not ours:
         return
     does_crop = ours.get("do_center_crop", False)
@@ -431,9 +458,10 @@ def _write_image_processor(checkpoint_path: str | Path, folder: Path):
         "image_mean",
         "image_std",
     ]
-    names += ["do_convert_rgb"] + ["do_center_crop", "crop_size"] * does_crop
+    names += ["do_convert_rgb", "do_center_crop"] + ["crop_size"] * does_crop
     settings = {name: ours[name] for name in names if ours.get(name) is not None}
-    settings["image_processor_type"] = "CLIPImageProcessor" if does_crop else "ViTImageProcessor"
+    keeps_proportions = does_crop or "shortest_edge" in ours.get("size", {})
+    settings["image_processor_type"] = "CLIPImageProcessor" if keeps_proportions else "ViTImageProcessor"
     (folder / "preprocessor_config.json").write_text(json.dumps(settings, indent=2))
 
 
@@ -495,7 +523,7 @@ def main():
             differences = convert_greenmim_to_swin(
                 args.checkpoint_path, args.output_dir, args.architecture, args.allow_eps_difference
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         parser.exit(1, f"error: {error}\n")
     if differences is None:
         print(f"Wrote {args.output_dir}. timm is not installed: its features were not compared.")

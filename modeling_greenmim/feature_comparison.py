@@ -13,6 +13,7 @@
 # limitations under the License.
 """Compare a GreenMIM model with its counterpart in another library, on the same image, stage by stage."""
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -31,6 +32,15 @@ def get_comparable_size(config: GreenMimConfig) -> tuple[int, int]:
     if min(get_stage_grids(grid, config.num_layers)[-1]) >= config.window_size:
         return config.image_height_and_width
     return (config.window_size * stride,) * 2
+
+
+def set_layer_norm_eps(model: torch.nn.Module, eps: float) -> torch.nn.Module:
+    """A copy of a model with another epsilon in all its norms."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps = eps
+    return model
 
 
 def make_test_images(config: GreenMimConfig, image_size: tuple[int, int]) -> torch.Tensor:
@@ -81,4 +91,4 @@ def refuse_differences(differences: dict[str, float]):
     raise ValueError(f"The converted model's features differ by more than {TOLERANCE:g}: {listed}.")
 
 
-__all__ = ["compare_features", "get_comparable_size", "make_test_images", "refuse_differences"]
+__all__ = ["compare_features", "get_comparable_size", "make_test_images", "refuse_differences", "set_layer_norm_eps"]

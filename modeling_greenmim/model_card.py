@@ -23,8 +23,6 @@ from .configuration_greenmim import GreenMimConfig
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 
-LICENCE_OF_THE_CODE = "The code of GreenMIM for transformers is under Apache-2.0."
-
 
 def make_model_card(
     title: str,
@@ -33,7 +31,7 @@ def make_model_card(
     provenance: str,
     not_measured: Sequence[str],
     measured: Sequence[str] = (),
-    licence: str | None = None,
+    licence: dict[str, str] | None = None,
     **card_data,
 ) -> ModelCard:
     """
@@ -52,8 +50,9 @@ def make_model_card(
             What a reader would want to know and nobody has measured.
         measured (`Sequence[str]`, *optional*):
             Results, each with split, number of images and seed.
-        licence (`str`, *optional*):
-            Licence of the weights, by its name on the Hub. If it is unknown, the card says so.
+        licence (`dict[str, str]`, *optional*):
+            Licence of the weights: `license`, its name on the Hub, and for another one, `license_name` and `license_link`.
+            If it is unknown, the card says so.
         **card_data:
             Metadata, see [`~huggingface_hub.ModelCardData`].
 
@@ -66,24 +65,18 @@ def make_model_card(
     >>> from modeling_greenmim.model_card import make_model_card
 
     >>> card = make_model_card(
-    ...     "A title", "A model.", "print()", "Weights are random.", not_measured=["Anything."], licence="cc-by-nc-4.0"
+    ...     "A title", "A model.", "print()", "Weights are random.", ["Anything."], licence={"license": "cc-by-nc-4.0"}
     ... )
     >>> "CC BY-NC 4.0" in card.text
     True
     ```"""
-    if licence == "cc-by-nc-4.0":
-        about_licence = "The weights are under CC BY-NC 4.0 (non-commercial), as those that they come from."
-    elif licence is not None:
-        about_licence = f"The weights are under `{licence}`."
-    else:
-        about_licence = "The licence of the weights was not stated when this card was written."
     metadata = {
         "library_name": "transformers",
         "pipeline_tag": "image-feature-extraction",
         "tags": ["greenmim", "masked-image-modeling", "self-supervised"],
     }
     return ModelCard.from_template(
-        ModelCardData(license=licence, **(metadata | card_data)),
+        ModelCardData(**(metadata | (licence or {}) | card_data)),
         template_path=str(TEMPLATE),
         title=title,
         summary=summary,
@@ -91,7 +84,21 @@ def make_model_card(
         provenance=provenance,
         measured=measured,
         not_measured=not_measured,
-        licence=f"{about_licence} {LICENCE_OF_THE_CODE}",
+        licence=f"{describe_licence(licence or {})} The code of GreenMIM for transformers is under Apache-2.0.",
+    )
+
+
+def describe_licence(licence: dict[str, str]) -> str:
+    """One sentence on the licence of weights, for a card."""
+    if not licence:
+        return "The licence of the weights was not stated when this card was written."
+    if licence["license"] == "cc-by-nc-4.0":
+        return "The weights are under CC BY-NC 4.0, for non-commercial use alone."
+    name = licence.get("license_name", licence["license"])
+    return (
+        f"The weights are under [{name}]({licence['license_link']})."
+        if "license_link" in licence
+        else (f"The weights are under `{name}`.")
     )
 
 
@@ -104,4 +111,4 @@ def describe_encoder(config: GreenMimConfig) -> str:
     )
 
 
-__all__ = ["describe_encoder", "make_model_card"]
+__all__ = ["describe_encoder", "describe_licence", "make_model_card"]

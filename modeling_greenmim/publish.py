@@ -21,12 +21,14 @@ The folder gets the code that the model needs beside its weights, so that every 
     python -m modeling_greenmim.publish --checkpoint_path my_model --output_dir my_public_model \\
         --push_to_hub --hub_model_id me/my-model --private
 
-To push, be logged in (`hf auth login`), or have a token in the environment variable HF_TOKEN.
+To push, be logged in (`hf auth login`), or have a token in the environment variable HF_TOKEN. A folder that could not be
+uploaded stays: `hf upload me/my-model my_public_model` uploads it.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,16 +36,23 @@ import tempfile
 from pathlib import Path
 
 import torch
-from huggingface_hub import HfApi, ModelCard
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub import HfApi, ModelCard, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
+from huggingface_hub.utils import httpx, validate_repo_id
 from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import get_relative_import_files
 
-from .checkpoint_folders import create_folder, load_checkpoint, read_licence, read_model_type
+from .checkpoint_folders import (
+    create_folder,
+    load_checkpoint,
+    make_image_processor,
+    read_image_processor_settings,
+    read_licence,
+    read_model_type,
+)
 from .configuration_greenmim import GreenMimConfig
-from .feature_comparison import compare_features, get_comparable_size, make_test_images, refuse_differences
-from .image_processing_pil_greenmim import GreenMimImageProcessorPil
-from .model_card import describe_encoder, make_model_card
+from .feature_comparison import compare_features, make_test_images, refuse_differences
+from .model_card import describe_encoder, describe_licence, make_model_card
 from .modeling_greenmim import (
     GreenMimBackbone,
     GreenMimForImageClassification,
@@ -72,11 +81,12 @@ IMAGE_PROCESSOR_AUTO_MAP = {
 }
 ENTRY_FILES = ("modeling_greenmim.py", "image_processing_greenmim.py", "image_processing_pil_greenmim.py")
 
+UNKNOWN_NAME = "path/to/this/folder"
 USAGE = """
 from transformers import AutoModel
 
-# the code in this repository is run: read it, and name the revision that you have read
-model = AutoModel.from_pretrained("{name}", trust_remote_code=True, revision="main")
+# code of this repository is run: read it, and pass `revision=` with the commit that you have read
+model = AutoModel.from_pretrained("{name}", trust_remote_code=True)
 """
 
 # Loads the folder by every Auto class, and saves what each model puts out.
@@ -144,8 +154,12 @@ def publish(
 
     Raises:
         `ValueError`: if the folder holds no GreenMIM model, its card names another licence, the check fails, or the output
-        folder is not empty. Nothing is written or uploaded then.
+        folder is not empty. Nothing is written or uploaded then. What [`push_to_hub`] raises: the folder is complete then.
     """
+    if hub_model_id is not None:
+        validate_repo_id(hub_model_id)
+        if get_token() is None:
+            raise ValueError("There is no token to upload with: log in (`hf auth login`), or set HF_TOKEN.")
     with create_folder(output_dir) as folder:
         model = _load_model(checkpoint_path)
         model.save_pretrained(folder)
@@ -179,9 +193,15 @@ def push_to_hub(folder: str | Path, hub_model_id: str, private: bool = False, re
             Whether a repository that is created is private.
         revision (`str`, *optional*):
             Branch, created if it does not exist.
+
+    Raises:
+        `ValueError`: if it shall be private, and there is a public repository of this name.
+        Errors of the connection and of the Hub.
     """
     api = HfApi()
     api.create_repo(hub_model_id, private=private, exist_ok=True)
+    if private and not api.repo_info(hub_model_id).private:
+        raise ValueError(f"{hub_model_id} is there already, and is public. Nothing was uploaded.")
     if revision is not None:
         api.create_branch(hub_model_id, branch=revision, exist_ok=True)
     api.upload_folder(
@@ -203,13 +223,7 @@ def _load_model(checkpoint_path: str | Path) -> PreTrainedModel:
 
 def _write_auto_maps(checkpoint_path: str | Path, config: GreenMimConfig, folder: Path):
     """`save_pretrained` writes an entry for the class that was saved alone, and one backend."""
-    path = Path(checkpoint_path) / "preprocessor_config.json"
-    if path.is_file():
-        processor = GreenMimImageProcessorPil.from_pretrained(checkpoint_path)
-    else:
-        height, width = config.image_height_and_width
-        size = {"height": height, "width": width}
-        processor = GreenMimImageProcessorPil(size=size, crop_size=size, mask_unit_size=config.mask_unit_size)
+    processor = make_image_processor(config, read_image_processor_settings(checkpoint_path))
     processor.save_pretrained(folder)
     for name, auto_map in {
         "config.json": MODEL_AUTO_MAP,
@@ -225,18 +239,24 @@ def _write_card(
 ):
     """The card that is there, with another way to load the model; or a new one, which says how little is known."""
     stated = read_licence(checkpoint_path)
-    if licence is not None and stated is not None and licence != stated:
+    if licence is not None and stated.get("license", licence) != licence:
         raise ValueError(
-            f"The model card in {checkpoint_path} names the licence {stated!r}, which {licence!r} would contradict. Leave it "
-            "out, or correct the card."
+            f"The model card in {checkpoint_path} names the licence {stated['license']!r}, which {licence!r} would "
+            "contradict. Leave it out, or correct the card."
         )
-    usage = USAGE.format(name=hub_model_id or "path/to/this/folder")
+    known = stated or ({"license": licence} if licence else {})
+    usage = USAGE.format(name=hub_model_id or UNKNOWN_NAME)
     path = Path(checkpoint_path) / "README.md"
     if path.is_file():
         card = ModelCard.load(path)
-        card.data.license = stated or licence
-        if "trust_remote_code" not in card.text:
+        for name, value in known.items():
+            setattr(card.data, name, value)
+        card.text = card.text.replace(describe_licence({}), describe_licence(known))
+        if "trust_remote_code" in card.text:
+            card.text = card.text.replace(f'"{UNKNOWN_NAME}"', f'"{hub_model_id or UNKNOWN_NAME}"')
+        else:
             card.text += f"\n## Use without installing anything\n\n```python{usage}```\n"
+        _copy_companions(Path(checkpoint_path), card.text, folder)
     else:
         card = make_model_card(
             title="GreenMIM",
@@ -244,15 +264,25 @@ def _write_card(
             usage=usage,
             provenance="Whoever published this model has not said.",
             not_measured=["The accuracy of this model on any task."],
-            licence=licence,
+            licence=known,
         )
     card.save(folder / "README.md")
+
+
+def _copy_companions(source: Path, text: str, folder: Path):
+    """Copies what a card refers to: the text of a licence, and the pictures that it shows."""
+    pictures = [source / name for name in re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)]
+    for path in [*source.glob("LICENSE*"), *pictures]:
+        if path.is_file() and path.resolve().is_relative_to(source.resolve()):
+            target = folder / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
 
 
 def _check_folder(model: PreTrainedModel, folder: Path):
     """Loads the folder by every Auto class in another process, without this package and offline, and compares outputs."""
     model = model.float()
-    pixel_values = make_test_images(model.config, get_comparable_size(model.config))
+    pixel_values = make_test_images(model.config, model.config.image_height_and_width)
     with tempfile.TemporaryDirectory() as temporary:
         images, outputs = Path(temporary) / "images.pt", Path(temporary) / "outputs.pt"
         torch.save(pixel_values, images)
@@ -299,7 +329,13 @@ def main():
         publish(
             args.checkpoint_path, args.output_dir, args.hub_model_id, args.private, args.revision, licence=args.license
         )
-    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+    except (HfHubHTTPError, httpx.HTTPError) as error:
+        parser.exit(
+            1,
+            f"error: {args.output_dir} is complete, but was not uploaded: {type(error).__name__}: {error}\n"
+            f"`hf upload {args.hub_model_id} {args.output_dir}` uploads it.\n",
+        )
+    except (OSError, ValueError, HFValidationError, StrictDataclassError) as error:
         parser.exit(1, f"error: {error}\n")
     print(f"Wrote {args.output_dir}: complete, and loaded by every Auto class where this package is not installed.")
     if args.hub_model_id:

@@ -17,7 +17,9 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -75,7 +77,11 @@ def hub(monkeypatch):
         def __getattr__(self, name):
             return lambda *args, **kwargs: calls.append((name, args, kwargs))
 
+        def repo_info(self, name):
+            return SimpleNamespace(private=name != "me/public")
+
     monkeypatch.setattr(publish_module, "HfApi", FakeHub)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     return calls
 
 
@@ -150,7 +156,6 @@ def test_a_folder_that_computes_something_else_is_not_written(tmp_path, monkeypa
 
 
 def test_pushing(tmp_path, hub, monkeypatch, capsys):
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     save_model(GreenMimModel, tmp_path / "model")
     arguments = ["--checkpoint_path", str(tmp_path / "model"), "--output_dir", str(tmp_path / "public")]
     arguments += ["--push_to_hub", "--hub_model_id", "me/model", "--private", "--revision", "v1", "--license", "mit"]
@@ -160,7 +165,7 @@ def test_pushing(tmp_path, hub, monkeypatch, capsys):
     assert hub[0][2] == {"private": True, "exist_ok": True} and hub[1][2] == {"branch": "v1", "exist_ok": True}
     uploaded = hub[2][2]
     assert uploaded["repo_id"] == "me/model" and uploaded["revision"] == "v1"
-    assert uploaded["folder_path"] == tmp_path / "public" or str(uploaded["folder_path"]) == str(tmp_path / "public")
+    assert str(uploaded["folder_path"]) == str(tmp_path / "public")
     printed = "".join(capsys.readouterr())
     assert "https://huggingface.co/me/model" in printed
     written = [path.read_bytes() for path in (tmp_path / "public").iterdir()]
@@ -169,16 +174,83 @@ def test_pushing(tmp_path, hub, monkeypatch, capsys):
     assert card.data.license == "mit" and '"me/model", trust_remote_code=True' in card.text
 
 
+def test_a_public_repository_gets_nothing_private(tmp_path, hub):
+    save_model(GreenMimModel, tmp_path / "model")
+    with pytest.raises(ValueError, match="me/public is there already, and is public"):
+        publish(tmp_path / "model", tmp_path / "public", hub_model_id="me/public", private=True)
+    assert [call[0] for call in hub] == ["create_repo"]
+
+
+def test_a_failed_upload_leaves_the_folder(tmp_path, hub, monkeypatch, capsys):
+    def fail(*args, **kwargs):
+        raise publish_module.httpx.ConnectError("no route to the Hub")
+
+    monkeypatch.setattr(publish_module, "push_to_hub", fail)
+    save_model(GreenMimModel, tmp_path / "model")
+    arguments = ["--checkpoint_path", str(tmp_path / "model"), "--output_dir", str(tmp_path / "public")]
+    monkeypatch.setattr(sys, "argv", ["publish", *arguments, "--push_to_hub", "--hub_model_id", "me/model"])
+    with pytest.raises(SystemExit):
+        publish_module.main()
+    printed = capsys.readouterr().err
+    assert "no route to the Hub" in printed and f"hf upload me/model {tmp_path / 'public'}" in printed
+    assert (tmp_path / "public" / "model.safetensors").is_file()
+
+
+def test_what_would_fail_later_fails_first(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="a/b/c"):
+        publish(tmp_path / "nothing", tmp_path / "public", hub_model_id="a/b/c")
+    monkeypatch.setattr(publish_module, "get_token", lambda: None)
+    with pytest.raises(ValueError, match="no token.*hf auth login"):
+        publish(tmp_path / "nothing", tmp_path / "public", hub_model_id="me/model")
+
+
+def test_a_published_folder_is_published_again(tmp_path, hub):
+    """Its card then names the repository and the licence."""
+    save_model(GreenMimModel, tmp_path / "model")
+    publish(tmp_path / "model", tmp_path / "first")
+    publish(tmp_path / "first", tmp_path / "second", hub_model_id="me/model", licence="mit")
+    card = ModelCard.load(tmp_path / "second" / "README.md")
+    assert card.data.license == "mit" and "`mit`" in card.text and "not stated" not in card.text
+    assert 'from_pretrained("me/model", trust_remote_code=True)' in card.text and "path/to/this" not in card.text
+
+
+@pytest.mark.parametrize("num_channels", [1, 4])
+def test_other_channels_than_three(tmp_path, num_channels):
+    GreenMimModel(make_config(num_channels=num_channels)).save_pretrained(tmp_path / "model")
+    folder = publish(tmp_path / "model", tmp_path / "public")
+    processor = GreenMimImageProcessorPil.from_pretrained(folder)
+    pixels = np.zeros((num_channels, 90, 70), dtype=np.uint8)
+    inputs = processor(pixels, input_data_format="channels_first", return_tensors="pt")
+    assert GreenMimModel.from_pretrained(folder)(**inputs).last_hidden_state.shape == (1, 64, 64)
+    # an image processor for images of three channels cannot have been meant
+    GreenMimImageProcessorPil().save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"3 channels of an image of {num_channels}"):
+        publish(tmp_path / "model", tmp_path / "again")
+
+
+def test_an_image_processor_of_pretraining_does_not_mask_what_is_published(tmp_path):
+    save_model(GreenMimModel, tmp_path / "model")
+    GreenMimImageProcessorPil(do_mask=True, mask_unit_size=8).save_pretrained(tmp_path / "model")
+    publish(tmp_path / "model", tmp_path / "public")
+    assert GreenMimImageProcessorPil.from_pretrained(tmp_path / "public").do_mask is False
+
+
 def test_a_card_that_is_there_is_kept(tmp_path):
     save_model(GreenMimModel, tmp_path / "model")
     text = "---\nlicense: cc-by-nc-4.0\ntags:\n- lichens\n---\n# Lichens\n\nTrained on 300 photographs.\n"
+    text += "![A lichen](pictures/lichen.png) ![Not ours](../secret.png)\n"
     (tmp_path / "model" / "README.md").write_text(text)
+    (tmp_path / "model" / "pictures").mkdir()
+    for name in ("LICENSE", "pictures/lichen.png", "optimizer.pt", "../secret.png"):
+        (tmp_path / "model" / name).touch()
     with pytest.raises(ValueError, match="'cc-by-nc-4.0'.*'mit' would contradict"):
         publish(tmp_path / "model", tmp_path / "public", licence="mit")
     publish(tmp_path / "model", tmp_path / "public")
     card = ModelCard.load(tmp_path / "public" / "README.md")
     assert card.data.license == "cc-by-nc-4.0" and card.data.tags == ["lichens"]
     assert "Trained on 300 photographs." in card.text and "trust_remote_code=True" in card.text
+    assert (tmp_path / "public" / "pictures" / "lichen.png").exists() and (tmp_path / "public" / "LICENSE").exists()
+    assert not list((tmp_path / "public").rglob("secret.png")) + list((tmp_path / "public").rglob("optimizer.pt"))
 
 
 def test_wrong_use(tmp_path, monkeypatch, capsys):

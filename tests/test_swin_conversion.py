@@ -37,7 +37,6 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from modeling_greenmim import (
     GreenMimBackbone,
-    GreenMimConfig,
     GreenMimForImageClassification,
     GreenMimForMaskedImageModeling,
     GreenMimImageProcessorPil,
@@ -45,7 +44,6 @@ from modeling_greenmim import (
 )
 from modeling_greenmim.checkpoint_folders import create_folder
 from modeling_greenmim.convert_greenmim_to_swin import (
-    SHARED_SETTINGS,
     convert_greenmim_to_swin,
     convert_greenmim_to_timm,
     cut_table,
@@ -198,6 +196,37 @@ def test_a_size_that_swin_cannot_run(tmp_path, monkeypatch):
     assert "(64, 64)" in warnings[0] and "(96, 96)" in warnings[0]
 
 
+@pytest.mark.parametrize("window_size", [4, 8, 12])
+@pytest.mark.parametrize("saved", [GreenMimBackbone, GreenMimForMaskedImageModeling])
+def test_backbones_where_a_window_covers_the_grid(tmp_path, saved, window_size):
+    save_model(saved, tmp_path / "greenmim", window_size=window_size, use_absolute_embeddings=True)
+    assert max(convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "SwinBackbone").values()) < 1e-5
+
+
+@pytest.mark.parametrize("allow_eps_difference", [False, True])
+def test_a_wrong_weight_is_found_on_the_way_in(tmp_path, monkeypatch, allow_eps_difference):
+    save_swin(tmp_path / "swin", layer_norm_eps=1e-3 if allow_eps_difference else 1e-5)
+    save_pretrained = GreenMimForMaskedImageModeling.save_pretrained
+
+    def save_damaged(self, folder):
+        self.greenmim.layernorm.weight.data *= 3
+        save_pretrained(self, folder)
+
+    monkeypatch.setattr(GreenMimForMaskedImageModeling, "save_pretrained", save_damaged)
+    with pytest.raises(ValueError, match="differ by more than 0.0001"):
+        convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "greenmim", allow_eps_difference)
+    assert not (tmp_path / "greenmim").exists()
+
+
+@pytest.mark.parametrize("architecture", ["SwinModel", "SwinForImageClassification"])
+def test_a_backbone_lacks_the_last_norm(tmp_path, monkeypatch, architecture):
+    warnings = []
+    monkeypatch.setattr("modeling_greenmim.checkpoint_folders.logger.warning", warnings.append)
+    save_model(GreenMimBackbone, tmp_path / "greenmim")
+    assert max(convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", architecture).values()) < 1e-5
+    assert any("layernorm" in warning for warning in warnings)
+
+
 def test_a_wrong_weight_is_found(tmp_path, monkeypatch):
     """The comparison looks at the folder that was written."""
     save_model(GreenMimModel, tmp_path / "greenmim")
@@ -217,22 +246,22 @@ def test_a_wrong_weight_is_found(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["greenmim"]
 
 
-@pytest.mark.parametrize("does_crop", [False, True])
+@pytest.mark.parametrize("does_crop", [False, True, None])
 def test_images_are_prepared_alike(tmp_path, does_crop):
     from PIL import Image
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     save_model(GreenMimModel, tmp_path / "greenmim")
     processor = GreenMimImageProcessorPil(
-        size={"shortest_edge": 72} if does_crop else {"height": 64, "width": 64},
+        size={"height": 64, "width": 64} if does_crop is False else {"shortest_edge": 72},
         crop_size={"height": 64, "width": 64},
-        do_center_crop=does_crop,
+        do_center_crop=bool(does_crop),
         image_mean=[0.1, 0.2, 0.3],
     )
     processor.save_pretrained(tmp_path / "greenmim")
     convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
     image = Image.effect_mandelbrot((96, 80), (-2, -1.2, 0.8, 1.2), 30).convert("RGB")
-    theirs = (CLIPImageProcessorPil if does_crop else ViTImageProcessorPil).from_pretrained(tmp_path / "swin")
+    theirs = (ViTImageProcessorPil if does_crop is False else CLIPImageProcessorPil).from_pretrained(tmp_path / "swin")
     actual = theirs(image, return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(actual, processor(image, return_tensors="pt")["pixel_values"], rtol=0, atol=1e-5)
 
@@ -292,6 +321,7 @@ def test_where_timm_is_missing_it_is_said(tmp_path, monkeypatch):
         (GreenMimModel, {"hidden_act": "relu"}, "'relu'"),
         (GreenMimModel, {"image_size": (32, 64)}, r"stage 3.*\(4 x 8\).*window \(4\).*image_size"),
         (GreenMimModel, {"layer_norm_eps": 1e-6}, "1e-06"),
+        (GreenMimModel, {"image_size": (62, 62), "patch_size": 4}, r"timm cuts off.*\(62, 62\).*image_size"),
     ],
 )
 def test_what_timm_cannot_represent(tmp_path, model_class, settings, message):
@@ -349,7 +379,19 @@ def test_the_licence_goes_along(tmp_path):
     convert_greenmim_to_timm(tmp_path / "back", tmp_path / "timm")
     for folder in ("swin", "back", "timm"):
         card = ModelCard.load(tmp_path / folder / "README.md")
-        assert card.data.license == "cc-by-nc-4.0" and "CC BY-NC 4.0 (non-commercial)" in card.text
+        assert card.data.license == "cc-by-nc-4.0" and "CC BY-NC 4.0, for non-commercial use alone" in card.text
+
+
+def test_a_licence_of_another_name_goes_along(tmp_path):
+    save_swin(tmp_path / "swin")
+    card = "---\nlicense: other\nlicense_name: lichen-1.0\nlicense_link: LICENSE\n---\n# Lichens\n"
+    (tmp_path / "swin" / "README.md").write_text(card)
+    convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "greenmim")
+    data = ModelCard.load(tmp_path / "greenmim" / "README.md").data
+    assert (data.license, data.license_name, data.license_link) == ("other", "lichen-1.0", "LICENSE")
+    (tmp_path / "swin" / "README.md").write_text("---\nlicense: [\n---\n")
+    with pytest.raises(ValueError, match="model card.*licence, cannot be read"):
+        convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "again")
 
 
 # Wrong use
@@ -436,7 +478,26 @@ def test_nothing_half_written_stays(tmp_path, error):
     with pytest.raises(type(error)), create_folder(tmp_path / "new" / "folder") as folder:
         (folder / "model.safetensors").write_bytes(b"half")
         raise error
-    assert list((tmp_path / "new").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_may_be_here_or_linked(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with create_folder(tmp_path / "link") as folder:
+        (folder / "file").touch()
+    assert (tmp_path / "real" / "file").exists()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with create_folder(".") as folder:
+        (folder / "file").touch()
+    assert (tmp_path / "here" / "file").exists()
+
+
+def test_an_unknown_architecture_is_named(tmp_path):
+    save_model(GreenMimModel, tmp_path / "greenmim")
+    with pytest.raises(ValueError, match="'SwinFoo', only SwinModel"):
+        convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "SwinFoo")
 
 
 @pytest.mark.parametrize("module", ["convert_greenmim_to_swin", "convert_swin_to_greenmim", "publish"])
@@ -450,9 +511,3 @@ def test_command_lines(tmp_path, module):
     result = run("--checkpoint_path", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out"))
     assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in result.stderr
-
-
-def test_configuration_of_a_public_swin():
-    """The names that a configuration of the Hub has, and that ours has not, do no harm."""
-    settings = {name: getattr(SwinConfig(), name) for name in SHARED_SETTINGS}
-    assert GreenMimConfig(**settings).embed_dim == 96
