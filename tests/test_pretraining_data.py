@@ -1,0 +1,271 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The data of pre-training: each image once in an epoch, exact resume, and files that are no images."""
+
+import copy
+import io
+import sys
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from datasets import Dataset, Features, Image, load_dataset
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
+
+
+sys.path.append(str(Path(__file__).parents[1] / "examples" / "pretraining"))
+from pretraining_data import (  # noqa: E402
+    EndlessCrops,
+    ImageFiles,
+    ImageStream,
+    PretrainingError,
+    RandomCrop,
+    is_held_out,
+    make_collator,
+    read_image,
+)
+
+
+NUM_IMAGES = 20
+SHARDS = (7, 9, 4)
+
+
+def encode(index, size=(12, 12), mode="L", image_format="PNG") -> bytes:
+    """An image of one colour, which tells its number."""
+    content = io.BytesIO()
+    PIL.Image.new("L", size, index).convert(mode).save(content, image_format)
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for name in ("files", "parquet"):
+        (folder / name).mkdir()
+    for index in range(NUM_IMAGES):
+        (folder / "files" / f"{index:02d}.png").write_bytes(encode(index))
+    first = 0
+    for shard, number in enumerate(SHARDS):
+        images = [{"bytes": encode(index), "path": None} for index in range(first, first + number)]
+        dataset = Dataset.from_dict({"image": images}, features=Features({"image": Image()}))
+        dataset.to_parquet(folder / "parquet" / f"{shard}.parquet", batch_size=2)
+        first += number
+    return folder
+
+
+def make_source(folders, kind, rank=0, world_size=1, seed=0):
+    if kind == "files":
+        return ImageFiles(sorted(map(str, (folders / "files").iterdir())), seed, rank, world_size)
+    files = sorted(map(str, (folders / "parquet").iterdir()))
+    dataset = load_dataset("parquet", data_files=files, split="train", streaming=True).decode(False)
+    if kind == "row groups":
+        dataset = dataset.reshard()
+    return ImageStream(dataset, "image", seed, rank, world_size)
+
+
+def collate(examples):
+    return [(example["epoch"], int(example["pixels"].flat[0]), example["mask_seed"]) for example in examples]
+
+
+def make_loader(folders, kind, rank=0, world_size=1, num_workers=0, **settings):
+    crops = EndlessCrops(make_source(folders, kind, rank, world_size), RandomCrop((8, 8)), 1, seed=0, **settings)
+    return StatefulDataLoader(crops, batch_size=3, num_workers=num_workers, collate_fn=collate)
+
+
+def take(iterator, number):
+    return [next(iterator) for _ in range(number)]
+
+
+KINDS = ["files", "shards", "row groups"]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_epoch_holds_each_image_once(folders, kind, world_size, num_workers):
+    """Over all processes and workers, for shards that divide by neither, with the same mask and crop however they are split."""
+    seen = []
+    for rank in range(world_size):
+        iterator = iter(make_loader(folders, kind, rank, world_size, num_workers))
+        seen += [entry for batch in take(iterator, 2 * NUM_IMAGES // 3) for entry in batch]
+        del iterator
+    times = Counter(seen)
+    assert max(times.values()) == 1
+    for epoch in range(2 if world_size > 1 else 1):
+        of_epoch = {index: mask_seed for of, index, mask_seed in times if of == epoch}
+        assert sorted(of_epoch) == list(range(NUM_IMAGES))
+        reference = {index: seed for of, index, seed in take_all(folders, "files", epoch)}
+        assert of_epoch == reference
+
+
+def take_all(folders, kind, epoch):
+    batches = take(iter(make_loader(folders, kind)), (epoch + 1) * NUM_IMAGES // 3 + 1)
+    return [entry for batch in batches for entry in batch if entry[0] == epoch]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_epoch_has_another_order(folders, kind):
+    orders = [[index for _, index, _ in take_all(folders, kind, epoch)] for epoch in range(4)]
+    assert len(set(map(tuple, orders))) > 1 and len(set(map(tuple, map(sorted, orders)))) == 1
+    seeds = [{seed for _, _, seed in take_all(folders, kind, epoch)} for epoch in range(2)]
+    assert not seeds[0] & seeds[1]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resumed_loader_goes_on_exactly(folders, kind, num_workers):
+    for num_batches in (0, 1, 6, 7, 11):
+        loader = make_loader(folders, kind, rank=1, world_size=2, num_workers=num_workers)
+        iterator = iter(loader)
+        take(iterator, num_batches)
+        state = copy.deepcopy(loader.state_dict())  # which goes on to change
+        expected = take(iterator, 9)
+        resumed = make_loader(folders, kind, rank=1, world_size=2, num_workers=num_workers)
+        resumed.load_state_dict(state)
+        assert take(iter(resumed), 9) == expected
+
+
+def test_held_out_images_are_never_trained_on(folders):
+    trained = {index for _, index, _ in take_all_with(folders, held_out_share=0.4)}
+    held_out = {index for index in range(NUM_IMAGES) if is_held_out(zlib.crc32(encode(index)), 0.4)}
+    assert 0 < len(held_out) < NUM_IMAGES
+    assert trained == set(range(NUM_IMAGES)) - held_out
+
+
+def take_all_with(folders, **settings):
+    batches = take(iter(make_loader(folders, "files", **settings)), NUM_IMAGES)
+    return [entry for batch in batches for entry in batch]
+
+
+# Files that are no images
+
+
+def write_damaged(folder):
+    (folder / "truncated.jpg").write_bytes(encode(0, (64, 64), "RGB", "JPEG")[:200])
+    (folder / "text.jpg").write_text("this is not an image")
+    (folder / "empty.png").touch()
+    with (folder / "bomb.png").open("wb") as file:
+        PIL.Image.new("1", (30_000, 30_000)).save(file, "PNG")
+    (folder / "pickle.npy").write_bytes(b"\x93NUMPY\x01\x00 not really")
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_damaged_files_are_dropped_and_named(tmp_path, num_workers):
+    write_damaged(tmp_path)
+    for index in range(30):
+        (tmp_path / f"{index}.png").write_bytes(encode(index, mode="RGB"))
+    files = sorted(map(str, tmp_path.iterdir())) + [str(tmp_path / "deleted.png")]
+    crops = EndlessCrops(ImageFiles(files, 0), RandomCrop((8, 8)), num_channels=3, seed=0, max_unreadable=0.2)
+    loader = StatefulDataLoader(crops, batch_size=2, num_workers=num_workers, collate_fn=list)
+    batches = take(iter(loader), 40)
+    unreadable = {Path(name).name: reason for b in batches for e in b for name, reason in e["unreadable"].items()}
+    assert set(unreadable) == {"truncated.jpg", "text.jpg", "empty.png", "bomb.png", "pickle.npy", "deleted.png"}
+    assert "DecompressionBombError" in unreadable["bomb.png"] and "no content" in unreadable["empty.png"]
+    seen = Counter((e["epoch"], int(e["pixels"].flat[0])) for b in batches for e in b)
+    assert set(range(30)) == {index for epoch, index in seen if epoch == 0} and max(seen.values()) == 1
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_too_many_damaged_files_stop_the_run(tmp_path, num_workers):
+    for index in range(40):
+        (tmp_path / f"{index}.jpg").write_bytes(b"no image" if index % 2 else encode(index, mode="RGB"))
+    source = ImageFiles(sorted(map(str, tmp_path.iterdir())), seed=0)
+    crops = EndlessCrops(source, RandomCrop((8, 8)), num_channels=3, seed=0, max_unreadable=0.1)
+    loader = StatefulDataLoader(crops, batch_size=2, num_workers=num_workers, collate_fn=list)
+    with pytest.raises(PretrainingError, match=r"11 of \d+ images cannot be read.*--max_unreadable 0.1.*\d+.jpg"):
+        take(iter(loader), 100)
+
+
+def test_a_few_damaged_files_alone_are_an_error(tmp_path):
+    write_damaged(tmp_path)
+    source = ImageFiles(sorted(map(str, tmp_path.iterdir())), seed=0)
+    crops = EndlessCrops(source, RandomCrop((8, 8)), num_channels=3, seed=0)
+    with pytest.raises(PretrainingError, match="None of 5 images can be read"):
+        next(iter(crops))
+
+
+# Reading and cropping
+
+
+@pytest.mark.parametrize(
+    ("mode", "num_channels", "expected"),
+    [("RGB", 1, 1), ("L", 1, 1), ("L", 3, 3), ("RGBA", 3, 3), ("RGBA", 4, 4), ("CMYK", 4, 4), ("P", 3, 3)],
+)
+def test_reading_images(mode, num_channels, expected):
+    image_format = "TIFF" if mode == "CMYK" else "PNG"
+    pixels = read_image(encode(100, (5, 7), mode, image_format), num_channels)
+    assert pixels.shape == (expected, 7, 5) and pixels.dtype == np.uint8
+
+
+def test_reading_arrays_of_many_channels():
+    array = np.random.default_rng(0).random((13, 20, 30)).astype(np.float32)
+    content = io.BytesIO()
+    np.save(content, array)
+    np.testing.assert_array_equal(read_image(content.getvalue(), 13), array)
+    with pytest.raises(ValueError, match="13 channels, the model takes 4"):
+        read_image(content.getvalue(), 4)
+    content = io.BytesIO()
+    np.save(content, np.array([{"a": "pickle"}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError):
+        read_image(content.getvalue(), 3)
+
+
+@pytest.mark.parametrize("num_channels", [1, 3, 4, 13])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_crops(num_channels, dtype):
+    pixels = np.random.default_rng(0).integers(0, 255, (num_channels, 40, 60)).astype(dtype)
+    crop = RandomCrop((16, 24))
+    first, again, other = crop(pixels, (0, 1)), crop(pixels, (0, 1)), crop(pixels, (0, 2))
+    assert first.shape == (num_channels, 16, 24) and first.dtype == dtype
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_crop_of_everything_is_the_resized_image():
+    """At the one aspect ratio that leaves an image whole, and with a flip half of the time."""
+    image = PIL.Image.effect_mandelbrot((64, 64), (-2, -1.2, 0.8, 1.2), 30)
+    pixels = np.asarray(image)[None]
+    whole = np.asarray(image.resize((16, 16), PIL.Image.Resampling.BICUBIC)).astype(int)
+    crop = RandomCrop((16, 16), min_scale=1.0)
+    crops = [crop(pixels, (seed,))[0].astype(int) for seed in range(200)]
+    nearest = [min(abs(c - whole).mean(), abs(c[:, ::-1] - whole).mean()) for c in crops]
+    assert min(nearest) < 2.0
+    is_flipped = [abs(c[:, ::-1] - whole).mean() < abs(c - whole).mean() for c in crops]
+    assert 0.35 < np.mean(is_flipped) < 0.65
+    assert not any(
+        abs(c[:, ::-1] - whole).mean() < abs(c - whole).mean()
+        for c in (RandomCrop((16, 16), 1.0, flip=False)(pixels, (seed,))[0].astype(int) for seed in range(20))
+    )
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_a_batch_is_what_the_model_takes(folders, per_sample):
+    config = GreenMimConfig(
+        image_size=32, patch_size=2, num_channels=1, embed_dim=8, depths=(1, 1), num_heads=(1, 2), window_size=4
+    )
+    image_processor = GreenMimImageProcessorPil(image_mean=[0.5], image_std=[0.5])
+    crops = EndlessCrops(make_source(folders, "files"), RandomCrop((32, 32)), num_channels=1, seed=0)
+    collator = make_collator(config, image_processor, per_sample=per_sample)
+    batch = collator([example for example, _ in zip(crops, range(4))])
+    masks = batch["inputs"]["bool_masked_pos"]
+    assert (masks == masks[0]).all() != per_sample
+    values = batch["inputs"]["pixel_values"]
+    assert values.shape == (4, 1, 32, 32) and values.min() >= -1 and values.dtype == torch.float32
+    assert GreenMimForMaskedImageModeling(config)(**batch["inputs"]).loss.isfinite()
+    assert batch["epoch"] == 0 and batch["unreadable"] == {}
