@@ -27,7 +27,8 @@ import torch
 from .checkpoint_folders import create_folder, make_image_processor
 from .configuration_greenmim import GreenMimConfig
 from .model_card import describe_encoder, make_model_card
-from .modeling_greenmim import GreenMimForMaskedImageModeling, get_2d_sincos_position_embeddings
+from .modeling_greenmim import GreenMimForMaskedImageModeling
+from .positions_greenmim import get_2d_sincos_position_embeddings
 
 
 RENAMED_KEYS = [

@@ -14,7 +14,6 @@
 """PyTorch GreenMIM model: a Swin Transformer that encodes the visible part of an image alone, and its pre-training."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,7 +23,7 @@ from transformers.activations import ACT2FN
 from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BackboneOutput, ModelOutput
+from transformers.modeling_outputs import BackboneOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
@@ -35,99 +34,20 @@ from .configuration_greenmim import GreenMimConfig
 from .grouping_greenmim import check_group_plan, get_stage_grids, make_dense_plan, make_group_plan
 from .mask_units_greenmim import cut_units, get_unit_statistics, reduce_mask_to_units
 from .masking_greenmim import get_unit_grid
-from .position_interpolation_greenmim import get_position_converters, interpolate_position_embeddings
+from .outputs_greenmim import (
+    GreenMimForMaskedImageModelingOutput,
+    GreenMimImageClassifierOutput,
+    GreenMimModelOutput,
+)
+from .positions_greenmim import (
+    get_2d_sincos_position_embeddings,
+    get_position_converters,
+    interpolate_position_embeddings,
+)
 
 
 # added to the scores of tokens of different windows: finite in every dtype, and its exponential is zero in all of them
 MASKED_SCORE = -3.0e4
-
-
-@dataclass
-class GreenMimModelOutput(ModelOutput):
-    """
-    GreenMim model's outputs.
-
-    Args:
-        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
-            Output of the last stage, normalized. Without a mask, its tokens are the cells of the last grid, row-major; with
-            one, the visible mask units, in the order of `visible_indices`.
-        pooler_output (`torch.FloatTensor` of shape `(batch_size, hidden_size)`, *optional*, returned when `add_pooling_layer=True`):
-            Mean of the last hidden state over its tokens.
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
-            Output of the embeddings and of each stage, `(batch_size, sequence_length, channels)`. Row-major without a mask,
-            in the order described in `grouping_greenmim.py` with one.
-        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
-            Attention weights of the last layer of each stage, `(groups, num_heads, group_size, group_size)`. Only the eager
-            attention returns them.
-        reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
-            The hidden states as feature maps, `(batch_size, channels, height, width)`.
-        visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
-            The visible mask units, row-major and ascending.
-    """
-
-    last_hidden_state: torch.FloatTensor | None = None
-    pooler_output: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    visible_indices: torch.LongTensor | None = None
-
-
-@dataclass
-class GreenMimForMaskedImageModelingOutput(ModelOutput):
-    """
-    GreenMim masked image modeling's outputs.
-
-    Args:
-        loss (`torch.FloatTensor` of shape `()`, *optional*, returned when there is a mask):
-            Mean squared error over the pixels of the hidden units, in float32 (float64 if the model is).
-        logits (`torch.FloatTensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`):
-            Predicted pixels of every mask unit, (row, column, channel) inside a unit; normalized by unit if
-            `config.norm_pix_loss`.
-        mask (`torch.BoolTensor` of shape `(batch_size, num_units)`, *optional*, returned when there is a mask):
-            The mask over the mask units, `True` where a unit is hidden.
-        visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
-            The visible mask units, row-major and ascending.
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
-            See [`GreenMimModelOutput`].
-        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
-            See [`GreenMimModelOutput`].
-        reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
-            See [`GreenMimModelOutput`].
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    mask: torch.BoolTensor | None = None
-    visible_indices: torch.LongTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-
-
-@dataclass
-class GreenMimImageClassifierOutput(ModelOutput):
-    """
-    GreenMim image classification's outputs.
-
-    Args:
-        loss (`torch.FloatTensor` of shape `()`, *optional*, returned when `labels` is provided):
-            Classification loss, or regression loss if `config.num_labels == 1`.
-        logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
-            Scores of the classes, before the softmax.
-        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
-            See [`GreenMimModelOutput`].
-        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
-            See [`GreenMimModelOutput`].
-        reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
-            See [`GreenMimModelOutput`].
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
 def refuse_mask(kwargs: dict, purpose: str):
@@ -152,32 +72,6 @@ def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
             f"`pixel_values` has {pixel_values.shape[1]} channels, but the model is configured for "
             f"`num_channels={config.num_channels}`."
         )
-
-
-def get_2d_sincos_position_embeddings(
-    grid_size: tuple[int, int], hidden_size: int, device: torch.device | None = None
-) -> torch.Tensor:
-    """
-    Fixed position embeddings as in MAE: the first half of the channels encodes the column, the second half the row, each as
-    sines, then cosines.
-
-    Args:
-        grid_size (`tuple[int, int]`):
-            Rows and columns.
-        hidden_size (`int`):
-            Number of channels, a multiple of 4.
-        device (`torch.device`, *optional*):
-            Where to make them.
-
-    Returns:
-        `torch.Tensor` of `float32` and shape `(rows * columns, hidden_size)`, row-major.
-    """
-    frequencies = 10000.0 ** (-torch.arange(hidden_size // 4, device=device, dtype=torch.float32) * 4 / hidden_size)
-    angles = [torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies for length in grid_size]
-    rows, columns = (torch.cat([angle.sin(), angle.cos()], dim=-1) for angle in angles)
-    rows = rows[:, None, :].expand(-1, grid_size[1], -1)
-    columns = columns[None, :, :].expand(grid_size[0], -1, -1)
-    return torch.cat([columns, rows], dim=-1).flatten(0, 1)
 
 
 def get_patch_grid(pixel_values: torch.Tensor, patch_size: int) -> tuple[int, int]:

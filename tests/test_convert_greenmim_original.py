@@ -27,7 +27,7 @@ from transformers import AutoModel, AutoModelForMaskedImageModeling
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, sample_masks
 from modeling_greenmim.convert_greenmim_original_to_hf import convert_greenmim_original_to_hf
-from modeling_greenmim.modeling_greenmim import get_2d_sincos_position_embeddings
+from modeling_greenmim.positions_greenmim import get_2d_sincos_position_embeddings
 
 
 GOLDEN = Path(os.environ.get("GREENMIM_GOLDEN_DIR", Path(__file__).parents[2] / "shared" / "golden"))

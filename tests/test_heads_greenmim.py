@@ -49,7 +49,7 @@ from modeling_greenmim import (
     GreenMimModel,
     sample_masks,
 )
-from modeling_greenmim.position_interpolation_greenmim import interpolate_relative_position_bias_table
+from modeling_greenmim.positions_greenmim import interpolate_relative_position_bias_table
 
 from .test_modeling_greenmim import make_config, make_inputs, randomize
 

@@ -28,7 +28,8 @@ from modeling_greenmim import (
     make_group_plan,
     sample_masks,
 )
-from modeling_greenmim.modeling_greenmim import GreenMimLayer, get_2d_sincos_position_embeddings
+from modeling_greenmim.modeling_greenmim import GreenMimLayer
+from modeling_greenmim.positions_greenmim import get_2d_sincos_position_embeddings
 
 from .brute_force import brute_force_encoder
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Position tables, interpolated to another window or image size.
+"""Positions: the fixed ones of the decoder, and learned tables, interpolated to another window or image size.
 
 A model that was pre-trained with windows of 7 at 224 pixels loads with `from_pretrained(path, window_size=12,
 image_size=384)`: every relative position bias table is interpolated from 13 x 13 to 23 x 23 offsets, bicubically, as it is
@@ -30,6 +30,32 @@ from transformers.utils import logging
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 _announced = weakref.WeakSet()  # models for which it was said that their tables are interpolated
+
+
+def get_2d_sincos_position_embeddings(
+    grid_size: tuple[int, int], hidden_size: int, device: torch.device | None = None
+) -> torch.Tensor:
+    """
+    Fixed position embeddings as in MAE: the first half of the channels encodes the column, the second half the row, each as
+    sines, then cosines.
+
+    Args:
+        grid_size (`tuple[int, int]`):
+            Rows and columns.
+        hidden_size (`int`):
+            Number of channels, a multiple of 4.
+        device (`torch.device`, *optional*):
+            Where to make them.
+
+    Returns:
+        `torch.Tensor` of `float32` and shape `(rows * columns, hidden_size)`, row-major.
+    """
+    frequencies = 10000.0 ** (-torch.arange(hidden_size // 4, device=device, dtype=torch.float32) * 4 / hidden_size)
+    angles = [torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies for length in grid_size]
+    rows, columns = (torch.cat([angle.sin(), angle.cos()], dim=-1) for angle in angles)
+    rows = rows[:, None, :].expand(-1, grid_size[1], -1)
+    columns = columns[None, :, :].expand(grid_size[0], -1, -1)
+    return torch.cat([columns, rows], dim=-1).flatten(0, 1)
 
 
 def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: int) -> torch.Tensor:
@@ -52,7 +78,7 @@ def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: i
 
     ```python
     >>> import torch
-    >>> from modeling_greenmim.position_interpolation_greenmim import interpolate_relative_position_bias_table
+    >>> from modeling_greenmim.positions_greenmim import interpolate_relative_position_bias_table
 
     >>> interpolate_relative_position_bias_table(torch.randn(13 * 13, 3), window_size=12).shape
     torch.Size([529, 3])
@@ -125,6 +151,7 @@ def _get_window_size(num_rows: int) -> int:
 
 
 __all__ = [
+    "get_2d_sincos_position_embeddings",
     "get_position_converters",
     "interpolate_position_embeddings",
     "interpolate_relative_position_bias_table",
