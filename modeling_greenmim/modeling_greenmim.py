@@ -259,9 +259,11 @@ class GreenMimRelativePositionBias(nn.Module):
         num_groups, num_slots, _ = relative_position_index.shape
         table = nn.functional.pad(self.relative_position_bias_table, (0, 0, 0, 1), value=MASKED_SCORE)
         # every group looks into a copy of its own: gradients then meet inside a group only, not all in one table
-        tables = table.t().expand(num_groups, -1, -1)  # (groups, heads, rows)
-        index = relative_position_index.flatten(1)[:, None, :].expand(-1, tables.shape[1], -1)
-        return tables.gather(2, index).view(1, -1, num_slots, num_slots)  # (1, groups * heads, slots, slots)
+        tables = table.t().repeat(1, num_groups)  # (heads, groups * rows)
+        first_rows = torch.arange(num_groups, device=table.device)[:, None, None] * table.shape[0]
+        bias = tables.index_select(1, (relative_position_index + first_rows).flatten())
+        bias = bias.view(-1, num_groups, num_slots, num_slots).transpose(0, 1)
+        return bias.reshape(1, -1, num_slots, num_slots)  # (1, groups * heads, slots, slots)
 
 
 def eager_attention_forward(
