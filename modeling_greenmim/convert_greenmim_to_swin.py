@@ -71,9 +71,8 @@ SHARED_SETTINGS = (
     *("qkv_bias", "hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "hidden_act"),
     *("use_absolute_embeddings", "initializer_range", "layer_norm_eps"),
 )
-SWIN_EPS = (
-    1e-5  # of the norms in embeddings, merging and backbones of transformers' Swin, whatever its configuration says
-)
+# of the norms in embeddings, merging and backbones of transformers' Swin, whatever its configuration says
+SWIN_EPS = 1e-5
 
 TIMM_INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 

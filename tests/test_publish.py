@@ -87,8 +87,8 @@ def hub(monkeypatch):
 
 @pytest.mark.parametrize("model_class", PUBLISHED)
 def test_a_published_folder_is_complete(tmp_path, model_class):
-    """Publishing loads it by every Auto class in another process; here, what is in it."""
-    save_model(model_class, tmp_path / "model")
+    """Publishing loads it by every Auto class in another process; here, what is in it. One window covers the last grid."""
+    save_model(model_class, tmp_path / "model", window_size=8)
     folder = publish(tmp_path / "model", tmp_path / "public")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["model", "public"]
     config = json.loads((folder / "config.json").read_text())
