@@ -33,14 +33,13 @@ from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, Gr
 sys.path.append(str(Path(__file__).parents[1] / "examples" / "pretraining"))
 from pretraining_data import (  # noqa: E402
     EndlessCrops,
-    ImageFiles,
-    ImageStream,
-    PretrainingError,
     RandomCrop,
-    is_held_out,
+    crop_center,
     make_collator,
+    read_held_out_images,
     read_image,
 )
+from pretraining_sources import ImageFiles, ImageStream, PretrainingError  # noqa: E402
 
 
 NUM_IMAGES = 20
@@ -142,16 +141,32 @@ def test_a_resumed_loader_goes_on_exactly(folders, kind, num_workers):
         assert take(iter(resumed), 9) == expected
 
 
-def test_held_out_images_are_never_trained_on(folders):
-    trained = {index for _, index, _ in take_all_with(folders, held_out_share=0.4)}
-    held_out = {index for index in range(NUM_IMAGES) if is_held_out(zlib.crc32(encode(index)), 0.4)}
-    assert 0 < len(held_out) < NUM_IMAGES
-    assert trained == set(range(NUM_IMAGES)) - held_out
+@pytest.mark.parametrize("kind", KINDS)
+def test_held_out_images_are_never_trained_on(folders, kind):
+    held_out = read_held_out_images(make_source(folders, kind), 8, (8, 8), num_channels=1, seed=0)
+    indices = {int(example["pixels"].flat[0]) for example in held_out.examples}
+    assert len(indices) == 8
+    batches = take(iter(make_loader(folders, kind, held_out=held_out.checksums)), NUM_IMAGES)
+    assert {index for batch in batches for _, index, _ in batch} == set(range(NUM_IMAGES)) - indices
 
 
-def take_all_with(folders, **settings):
-    batches = take(iter(make_loader(folders, "files", **settings)), NUM_IMAGES)
-    return [entry for batch in batches for entry in batch]
+def test_held_out_images_come_from_several_shards_and_are_the_same_everywhere(folders):
+    samples = [
+        [zlib.crc32(image.read()) for image in make_source(folders, "shards", rank, world_size).sample(6)]
+        for rank, world_size in [(0, 1), (1, 2)]
+    ]
+    assert samples[0] == samples[1]
+    firsts = {zlib.crc32(encode(index)) for index in (0, 7, 16)}
+    assert firsts <= set(samples[0])
+
+
+def test_a_worker_whose_images_are_all_held_out_leaves_it_to_the_others(folders):
+    held_out = frozenset(zlib.crc32(encode(index)) for index in range(7))  # all of the first shard
+    for world_size in (1, 3):
+        batches = []
+        for rank in range(world_size):
+            batches += list(zip(range(10), make_loader(folders, "shards", rank, world_size, 3, held_out=held_out)))
+        assert {index for _, batch in batches for _, index, _ in batch} == set(range(7, NUM_IMAGES))
 
 
 # Files that are no images
@@ -254,6 +269,16 @@ def test_a_crop_of_everything_is_the_resized_image():
     )
 
 
+def test_the_centre_is_cropped():
+    pixels = np.zeros((2, 30, 90), dtype=np.uint8)
+    pixels[:, :, 30:60] = 200
+    assert (
+        crop_center(pixels, (10, 10))[:, :, 1:-1] == 200
+    ).all()  # at its edges, it sees a little of what is beside it
+    assert crop_center(pixels, (10, 30)).shape == (2, 10, 30) and crop_center(pixels, (10, 30)).min() == 0
+    assert (crop_center(np.swapaxes(pixels, 1, 2), (8, 8))[:, 1:-1] == 200).all()
+
+
 @pytest.mark.parametrize("per_sample", [True, False])
 def test_a_batch_is_what_the_model_takes(folders, per_sample):
     config = GreenMimConfig(
@@ -268,4 +293,4 @@ def test_a_batch_is_what_the_model_takes(folders, per_sample):
     values = batch["inputs"]["pixel_values"]
     assert values.shape == (4, 1, 32, 32) and values.min() >= -1 and values.dtype == torch.float32
     assert GreenMimForMaskedImageModeling(config)(**batch["inputs"]).loss.isfinite()
-    assert batch["epoch"] == 0 and batch["unreadable"] == {}
+    assert batch["epochs"] == [0] * 4 and batch["unreadable"] == {}

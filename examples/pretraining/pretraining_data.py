@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The data of pre-training: images on disk or on the Hub -> an endless stream of crops -> batches with masks and group plans.
+"""The data of pre-training: encoded images -> an endless stream of crops -> batches with masks and group plans.
 
 Every process reads a stream of its own, in the workers of its loader, and no stream ever ends: in every epoch, the streams of
 all processes and workers together hold each image once, and those with fewer images just begin their next epoch earlier. So
@@ -21,152 +21,34 @@ Crops and masks depend on the seed, the epoch and the content of the image alone
 of processes and workers.
 """
 
+import atexit
 import io
+import multiprocessing
+import os
+import signal
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from functools import partial
 
-import datasets
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import torch
-from datasets.distributed import split_dataset_by_node
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
+from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers.utils import is_torchvision_available
 
 from modeling_greenmim import GreenMimConfig, GreenMimDataCollator, GreenMimImageProcessorPil
 from modeling_greenmim.image_conversion_greenmim import to_channels_first_array
 
+from pretraining_sources import ImageSource, PretrainingError
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".npy")
+
 # what PIL, NumPy and the conversion raise for files that are no image, cut off, too large, or of an unknown kind
 UNREADABLE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, PIL.Image.DecompressionBombError)
 FEW_UNREADABLE = 10  # so many images may be unreadable, whatever their share
-
-
-class PretrainingError(Exception):
-    """What the user can mend: shown as one line, without a traceback."""
-
-
-class ImageSource(Protocol):
-    """Encoded images of one process, in the part of the worker that asks: a name, and a function that reads the content."""
-
-    def iterate(self, epoch: int) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        """The images of an epoch, from the first, or from where `load_state_dict` has put it."""
-
-    def state_dict(self) -> dict:
-        """Where it is in this epoch."""
-
-    def load_state_dict(self, state_dict: dict):
-        """Goes there, for the next `iterate`."""
-
-
-class ImageFiles:
-    """
-    Image files, in another order in every epoch.
-
-    Args:
-        files (`Sequence[str]`):
-            Paths.
-        seed (`int`):
-            Seed of the orders.
-        rank (`int`, *optional*, defaults to 0):
-            This process, of `world_size`.
-        world_size (`int`, *optional*, defaults to 1):
-            Number of processes.
-    """
-
-    def __init__(self, files: Sequence[str], seed: int, rank: int = 0, world_size: int = 1):
-        self.files = np.array(
-            files, dtype=np.str_
-        )  # an array, which workers share without copying it object by object
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.position = 0
-
-    def iterate(self, epoch: int) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        worker = get_worker_info()
-        worker_id, num_workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.files))
-        order = order[self.rank * num_workers + worker_id :: self.world_size * num_workers]
-        while self.position < len(order):
-            path = Path(self.files[order[self.position]])
-            self.position += 1
-            yield str(path), path.read_bytes
-        self.position = 0
-
-    def state_dict(self) -> dict:
-        return {"position": self.position}
-
-    def load_state_dict(self, state_dict: dict):
-        self.position = state_dict["position"]
-
-
-class ImageStream:
-    """
-    A stream of `datasets`, of parquet or tar files, on disk or on the Hub. Its shards come in another order in every epoch;
-    a buffer mixes their images too, but then a resumed run does not go on with exactly the same ones.
-
-    Args:
-        dataset (`datasets.IterableDataset`):
-            The stream, with images that are not decoded.
-        image_column_name (`str`):
-            Column of the images.
-        seed (`int`):
-            Seed of the orders.
-        rank (`int`, *optional*, defaults to 0):
-            This process, of `world_size`.
-        world_size (`int`, *optional*, defaults to 1):
-            Number of processes. Where shards cannot be divided by it, every process reads all of them, and keeps its part.
-        shuffle_buffer_size (`int`, *optional*, defaults to 1):
-            Number of images in the buffer. 1 is none.
-    """
-
-    def __init__(
-        self,
-        dataset: datasets.IterableDataset,
-        image_column_name: str,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        shuffle_buffer_size: int = 1,
-    ):
-        self.dataset = dataset
-        self.image_column_name = image_column_name
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.shuffle_buffer_size = shuffle_buffer_size
-        self.epoch_dataset = self.resume_from = None
-
-    def iterate(self, epoch: int) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        # a seed for each epoch, not `set_epoch`, which all workers share; and one shard at a time: a state of several cannot be
-        # restored, and `datasets` sleeps at their end
-        dataset = self.dataset.shuffle(
-            seed=int(np.random.default_rng([self.seed, epoch]).integers(2**31)),
-            buffer_size=self.shuffle_buffer_size,
-            max_buffer_input_shards=1,
-        )
-        self.epoch_dataset = split_dataset_by_node(dataset, self.rank, self.world_size)
-        if self.resume_from is not None:
-            self.epoch_dataset.load_state_dict(self.resume_from)
-            self.resume_from = None
-        for example in self.epoch_dataset:
-            image = example[self.image_column_name] or {}
-            content = image if isinstance(image, bytes) else image.get("bytes") or b""
-            name = None if isinstance(image, bytes) else image.get("path")
-            yield name or f"image with the checksum {zlib.crc32(content):08x}", lambda content=content: content
-
-    def state_dict(self) -> dict | None:
-        return self.resume_from if self.epoch_dataset is None else self.epoch_dataset.state_dict()
-
-    def load_state_dict(self, state_dict: dict | None):
-        self.resume_from = state_dict
 
 
 def read_image(content: bytes, num_channels: int) -> np.ndarray:
@@ -246,14 +128,26 @@ class RandomCrop:
         crop_width = min(width, max(1, round(np.sqrt(area * aspect_ratio))))
         crop_height = min(height, max(1, round(np.sqrt(area / aspect_ratio))))
         left, top = rng.integers(width - crop_width + 1), rng.integers(height - crop_height + 1)
-        box = (left, top, left + crop_width, top + crop_height)
-        # channel by channel: PIL has no images of any number of channels, and weighs four by the last
-        channels = [
-            PIL.Image.fromarray(channel).resize(self.image_size[::-1], PIL.Image.Resampling.BICUBIC, box=box)
-            for channel in pixels
-        ]
-        cropped = np.stack([np.asarray(channel) for channel in channels])
+        cropped = resize_box(pixels, (left, top, left + crop_width, top + crop_height), self.image_size)
         return cropped[:, :, ::-1] if self.flip and rng.random() < 0.5 else cropped
+
+
+def crop_center(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The largest part in the middle that has the aspect ratio of `image_size`, resized to it."""
+    _, height, width = pixels.shape
+    scale = min(height / image_size[0], width / image_size[1])
+    left, top = (width - scale * image_size[1]) / 2, (height - scale * image_size[0]) / 2
+    return resize_box(pixels, (left, top, width - left, height - top), image_size)
+
+
+def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image_size: tuple[int, int]) -> np.ndarray:
+    """Resizes a part (left, top, right, bottom) of `(num_channels, height, width)` to `(num_channels, *image_size)`."""
+    # channel by channel: PIL has no images of any number of channels, and weighs four by the last
+    channels = [
+        PIL.Image.fromarray(channel).resize(image_size[::-1], PIL.Image.Resampling.BICUBIC, box=box)
+        for channel in pixels
+    ]
+    return np.stack([np.asarray(channel) for channel in channels])
 
 
 class EndlessCrops(IterableDataset):
@@ -271,8 +165,9 @@ class EndlessCrops(IterableDataset):
             Seed of crops and masks.
         max_unreadable (`float`, *optional*, defaults to 0.05):
             Share of images that may be unreadable. They are dropped and reported; if there are more, in one worker, it stops.
-        held_out_share (`float`, *optional*, defaults to 0.0):
-            Share of images that are left out, see [`is_held_out`].
+        held_out (`frozenset[int]`, *optional*):
+            CRC-32 of the contents of images to leave out. Unlike a choice by position, this one is the same in every order, and
+            copies of an image end up on the same side.
     """
 
     def __init__(
@@ -282,14 +177,14 @@ class EndlessCrops(IterableDataset):
         num_channels: int,
         seed: int,
         max_unreadable: float = 0.05,
-        held_out_share: float = 0.0,
+        held_out: frozenset[int] = frozenset(),
     ):
         self.source = source
         self.crop = crop
         self.num_channels = num_channels
         self.seed = seed
         self.max_unreadable = max_unreadable
-        self.held_out_share = held_out_share
+        self.held_out = held_out
         self.epoch = self.num_read = self.num_unreadable = 0
         self.is_resumed = False
 
@@ -301,28 +196,31 @@ class EndlessCrops(IterableDataset):
         unreadable = {}
         while True:
             is_whole_epoch, self.is_resumed = not self.is_resumed, False
-            num_images = 0
-            for name, read_content in self.source.iterate(self.epoch):
-                num_images += 1
+            num_crops = 0
+            for image in self.source.iterate(self.epoch):
                 try:
-                    content = read_content()
+                    content = image.read()
                     checksum = zlib.crc32(content)
-                    if is_held_out(checksum, self.held_out_share):
+                    if checksum in self.held_out:
                         continue
-                    self.num_read += 1
                     seed = (self.seed, self.epoch, checksum)
                     pixels = self.crop(read_image(content, self.num_channels), (*seed, 0))
                 except UNREADABLE_ERRORS as error:
-                    unreadable[name] = f"{type(error).__name__}: {error}"
+                    unreadable[image.name] = describe_error(error)
+                    self.num_read += 1
                     self.num_unreadable += 1
-                    self._check_unreadable(name, unreadable[name])
+                    self._check_unreadable(image.name, unreadable[image.name])
                     continue
+                self.num_read += 1
+                num_crops += 1
                 yield {"pixels": pixels, "mask_seed": (*seed, 1), "epoch": self.epoch, "unreadable": unreadable}
                 unreadable = {}
-            if num_images == 0 and is_whole_epoch:
-                return  # more workers than shards: this one has none, in no epoch
-            if self.num_unreadable >= self.num_read:
-                raise PretrainingError(f"None of {num_images} images can be read or trained on, such as {unreadable}.")
+            if num_crops == 0 and is_whole_epoch:
+                if unreadable:
+                    raise PretrainingError(
+                        f"None of {len(unreadable)} images can be read, such as {_first(unreadable)}."
+                    )
+                return  # more workers than shards, or all held out: this one has no image, in no epoch
             self.epoch += 1
 
     def _check_unreadable(self, name: str, reason: str):
@@ -347,12 +245,50 @@ class EndlessCrops(IterableDataset):
         self.is_resumed = True
 
 
-def is_held_out(checksum: int, share: float) -> bool:
+@dataclass
+class HeldOutImages:
     """
-    Decides by the CRC-32 of an image's content whether it is held out. Unlike a decision by position, this one is the same in
-    every order, and copies of an image end up on the same side.
+    Images that are never trained on, with the masks that they have in every evaluation.
+
+    Attributes:
+        examples (`list[dict]`):
+            What a [`PretrainingCollator`] takes.
+        labels (`list`):
+            Their labels, `None` where there are none.
+        checksums (`frozenset[int]`):
+            CRC-32 of their contents.
+        unreadable (`dict[str, str]`):
+            Images that could not be read, and why.
     """
-    return checksum < share * 2**32
+
+    examples: list[dict]
+    labels: list
+    checksums: frozenset[int]
+    unreadable: dict[str, str]
+
+    def iterate_batches(self, collator: "PretrainingCollator", batch_size: int) -> Iterator[dict]:
+        """Arguments of the model, for one batch after the other."""
+        for start in range(0, len(self.examples), batch_size):
+            yield collator(self.examples[start : start + batch_size])["inputs"]
+
+
+def read_held_out_images(
+    source: ImageSource, number: int, image_size: tuple[int, int], num_channels: int, seed: int
+) -> HeldOutImages:
+    """Reads at most so many images from all over a source, and crops them in the middle."""
+    examples, labels, checksums, unreadable = [], [], set(), {}
+    for image in source.sample(number):
+        try:
+            content = image.read()
+            pixels = crop_center(read_image(content, num_channels), image_size)
+        except UNREADABLE_ERRORS as error:
+            unreadable[image.name] = describe_error(error)
+            continue
+        checksum = zlib.crc32(content)
+        checksums.add(checksum)
+        labels.append(image.label)
+        examples.append({"pixels": pixels, "mask_seed": (seed, 0, checksum, 1), "epoch": 0, "unreadable": {}})
+    return HeldOutImages(examples, labels, frozenset(checksums), unreadable)
 
 
 @dataclass
@@ -371,7 +307,10 @@ class PretrainingCollator:
     collator: GreenMimDataCollator
 
     def __call__(self, examples: Sequence[dict]) -> dict:
-        """Returns `inputs`, the `epoch` of the first example, and `unreadable` images: name and reason."""
+        """
+        Returns `inputs`, the `checksums` of their contents, the `epochs` they are of, the `fill` of the groups (share of slots
+        that hold a token), and `unreadable` images: name and reason.
+        """
         pixel_values = self.image_processor(
             [example["pixels"] for example in examples],
             do_resize=False,
@@ -379,16 +318,25 @@ class PretrainingCollator:
             do_convert_rgb=False,
             input_data_format="channels_first",
         )["pixel_values"]
+        inputs = self.collator(
+            [
+                {"pixel_values": pixels, "mask_seed": example["mask_seed"]}
+                for pixels, example in zip(pixel_values, examples)
+            ]
+        )
         return {
-            "inputs": self.collator(
-                [
-                    {"pixel_values": pixels, "mask_seed": example["mask_seed"]}
-                    for pixels, example in zip(pixel_values, examples)
-                ]
-            ),
-            "epoch": examples[0]["epoch"],
+            "inputs": inputs,
+            "checksums": [example["mask_seed"][2] for example in examples],
+            "epochs": [example["epoch"] for example in examples],
+            "fill": get_fill(inputs["group_plan"]),
             "unreadable": {name: reason for example in examples for name, reason in example["unreadable"].items()},
         }
+
+
+def get_fill(group_plan: dict[str, torch.Tensor]) -> float:
+    """Share of the slots of a plan that hold a token."""
+    num_tokens = sum(tensor.numel() for name, tensor in group_plan.items() if name.endswith("token_slot"))
+    return num_tokens / sum(tensor.numel() for name, tensor in group_plan.items() if name.endswith("slot_token"))
 
 
 def make_collator(
@@ -396,3 +344,37 @@ def make_collator(
 ) -> PretrainingCollator:
     """The collator of a model; `settings` are those of [`GreenMimDataCollator`]."""
     return PretrainingCollator(image_processor, GreenMimDataCollator(config, **settings))
+
+
+def make_loader(
+    crops: EndlessCrops, batch_size: int, collator: PretrainingCollator, num_workers: int, pin_memory: bool = False
+) -> StatefulDataLoader:
+    """A loader with a state. It is not to be prepared by Accelerate: each process reads its own part already."""
+    closing = multiprocessing.Event()
+    atexit.register(
+        closing.set
+    )  # runs before `multiprocessing` terminates the workers that are left, and waits for them
+    return StatefulDataLoader(
+        crops,
+        batch_size=batch_size,
+        collate_fn=collator,
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        worker_init_fn=partial(_ignore_signals, closing),
+        generator=torch.Generator(),  # else it would draw from that of the training, once more when resumed
+    )
+
+
+def _ignore_signals(closing, worker_id: int):
+    """Ctrl-C and SIGTERM reach workers too, which are still needed until the state is saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if closing.is_set() else None)
+
+
+def describe_error(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _first(unreadable: dict[str, str]) -> str:
+    name, reason = next(iter(unreadable.items()))
+    return f"{name} ({reason})"

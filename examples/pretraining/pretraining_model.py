@@ -1,0 +1,120 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a pre-training starts from: a new model, a GreenMIM model, or any Swin of transformers."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, SwinConfig, set_seed
+
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
+from modeling_greenmim.checkpoint_folders import (
+    load_checkpoint,
+    make_image_processor,
+    read_image_processor_settings,
+    read_licence,
+)
+from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
+
+from pretraining_arguments import ModelArguments
+from pretraining_sources import PretrainingError
+
+
+NEW_MODULES = ("decoder",)
+
+
+@dataclass
+class StartingPoint:
+    """A model that is ready to be trained, and where it comes from."""
+
+    model: GreenMimForMaskedImageModeling
+    image_processor: GreenMimImageProcessorPil
+    origin: str
+    licence: dict[str, str]
+
+
+def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
+    """
+    Makes or loads the model.
+
+    Raises:
+        [`PretrainingError`]: if there is none, or its weights do not fit the settings.
+    """
+    set_seed(seed)
+    try:
+        if args.model_name_or_path is None:
+            config = _read_config(args)
+            model, origin, licence = GreenMimForMaskedImageModeling(config), "Its weights started at random.", {}
+        else:
+            model = _load_model(args, seed)
+            licence = read_licence(args.model_name_or_path)
+            origin = f"It started from the weights of `{_get_name(args.model_name_or_path)}`."
+        return StartingPoint(model, _make_image_processor(args, model.config), origin, licence)
+    except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
+        raise PretrainingError(str(error)) from error
+
+
+def _read_config(args: ModelArguments) -> GreenMimConfig:
+    if args.config_name_or_path is None:
+        config = GreenMimConfig()
+    else:
+        config = AutoConfig.from_pretrained(args.config_name_or_path)
+        if not isinstance(config, GreenMimConfig):
+            raise ValueError(f"--config_name_or_path {args.config_name_or_path} is of type {config.model_type!r}.")
+    return _override(config, args)
+
+
+def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
+    settings = {name: getattr(args, name) for name in ("image_size", "mask_ratio") if getattr(args, name) is not None}
+    if args.config_overrides:
+        config.update_from_string(args.config_overrides)
+    return GreenMimConfig.from_dict({**config.to_dict(), **settings})  # which checks them together
+
+
+def _load_model(args: ModelArguments, seed: int) -> GreenMimForMaskedImageModeling:
+    config = AutoConfig.from_pretrained(args.model_name_or_path)
+    if isinstance(config, SwinConfig):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            convert_swin_to_greenmim(args.model_name_or_path, folder, seed=seed)
+            return _load_greenmim(folder, args)
+    if not isinstance(config, GreenMimConfig):
+        raise ValueError(
+            f"--model_name_or_path {args.model_name_or_path} is of type {config.model_type!r}, neither GreenMIM nor Swin."
+        )
+    return _load_greenmim(args.model_name_or_path, args)
+
+
+def _load_greenmim(folder: str | Path, args: ModelArguments) -> GreenMimForMaskedImageModeling:
+    config = _override(GreenMimConfig.from_pretrained(folder), args)
+    # of an encoder alone, the decoder is new; and in float32, whatever it was saved in
+    return load_checkpoint(
+        GreenMimForMaskedImageModeling, folder, new_modules=NEW_MODULES, config=config, dtype=torch.float32
+    )
+
+
+def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> GreenMimImageProcessorPil:
+    name = args.image_processor_name or args.model_name_or_path
+    settings = {} if name is None else read_image_processor_settings(name)
+    if args.image_size is not None:  # that of the settings is another one
+        settings = {key: value for key, value in settings.items() if key not in ("size", "crop_size")}
+    return make_image_processor(config, settings)
+
+
+def _get_name(model_name_or_path: str) -> str:
+    """The name of a folder, without where it is, or that of a repository."""
+    return Path(model_name_or_path).resolve().name if Path(model_name_or_path).is_dir() else model_name_or_path

@@ -1,0 +1,216 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a run leaves: the model folder, with a card that is filled from the run."""
+
+import json
+import platform
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
+from modeling_greenmim.model_card import describe_encoder, make_model_card
+from modeling_greenmim.publish import UNKNOWN_NAME, USAGE, publish
+
+from pretraining_arguments import DataArguments, RunArguments
+from pretraining_figures import draw_loss_curve
+
+
+PACKAGES = ("torch", "transformers", "accelerate", "datasets")
+
+
+@dataclass
+class RunReport:
+    """
+    What there is to tell about a run.
+
+    Attributes:
+        data (`str`):
+            Which images.
+        origin (`str`):
+            What the weights started from.
+        hyper_parameters (`dict`):
+            Name -> value.
+        hardware (`str`):
+            The machine.
+        command (`str`):
+            The command, as it was given.
+        step, images_seen (`int`):
+            How long it was.
+        seconds (`float`):
+            How long it took, all parts of a resumed run together.
+        history (`list[dict]`):
+            Records of the training and of the evaluations.
+        num_held_out (`int`):
+            Number of images evaluated on.
+        unreadable (`dict[str, str]`):
+            Images that were dropped, and why.
+        licence (`dict[str, str]`):
+            Licence of the weights, see [`make_model_card`].
+    """
+
+    data: str
+    origin: str
+    hyper_parameters: dict
+    hardware: str
+    command: str
+    step: int
+    images_seen: int
+    seconds: float
+    history: list[dict]
+    num_held_out: int
+    unreadable: dict[str, str]
+    licence: dict[str, str]
+
+
+def describe_hardware(num_processes: int, device: torch.device) -> str:
+    """The machine, for a card."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+    threads = f", {torch.get_num_threads()} threads each" if device.type == "cpu" else ""
+    return f"{num_processes} x {name}{threads}"
+
+
+def describe_data(args: DataArguments, num_train_images: int | None) -> str:
+    """Which images, for the card: names, not where they are on this machine."""
+    name = args.dataset_name or Path(args.train_dir or args.data_files[0]).name
+    return f"`{name}`, {describe_number(num_train_images)}"
+
+
+def describe_number(num_train_images: int | None) -> str:
+    """How many images."""
+    return "an unknown number of images" if num_train_images is None else f"{num_train_images:,} images"
+
+
+def summarize(report: RunReport, folder: Path, args: RunArguments) -> str:
+    """What is said at the end."""
+    output_dir = Path(args.output_dir)
+    lines = []
+    losses = [record["eval_loss"] for record in report.history if "eval_loss" in record]
+    if losses:
+        lines.append(f"Loss on held-out images: {losses[0]:.4f} before, {losses[-1]:.4f} after {report.step:,} steps.")
+    lines.append(
+        f"Speed: {report.images_seen / max(report.seconds, 1e-9):.0f} images per second, {report.seconds:.0f} s of training."
+    )
+    if report.unreadable:
+        lines.append(f"Images that could not be read: {len(report.unreadable)}, all named in metrics.json.")
+    lines.append(f"Loss curve: {output_dir / 'loss_curve.png'}")
+    if losses:
+        lines.append(f"Pictures:   {output_dir / 'reconstructions'}")
+    lines.append(f"Model:      {folder}, with its card; loads with AutoModel.from_pretrained({str(folder)!r}).")
+    if args.push_to_hub:
+        lines.append(f"Uploaded:   https://huggingface.co/{args.hub_model_id}")
+    return "\n" + "\n".join(lines)
+
+
+def write_results(
+    model: GreenMimForMaskedImageModeling,
+    image_processor: GreenMimImageProcessorPil,
+    report: RunReport,
+    picture: Path | None,
+    args: RunArguments,
+) -> Path:
+    """
+    Writes `loss_curve.png`, `metrics.json` and the model folder into the folder of the run, and uploads the last if wanted.
+
+    Args:
+        model ([`GreenMimForMaskedImageModeling`]):
+            The trained model, on the CPU.
+        image_processor ([`GreenMimImageProcessorPil`]):
+            Its image processor.
+        report ([`RunReport`]):
+            For the card and the metrics.
+        picture (`Path`, *optional*):
+            Reconstructions of held-out images.
+        args ([`RunArguments`]):
+            Where to.
+
+    Returns:
+        `Path`: the model folder.
+
+    Raises:
+        What [`publish`] raises.
+    """
+    output_dir = Path(args.output_dir)
+    metrics = {
+        "steps": report.step,
+        "images_seen": report.images_seen,
+        "seconds": report.seconds,
+        "num_held_out": report.num_held_out,
+        "history": report.history,
+        "unreadable": report.unreadable,
+    }
+    (output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    curve = draw_loss_curve(report.history, model.config.norm_pix_loss)
+    curve.savefig(output_dir / "loss_curve.png", dpi=120)
+    with tempfile.TemporaryDirectory(prefix=".new-model-", dir=output_dir) as temporary:
+        folder = Path(temporary)
+        model.save_pretrained(folder)
+        image_processor.save_pretrained(folder)
+        pictures = {"loss_curve.png": output_dir / "loss_curve.png"}
+        if picture is not None:
+            pictures["reconstructions.png"] = picture
+        for name, path in pictures.items():
+            (folder / name).write_bytes(path.read_bytes())
+        make_card(model, report, list(pictures), args.hub_model_id).save(folder / "README.md")
+        return publish(folder, output_dir / "model", args.hub_model_id, private=args.hub_private_repo)
+
+
+def make_card(model, report: RunReport, pictures: list[str], hub_model_id: str | None):
+    """The model card of a run: every number in it was measured in the run."""
+    rows = {
+        "images": report.data,
+        "steps": f"{report.step:,}",
+        "images seen": f"{report.images_seen:,}",
+        **report.hyper_parameters,
+        "hardware": report.hardware,
+        "time": f"{report.seconds / 3600:.2f} h" if report.seconds >= 3600 else f"{report.seconds:.0f} s",
+        "software": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    titles = {
+        "loss_curve.png": "Loss over the steps",
+        "reconstructions.png": "Held-out images and what the model paints",
+    }
+    shown = "\n\n".join(f"![{titles[name]}]({name})" for name in pictures)
+    provenance = (
+        f"Pre-trained by masked image modeling (GreenMIM), without labels. {report.origin}\n\n| | |\n|---|---|\n{table}\n\n"
+        f"The command:\n\n```bash\n{report.command}\n```\n\n{shown}"
+    )
+    measured = [
+        f"{title} of {report.num_held_out} held-out images after {record['step']:,} steps: {record[name]:.4f}"
+        for name, title in {
+            "eval_loss": "Reconstruction loss (masks fixed by the seed)",
+            "eval_knn_accuracy": "Accuracy of nearest neighbours (20, cosine, 5-fold cross-validation)",
+        }.items()
+        for record in [record for record in report.history if name in record][-1:]
+    ]
+    speeds = [record["images_per_second"] for record in report.history if "images_per_second" in record]
+    if speeds:
+        measured.append(
+            f"Training speed on the machine above: {sorted(speeds)[len(speeds) // 2]:.0f} images per second"
+        )
+    if report.unreadable:
+        measured.append(f"{len(report.unreadable)} images could not be read, and were dropped.")
+    return make_model_card(
+        title="GreenMIM, pre-trained",
+        summary=f"A {describe_encoder(model.config)}.",
+        usage=USAGE.format(name=hub_model_id or UNKNOWN_NAME),
+        provenance=provenance,
+        measured=measured,
+        not_measured=["The accuracy of this model on any task after fine-tuning."],
+        licence=report.licence,
+    )

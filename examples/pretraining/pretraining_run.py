@@ -1,0 +1,379 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The loop of a pre-training: steps, records, evaluations, checkpoints."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object, send_to_device
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import get_scheduler
+
+from pretraining_arguments import ModelArguments, RunArguments
+from pretraining_checkpoints import Checkpoints
+from pretraining_data import make_collator, make_loader
+from pretraining_evaluation import Evaluation
+from pretraining_model import StartingPoint
+from pretraining_setup import PretrainingData
+from pretraining_signals import StoppedBySignal, StopSignals
+from pretraining_sources import PretrainingError
+
+
+DEFAULT_EPOCHS = 100.0
+WARMUP_SHARE = 0.05
+NUM_EVALUATIONS = 10
+NUM_NAMED_UNREADABLE = 10
+
+
+@dataclass
+class Schedule:
+    """How long a run is, and how fast it learns."""
+
+    max_train_steps: int
+    num_warmup_steps: int
+    learning_rate: float
+    eval_steps: int
+
+
+def make_schedule(args: RunArguments, images_per_step: int, num_train_images: int | None) -> Schedule:
+    """
+    Counts steps.
+
+    Args:
+        args ([`RunArguments`]):
+            Steps or epochs, and learning rates.
+        images_per_step (`int`):
+            Images in a step over all processes.
+        num_train_images (`int`, *optional*):
+            Images that are trained on, where that is known.
+
+    Raises:
+        [`PretrainingError`]: if an epoch is less than a step, or unknown and asked for.
+    """
+    if num_train_images is not None and num_train_images < images_per_step:
+        raise PretrainingError(
+            f"There are {num_train_images} images to train on, fewer than the {images_per_step} in a step over all processes: "
+            "lower --per_device_train_batch_size or --gradient_accumulation_steps, or --max_eval_samples, which are held out."
+        )
+    max_train_steps = args.max_train_steps
+    if max_train_steps is None:
+        if num_train_images is None:
+            raise PretrainingError(
+                "These data do not tell how many images they hold: give --max_train_steps, not --num_train_epochs."
+            )
+        epochs = args.num_train_epochs or DEFAULT_EPOCHS
+        max_train_steps = math.ceil(epochs * num_train_images / images_per_step)
+    num_warmup_steps = args.num_warmup_steps
+    return Schedule(
+        max_train_steps,
+        round(WARMUP_SHARE * max_train_steps) if num_warmup_steps is None else num_warmup_steps,
+        args.learning_rate or args.base_learning_rate * images_per_step / 256,
+        args.eval_steps or math.ceil(max_train_steps / NUM_EVALUATIONS),
+    )
+
+
+@dataclass
+class Progress:
+    """How far a run is: what a checkpoint keeps beside weights and random states."""
+
+    step: int = 0
+    images_seen: int = 0
+    seconds: float = 0.0
+    history: list[dict] = field(default_factory=list)
+
+
+class Window:
+    """What has been measured since the last record. Losses stay on the device until then: reading one waits for it."""
+
+    def __init__(self):
+        self.losses: list[torch.Tensor] = []
+        self.grad_norms: list[torch.Tensor] = []
+        self.fills: list[float] = []
+        self.num_images = 0
+        self.seconds_waited = 0.0
+        self.start = time.perf_counter()
+
+
+def get_parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Weight decay for the weight matrices alone: not for norms, biases, tables of relative positions and tokens."""
+    matrices = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d))
+        for parameter in module.parameters(recurse=False)
+        if parameter.ndim > 1
+    }
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if id(p) in matrices], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if id(p) not in matrices], "weight_decay": 0.0},
+    ]
+
+
+class PretrainingRun:
+    """
+    One run, from the first step or from a checkpoint.
+
+    Args:
+        accelerator ([`~accelerate.Accelerator`]):
+            What it runs on.
+        start ([`StartingPoint`]):
+            Model and image processor.
+        data ([`PretrainingData`]):
+            The images of this process.
+        schedule ([`Schedule`]):
+            How long it is.
+        model_args ([`ModelArguments`]):
+            How images are masked.
+        args ([`RunArguments`]):
+            Everything else.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        start: StartingPoint,
+        data: PretrainingData,
+        schedule: Schedule,
+        model_args: ModelArguments,
+        args: RunArguments,
+    ):
+        self.accelerator = accelerator
+        self.schedule = schedule
+        self.args = args
+        self.output_dir = Path(args.output_dir)
+        collator = make_collator(
+            start.model.config,
+            start.image_processor,
+            mask_sampler=model_args.mask_sampler,
+            per_sample=model_args.mask_per_sample,
+        )
+        self.loader = make_loader(
+            data.crops,
+            args.per_device_train_batch_size,
+            collator,
+            args.num_workers,
+            pin_memory=accelerator.device.type == "cuda",
+        )
+        batch_size = args.per_device_eval_batch_size or args.per_device_train_batch_size
+        self.evaluation = None
+        if data.held_out.examples:
+            self.evaluation = Evaluation(data.held_out, collator, batch_size, args.knn)
+
+        if args.gradient_checkpointing:
+            start.model.gradient_checkpointing_enable()
+        if args.torch_compile:
+            start.model.compile()  # in place: the names of the weights stay
+        optimizer = torch.optim.AdamW(
+            get_parameter_groups(start.model, args.weight_decay),
+            lr=schedule.learning_rate,
+            betas=(args.adam_beta1, args.adam_beta2),
+            fused=True,
+        )
+        self.model, self.optimizer = accelerator.prepare(start.model, optimizer)
+        # not prepared: Accelerate would step it once for each process
+        self.scheduler = get_scheduler(
+            args.lr_scheduler_type, optimizer, schedule.num_warmup_steps, schedule.max_train_steps
+        )
+        accelerator.register_for_checkpointing(self.scheduler)
+        self.checkpoints = Checkpoints(
+            accelerator, self.output_dir, args.checkpoints_total_limit, start.image_processor
+        )
+        self.progress = Progress()
+        self.unreadable: dict[str, str] = {}
+
+    def start_or_resume(self, course: dict):
+        """Goes to where the checkpoint was that is asked for, if any. `course` is that of [`Checkpoints.load`]."""
+        self.course = course
+        folder = self.checkpoints.find(self.args.resume_from_checkpoint)
+        if folder is None:
+            if self.args.resume_from_checkpoint:
+                self.accelerator.print(f"There is no checkpoint in {self.output_dir} yet: starting at the first step.")
+            return
+        run_state, process_state = self.checkpoints.load(folder, course)
+        self.progress = Progress(**run_state["progress"])
+        self.unreadable = process_state["unreadable"]
+        self.loader.load_state_dict(process_state["loader"])
+        self.accelerator.print(f"Going on after step {self.progress.step}, from {folder}.")
+
+    def train(self):
+        """
+        Trains to the end.
+
+        Raises:
+            [`PretrainingError`]: if the loss is not finite, or a checkpoint cannot be written.
+            [`StoppedBySignal`]: after Ctrl-C or SIGTERM, when the checkpoint is written.
+        """
+        progress, args = self.progress, self.args
+        if progress.step == 0:
+            self.evaluate()
+        batches = iter(self.loader)
+        with (
+            StopSignals() as signals,
+            tqdm(
+                total=self.schedule.max_train_steps,
+                initial=progress.step,
+                desc="Training",
+                unit="step",
+                disable=not self.accelerator.is_main_process,
+            ) as bar,
+        ):
+            window = Window()
+            while progress.step < self.schedule.max_train_steps:
+                epoch = self.train_step(batches, window)
+                progress.step += 1
+                bar.update()
+                is_last = progress.step == self.schedule.max_train_steps
+                is_evaluated = is_last or progress.step % self.schedule.eval_steps == 0
+                stopped_by = signals.get_agreed()
+                is_saved = is_last or stopped_by or progress.step % args.checkpointing_steps == 0
+                if is_evaluated or is_saved or progress.step % args.logging_steps == 0:
+                    record = self.record(window)
+                    bar.set_postfix_str(
+                        f"epoch {epoch}, loss {record['loss']:.4f}, {record['images_per_second']:.0f} images/s"
+                    )
+                    if is_evaluated and not (stopped_by and not is_last):
+                        self.evaluate()
+                    if is_saved:
+                        self.save_checkpoint()
+                    window = Window()
+                if stopped_by and not is_last:
+                    raise StoppedBySignal(
+                        f"Stopped after step {progress.step}, as asked. {self.checkpoints.describe_last()}", stopped_by
+                    )
+
+    def train_step(self, batches: Iterator[dict], window: Window) -> int:
+        """One update of the weights. Returns the epoch that its last batch is of."""
+        for _ in range(self.args.gradient_accumulation_steps):
+            start = time.perf_counter()
+            batch = next(batches, None)
+            window.seconds_waited += time.perf_counter() - start
+            if batch is None:
+                raise PretrainingError(
+                    f"Process {self.accelerator.process_index} has no image to train on: there are fewer images, or files of "
+                    "images, than processes. Use fewer processes."
+                )
+            self.note_unreadable(batch["unreadable"])
+            inputs = send_to_device(batch["inputs"], self.accelerator.device, non_blocking=True)
+            with self.accelerator.accumulate(self.model):
+                loss = self.model(**inputs).loss
+                self.accelerator.backward(loss)
+                if self.accelerator.sync_gradients:
+                    grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+                    # of sharded parameters, it is sharded too
+                    window.grad_norms.append(getattr(grad_norm, "full_tensor", lambda norm=grad_norm: norm)().detach())
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            window.losses.append(loss.detach())
+            window.fills.append(batch["fill"])
+            window.num_images += len(batch["epochs"]) * self.accelerator.num_processes
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.scheduler.step()
+        return batch["epochs"][-1]
+
+    def record(self, window: Window) -> dict:
+        """Makes sure that all is finite, and adds what was measured to history and trackers."""
+        losses = self.accelerator.gather(torch.stack(window.losses).float())
+        losses = losses.view(self.accelerator.num_processes, -1, self.args.gradient_accumulation_steps).cpu()
+        grad_norms = torch.stack(window.grad_norms).float().cpu()
+        self.check_finite(losses.mean(dim=-1), grad_norms)
+        seconds = time.perf_counter() - window.start
+        self.progress.seconds += seconds
+        self.progress.images_seen += window.num_images
+        record = {
+            "step": self.progress.step,
+            "loss": losses.mean().item(),
+            "learning_rate": self.scheduler.get_last_lr()[0],
+            "grad_norm": grad_norms[-1].item(),
+            "images_per_second": window.num_images / seconds,
+            "data_wait_share": window.seconds_waited / seconds,
+            "peak_memory_gib": get_peak_memory(self.accelerator.device),
+            "group_fill": float(np.mean(window.fills)),
+        }
+        self.progress.history.append(record)
+        self.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=record["step"])
+        return record
+
+    def check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
+        """Names step and process of the first loss or gradient that is not finite."""
+        first_step = self.progress.step - losses.shape[1] + 1
+        for index, (of_processes, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist())):
+            wrong = [rank for rank, loss in enumerate(of_processes) if not math.isfinite(loss)]
+            if wrong:
+                what = f"The loss of process {wrong[0]} is {of_processes[wrong[0]]}"
+            # with loss scaling (fp16), steps with too large gradients are skipped
+            elif not math.isfinite(grad_norm) and self.accelerator.scaler is None:
+                what = f"The norm of the gradients is {grad_norm}"
+            else:
+                continue
+            raise PretrainingError(
+                f"{what} at step {first_step + index}: the training has diverged. {self.checkpoints.describe_last()} "
+                "A lower --learning_rate (or --base_learning_rate), more --num_warmup_steps, or --mixed_precision no may help."
+            )
+
+    def evaluate(self):
+        """Measures the loss on the held-out images, and draws them."""
+        if self.evaluation is None:
+            return
+        step = self.progress.step
+        results = self.evaluation.measure(self.model, self.accelerator)
+        self.progress.history.append({"step": step, **results})
+        self.accelerator.log(results, step=step)
+        figure = self.evaluation.draw(self.model, self.accelerator)
+        if self.accelerator.is_main_process:
+            path = self.get_picture(step)
+            path.parent.mkdir(exist_ok=True)
+            figure.savefig(path, dpi=100)
+            pixels = np.asarray(PIL.Image.open(path).convert("RGB"))[None]
+            for tracker in self.accelerator.trackers:
+                if hasattr(tracker, "log_images"):
+                    settings = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                    tracker.log_images({"reconstructions": pixels}, step=step, **settings)
+
+    def get_picture(self, step: int) -> Path:
+        return self.output_dir / "reconstructions" / f"step-{step:07d}.png"
+
+    def note_unreadable(self, unreadable: dict[str, str]):
+        """Reports images that could not be read: the first ones by name."""
+        for name, reason in unreadable.items():
+            if name not in self.unreadable and len(self.unreadable) < NUM_NAMED_UNREADABLE:
+                tqdm.write(f"Skipped {name} ({reason})", file=sys.stderr)
+            self.unreadable[name] = reason
+
+    def save_checkpoint(self):
+        run_state = {"course": self.course, "progress": asdict(self.progress)}
+        process_state = {"loader": self.loader.state_dict(), "unreadable": self.unreadable}
+        self.checkpoints.save(self.progress.step, run_state, process_state)
+
+    def gather_unreadable(self) -> dict[str, str]:
+        """Those of all processes."""
+        return {name: reason for each in gather_object([self.unreadable]) for name, reason in each.items()}
+
+
+def get_peak_memory(device: torch.device) -> float:
+    """Largest memory so far in GiB: of the device, or on a CPU of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,0 +1,74 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Ctrl-C and SIGTERM, which all processes notice after the same step."""
+
+import signal
+
+import torch
+from torch import distributed
+
+
+class StoppedBySignal(Exception):
+    """
+    The run was asked to stop, and did.
+
+    Args:
+        message (`str`):
+            How to go on.
+        number (`int`):
+            Number of the signal.
+    """
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.number = number
+
+
+class StopSignals:
+    """
+    A context in which Ctrl-C and SIGTERM only ask to stop. A second Ctrl-C interrupts at once.
+
+    Example:
+
+    ```python
+    >>> with StopSignals() as signals:
+    ...     for step in range(10):
+    ...         if signals.get_agreed():
+    ...             break
+    ```"""
+
+    def __init__(self):
+        self.received = 0
+        # on the CPU: asking the device would wait for it in every step
+        self.group = distributed.new_group(backend="gloo") if distributed.is_initialized() else None
+
+    def __enter__(self) -> "StopSignals":
+        self.previous = {each: signal.signal(each, self._receive) for each in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception):
+        for each, handler in self.previous.items():
+            signal.signal(each, handler)
+
+    def _receive(self, number: int, frame):
+        if number == self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def get_agreed(self) -> int:
+        """The signal that any of the processes has got, 0 for none. All processes have to ask, and get the same answer."""
+        received = torch.tensor(self.received)
+        if self.group is not None:
+            distributed.all_reduce(received, op=distributed.ReduceOp.MAX, group=self.group)
+        return int(received)

@@ -1,0 +1,278 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Pre-trains a GreenMIM model on images without labels, on one device or many, in runs that can be stopped at any time.
+
+On one device, and on all of a machine:
+
+    python run_pretraining_no_trainer.py --train_dir path/to/images --output_dir my_run --num_train_epochs 100
+    accelerate launch run_pretraining_no_trainer.py --train_dir path/to/images --output_dir my_run --mixed_precision bf16
+
+After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` goes on with the very images,
+masks and weights that would have been next. At the end, `my_run/model` loads with `AutoModel.from_pretrained`.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import datasets
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx
+from transformers import HfArgumentParser
+from transformers.utils import logging
+
+from pretraining_arguments import DataArguments, ModelArguments, RunArguments
+from pretraining_data import HeldOutImages
+from pretraining_model import StartingPoint, make_starting_point
+from pretraining_report import (
+    RunReport,
+    describe_data,
+    describe_hardware,
+    describe_number,
+    summarize,
+    write_results,
+)
+from pretraining_run import PretrainingRun, Schedule, make_schedule
+from pretraining_setup import PretrainingData, open_data
+from pretraining_signals import StoppedBySignal
+from pretraining_sources import PretrainingError
+
+
+# what a run writes into its folder
+RESULTS = ("checkpoint-*", "reconstructions", "logs", "model", "metrics.json", "loss_curve.png")
+# what decides, beside the configuration of the model, which images, masks and weights come next
+COURSE_SETTINGS = (
+    *("shuffle_buffer_size", "min_crop_scale", "flip", "mask_sampler", "mask_per_sample", "seed", "num_workers"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "max_train_steps", "num_warmup_steps"),
+    *("learning_rate", "lr_scheduler_type", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm"),
+)
+
+
+def prepare_output_dir(args: RunArguments, accelerator: Accelerator):
+    """Makes the folder of the run, and finds out now, not after the training, whether files can be written there."""
+    output_dir = Path(args.output_dir)
+    found = [path for pattern in RESULTS for path in output_dir.glob(pattern)]
+    if found and not args.overwrite_output_dir and not args.resume_from_checkpoint:
+        raise PretrainingError(
+            f"--output_dir {output_dir} holds a run already, such as {found[0].name}. Go on with it: --resume_from_checkpoint "
+            "latest. Discard it: --overwrite_output_dir. Or choose another folder."
+        )
+    accelerator.wait_for_everyone()  # all have looked before one writes
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_dir) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise PretrainingError(f"Cannot write to --output_dir {output_dir}: {error}") from error
+
+
+def discard_results(args: RunArguments, accelerator: Accelerator):
+    """Removes what an earlier run has written, and nothing else: late, when all that can be wrong has been looked at."""
+    if args.overwrite_output_dir and accelerator.is_main_process:
+        for path in [path for pattern in RESULTS for path in Path(args.output_dir).glob(pattern)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    accelerator.wait_for_everyone()
+
+
+def make_accelerator(args: RunArguments) -> Accelerator:
+    """One for the devices of this run, with its trackers."""
+    accelerator = Accelerator(
+        mixed_precision=args.mixed_precision,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        log_with=args.report_to if args.with_tracking else None,
+        project_config=ProjectConfiguration(args.output_dir, logging_dir=str(Path(args.output_dir) / "logs")),
+    )
+    if args.with_tracking and not accelerator.log_with:
+        raise PretrainingError(
+            f"--with_tracking: {args.report_to} is not installed. `pip install tensorboard` installs one that needs no account."
+        )
+    if args.knn and accelerator.distributed_type == DistributedType.FSDP:
+        raise PretrainingError("--knn needs the whole model in each process, which FSDP does not keep.")
+    return accelerator
+
+
+def check_labels(args: RunArguments, held_out: HeldOutImages):
+    """Raises an error if --knn has no labels to work with."""
+    if args.knn and (None in held_out.labels or len(set(held_out.labels)) < 2):
+        raise PretrainingError(
+            "--knn needs held-out images with labels of at least two kinds: --label_column_name, or a folder for each class."
+        )
+
+
+def get_hyper_parameters(
+    data_args: DataArguments,
+    model_args: ModelArguments,
+    args: RunArguments,
+    schedule: Schedule,
+    accelerator: Accelerator,
+) -> dict:
+    """Settings that decide what is learned, beside those of the model."""
+    settings = asdict(data_args) | asdict(model_args) | asdict(args) | asdict(schedule)
+    return {
+        **{name: settings[name] for name in COURSE_SETTINGS},
+        "mixed_precision": accelerator.mixed_precision,
+        "num_processes": accelerator.num_processes,
+    }
+
+
+def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingData) -> dict:
+    """Everything that decides which images, masks and weights come next: a run is resumed with the same alone."""
+    config = {name: value for name, value in start.model.config.to_dict().items() if name != "transformers_version"}
+    course = {
+        **hyper_parameters,
+        **config,
+        "image_mean": start.image_processor.image_mean,
+        "image_std": start.image_processor.image_std,
+        "files (checksum)": data.source.fingerprint,
+        "held-out images (checksum)": sum(data.held_out.checksums) % 2**32,
+    }
+    return json.loads(json.dumps(course))  # as it will be read again
+
+
+def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments, command: str):
+    """A run from top to bottom."""
+    accelerator = make_accelerator(args)
+    output_dir = Path(args.output_dir)
+    prepare_output_dir(args, accelerator)
+    # one progress bar is enough: that of the training
+    datasets.disable_progress_bars()
+    logging.disable_progress_bar()
+
+    # 1. model and images
+    start = make_starting_point(model_args, args.seed)
+    licence = get_licence(args, start)
+    config = start.model.config
+    data = open_data(
+        data_args, config, args.seed, accelerator.process_index, accelerator.num_processes, with_labels=args.knn
+    )
+    check_labels(args, data.held_out)
+    images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * accelerator.num_processes
+    schedule = make_schedule(args, images_per_step, data.num_train_images)
+    hardware = describe_hardware(accelerator.num_processes, accelerator.device)
+    accelerator.print(
+        f"{describe_number(data.num_train_images).capitalize()} to train on, {len(data.held_out.examples)} held out, cropped to "
+        f"{' x '.join(map(str, config.image_height_and_width))} pixels.\n"
+        f"Model of {start.model.num_parameters() / 1e6:.2f} M parameters with mask units of {config.mask_unit_size} pixels.\n"
+        f"{schedule.max_train_steps:,} steps of {images_per_step} images, on {hardware}."
+    )
+
+    # 2. training
+    discard_results(args, accelerator)
+    set_seed(args.seed, device_specific=True)
+    hyper_parameters = get_hyper_parameters(data_args, model_args, args, schedule, accelerator)
+    course = get_course(hyper_parameters, start, data)
+    pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)
+    pretraining.note_unreadable({**data.source.unreadable, **data.held_out.unreadable})
+    pretraining.start_or_resume(course)
+    if (output_dir / "model").exists():
+        accelerator.print(f"The run is complete: {output_dir / 'model'}. There is nothing to go on with.")
+        return
+    if args.with_tracking:
+        accelerator.init_trackers("greenmim_pretraining", config={name: str(value) for name, value in course.items()})
+    pretraining.train()
+
+    # 3. the model
+    state_dict = accelerator.get_state_dict(pretraining.model)
+    unreadable = pretraining.gather_unreadable()
+    accelerator.end_training()
+    if not accelerator.is_main_process:
+        return
+    progress = pretraining.progress
+    report = RunReport(
+        data=describe_data(data_args, data.num_train_images),
+        origin=start.origin,
+        hyper_parameters={**hyper_parameters, "mask_ratio": config.mask_ratio, "norm_pix_loss": config.norm_pix_loss},
+        hardware=hardware,
+        command=command,
+        step=progress.step,
+        images_seen=progress.images_seen,
+        seconds=progress.seconds,
+        history=progress.history,
+        num_held_out=len(data.held_out.examples),
+        unreadable=unreadable,
+        licence=licence,
+    )
+    model = type(start.model)(config)
+    model.load_state_dict(state_dict)
+    picture = pretraining.get_picture(progress.step)
+    try:
+        folder = write_results(model, start.image_processor, report, picture if picture.is_file() else None, args)
+    except (OSError, ValueError) as error:
+        raise PretrainingError(
+            f"The training is complete, but not the model folder ({error}). {pretraining.checkpoints.describe_last()}"
+        ) from error
+    print(summarize(report, folder, args))
+
+
+def get_licence(args: RunArguments, start: StartingPoint) -> dict[str, str]:
+    """That of the weights it started from, which is not changed by training; else the one that is asked for."""
+    stated = start.licence.get("license")
+    if args.license and stated and stated != args.license:
+        raise PretrainingError(
+            f"The weights that it starts from are under {stated!r}: --license {args.license} would contradict. Leave it out."
+        )
+    return start.licence or ({"license": args.license} if args.license else {})
+
+
+def get_message(error: PretrainingError) -> str:
+    """The message; of an error in a worker, which comes with a traceback, its last line."""
+    return str(error).strip().splitlines()[-1].removeprefix("pretraining_sources.PretrainingError: ")
+
+
+def main(arguments: list[str] | None = None, command: Sequence[str] | None = None):
+    """
+    Args:
+        arguments (`list[str]`, *optional*):
+            Those of the command line by default.
+        command (`Sequence[str]`, *optional*):
+            What the model card tells as the command, if it was another one.
+    """
+    parser = HfArgumentParser(
+        (DataArguments, ModelArguments, RunArguments),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    launcher = ["python"] if processes == 1 else ["accelerate", "launch", "--num_processes", str(processes)]
+    command = command or [*launcher, name, *(sys.argv[1:] if arguments is None else arguments)]
+    try:
+        if unknown := parser.parse_known_args(arguments)[1]:
+            parser.error(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
+        run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command=shlex.join(command))
+    except PretrainingError as error:
+        sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{get_message(error)}")
+    except StoppedBySignal as stop:
+        if rank == "0":
+            print(f"\n{name}: {stop}", file=sys.stderr)
+        sys.exit(128 + stop.number)  # as a shell tells it
+    except KeyboardInterrupt:
+        sys.exit(
+            f"{name}: interrupted. Checkpoints that are there are whole: --resume_from_checkpoint latest goes on."
+        )
+    except (HfHubHTTPError, httpx.HTTPError) as error:
+        sys.exit(f"{name}: the model is complete, but was not uploaded ({type(error).__name__}: {error})")
+
+
+if __name__ == "__main__":
+    main()

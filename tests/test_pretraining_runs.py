@@ -1,0 +1,266 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Runs of examples/pretraining as a user starts them, in processes of their own: stopped, killed, resumed, and on bad data."""
+
+import io
+import json
+import os
+import random
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Image
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+import modeling_greenmim  # noqa: F401 - registers the Auto classes
+
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "examples" / "pretraining" / "run_pretraining_no_trainer.py"
+NUM_IMAGES = 60
+CONFIG = {
+    "model_type": "greenmim",
+    "image_size": 32,
+    "patch_size": 2,
+    "embed_dim": 8,
+    "depths": [1, 1],
+    "num_heads": [1, 2],
+    "window_size": 4,
+    "decoder_hidden_size": 16,
+    "decoder_num_hidden_layers": 1,
+    "decoder_num_attention_heads": 2,
+    "decoder_intermediate_size": 32,
+}
+# with dropped paths, weights depend on random states too
+OPTIONS = (
+    "--config_overrides=drop_path_rate=0.2,norm_pix_loss=true --per_device_train_batch_size=4 --logging_steps=1 "
+    "--eval_steps=1000 --max_eval_samples=8 --learning_rate=1e-3"
+)
+
+
+def encode(index: int) -> bytes:
+    rng = np.random.default_rng(index)
+    pixels = rng.integers(256, size=(4, 4, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    PIL.Image.fromarray(pixels).resize((40, 36), PIL.Image.Resampling.BICUBIC).save(content, "PNG")
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The same images as files, and as parquet files of different sizes; and a configuration."""
+    folder = tmp_path_factory.mktemp("pretraining")
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    for index in range(NUM_IMAGES):
+        path = folder / "files" / f"class{index % 2}" / f"{index:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(index))
+    (folder / "parquet").mkdir()
+    features = Features({"image": Image(), "label": ClassLabel(num_classes=2)})
+    for number, indices in enumerate(np.split(np.arange(NUM_IMAGES), [13, 35])):
+        rows = {"image": [{"bytes": encode(i), "path": None} for i in indices], "label": [int(i % 2) for i in indices]}
+        Dataset.from_dict(rows, features=features).to_parquet(folder / "parquet" / f"{number}.parquet", batch_size=6)
+    return folder
+
+
+def get_command(folder, output_dir, *options, kind="parquet", processes=1) -> list[str]:
+    launcher = [sys.executable]
+    if processes > 1:  # `accelerate launch --cpu --num_processes 2` starts one, without a word
+        launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    data = ["--train_dir", str(folder / kind), "--config_name_or_path", str(folder / "config.json")]
+    return [*launcher, str(SCRIPT), *data, "--output_dir", str(output_dir), *shlex.split(OPTIONS), *map(str, options)]
+
+
+class Run:
+    """A run in a process of its own, whose output goes to a file: nobody has to read it for the run to go on."""
+
+    def __init__(self, folder, output_dir: Path, *options, **settings):
+        self.output_dir = output_dir
+        self.log = output_dir.with_suffix(".log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                get_command(folder, output_dir, *options, **settings),
+                env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that all of its processes can be killed together
+            )
+
+    def finish(self, returncode: int = 0) -> str:
+        """Waits for its end. Returns its output."""
+        assert self.process.wait(timeout=240) == returncode, self.log.read_text()[-3000:]
+        return self.log.read_text()
+
+    def wait_for(self, pattern: str):
+        """Waits for a file in its folder."""
+        deadline = time.monotonic() + 120
+        while not any(self.output_dir.glob(pattern)):
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            assert time.monotonic() < deadline, f"no {pattern} in {self.output_dir}"
+            time.sleep(0.002)
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def kill_after(self, pattern: str):
+        self.wait_for(pattern)
+        self.kill()
+
+
+def get_history(output_dir: Path, step: int) -> list[tuple]:
+    run_state = json.loads((output_dir / f"checkpoint-{step}" / "run.json").read_text())
+    return [(record["step"], record["loss"]) for record in run_state["progress"]["history"] if "loss" in record]
+
+
+def assert_same_run(first: Path, second: Path, step: int):
+    """Bit for bit: every loss, and the weights."""
+    assert get_history(first, step) == get_history(second, step)
+    weights = [load_file(each / f"checkpoint-{step}" / "model.safetensors") for each in (first, second)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def run_with_kills(folder, output_dir, patterns, num_steps, *options, **settings):
+    """Kills a run when there is such a file in its folder, or a little later, and resumes it, once for each pattern."""
+    rng = random.Random(0)
+    for pattern in patterns:
+        run = Run(folder, output_dir, *options, "--resume_from_checkpoint=latest", **settings)
+        run.wait_for(pattern)
+        if "new" not in pattern:
+            time.sleep(rng.uniform(0, 0.3))
+        run.kill()
+        assert not (output_dir / f"checkpoint-{num_steps}").exists(), "the run was over before it could be killed"
+    run = Run(folder, output_dir, *options, "--resume_from_checkpoint=latest", **settings)
+    run.kill_after(f"checkpoint-{num_steps}")
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_exactly(folder, tmp_path):
+    options = ("--max_train_steps=60", "--num_workers=2", "--checkpointing_steps=10")
+    Run(folder, tmp_path / "whole", *options).kill_after("checkpoint-60")
+    run_with_kills(folder, tmp_path / "killed", [".new-checkpoint-40"], 60, *options)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed", 60)
+    assert sorted(path.name for path in (tmp_path / "killed").glob("checkpoint-*")) == [
+        "checkpoint-50",
+        "checkpoint-60",
+    ]
+    AutoModel.from_pretrained(tmp_path / "killed" / "checkpoint-50")
+    # killed before the model folder was written: that is made up for; and then there is nothing left to do
+    output = Run(folder, tmp_path / "killed", *options, "--resume_from_checkpoint=latest").finish()
+    assert "Going on after step 60" in output
+    AutoModel.from_pretrained(tmp_path / "killed" / "model")
+    output = Run(folder, tmp_path / "killed", *options, "--resume_from_checkpoint=latest").finish()
+    assert "The run is complete" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parquet", "files"])
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_run_killed_ten_times_ends_as_one_that_was_not(folder, tmp_path, num_workers, processes, kind):
+    options = ("--max_train_steps=240", f"--num_workers={num_workers}", "--checkpointing_steps=5")
+    settings = {"processes": processes, "kind": kind}
+    Run(folder, tmp_path / "whole", *options, **settings).kill_after("checkpoint-240")
+    # before the first checkpoint, while some are written, and at random moments after others
+    patterns = ["reconstructions", ".new-checkpoint-5", "checkpoint-20", ".new-checkpoint-40", "checkpoint-60"]
+    patterns += [".new-checkpoint-90", "checkpoint-100", "checkpoint-130", ".new-checkpoint-160", "checkpoint-190"]
+    run_with_kills(folder, tmp_path / "killed", patterns, 240, *options, **settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed", 240)
+
+
+@pytest.mark.parametrize(
+    ("number", "processes", "whole_group"),
+    [(signal.SIGINT, 1, True), (signal.SIGTERM, 1, False), (signal.SIGTERM, 2, True)],
+)
+def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(folder, tmp_path, number, processes, whole_group):
+    """As Ctrl-C in a terminal does it, or a scheduler: all processes get the signal, workers of the loader too."""
+    options = ("--max_train_steps=400", "--num_workers=1", "--checkpointing_steps=200")
+    run = Run(folder, tmp_path / "run", *options, processes=processes)
+    run.wait_for("reconstructions/*.png")
+    time.sleep(1.0)
+    (os.killpg if whole_group else os.kill)(run.process.pid, number)
+    run.process.wait(timeout=60)
+    output = run.log.read_text()
+    (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
+    step = int(checkpoint.name.removeprefix("checkpoint-"))
+    assert f"Stopped after step {step}" in output and "--resume_from_checkpoint latest" in output
+    if processes == 1:  # else the launcher has an end, and a traceback, of its own
+        assert run.process.returncode == 128 + number and "Traceback" not in output
+    run = Run(folder, tmp_path / "run", *options, "--resume_from_checkpoint=latest", processes=processes)
+    run.kill_after("checkpoint-200")
+    assert [entry[0] for entry in get_history(tmp_path / "run", 200)] == list(range(1, 201))
+
+
+def test_two_processes_train_as_one(folder, tmp_path):
+    """The same global batches: losses and weights agree to rounding."""
+    options = (
+        *("--max_train_steps=20", "--num_workers=0", "--max_eval_samples=0"),
+        *("--config_overrides=drop_path_rate=0", "--checkpointing_steps=20"),
+    )
+    one = (*options, "--per_device_train_batch_size=8")
+    Run(folder, tmp_path / "one", *one, kind="files").kill_after("checkpoint-20")
+    Run(folder, tmp_path / "two", *options, kind="files", processes=2).kill_after("checkpoint-20")
+    assert "20 steps of 8 images, on 2 x" in (tmp_path / "two.log").read_text()
+    losses = [np.array(get_history(tmp_path / name, 20)) for name in ("one", "two")]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    weights = [load_file(tmp_path / name / "checkpoint-20" / "model.safetensors") for name in ("one", "two")]
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(folder, tmp_path):
+    options = ("--max_train_steps=4000", "--num_workers=0", "--checkpointing_steps=20")
+    run = Run(folder, tmp_path / "run", *options)
+    run.wait_for("checkpoint-40")
+    resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, (25_000, 25_000))  # no file may be larger now
+    output = run.finish(returncode=1)
+    assert "could not be written" in output and "The last good checkpoint is" in output and "Traceback" not in output
+    assert not list((tmp_path / "run").glob(".new-*"))
+    last = max(int(path.name.removeprefix("checkpoint-")) for path in (tmp_path / "run").glob("checkpoint-*"))
+    run = Run(folder, tmp_path / "run", *options, "--resume_from_checkpoint=latest")
+    run.kill_after(f"checkpoint-{last + 40}")
+
+
+def test_damaged_files_are_dropped_and_counted(folder, tmp_path):
+    """3 % of the files, in an epoch and more."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(130):
+        (images / f"{index}.png").write_bytes(encode(index))
+    (images / "truncated.jpg").write_bytes(encode(0)[:100])
+    (images / "text.jpg").write_text("this is not an image")
+    (images / "empty.png").touch()
+    PIL.Image.new("1", (30_000, 30_000)).save(images / "bomb.png")
+    options = ("--num_train_epochs=1.5", "--num_workers=2", "--train_dir", images)
+    output = Run(folder, tmp_path / "run", *options).finish()
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert {Path(name).name for name in metrics["unreadable"]} == {
+        "truncated.jpg",
+        "text.jpg",
+        "empty.png",
+        "bomb.png",
+    }
+    assert "Images that could not be read: 4" in output and "DecompressionBombError" in output
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "4 images could not be read" in card
