@@ -15,17 +15,21 @@
 
 import copy
 import io
+import shutil
 import sys
+import tarfile
 import zlib
 from collections import Counter
 from pathlib import Path
 
+import datasets
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 from datasets import Dataset, Features, Image, load_dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
+from transformers.utils import logging as transformers_logging
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 
@@ -39,7 +43,7 @@ from pretraining_data import (  # noqa: E402
     read_held_out_images,
     read_image,
 )
-from pretraining_sources import ImageFiles, ImageStream, PretrainingError  # noqa: E402
+from pretraining_sources import ImageFiles, ImageReader, ImageStream, PretrainingError  # noqa: E402
 
 
 NUM_IMAGES = 20
@@ -56,7 +60,7 @@ def encode(index, size=(12, 12), mode="L", image_format="PNG") -> bytes:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    for name in ("files", "parquet"):
+    for name in ("files", "parquet", "tars"):
         (folder / name).mkdir()
     for index in range(NUM_IMAGES):
         (folder / "files" / f"{index:02d}.png").write_bytes(encode(index))
@@ -65,11 +69,19 @@ def folders(tmp_path_factory):
         images = [{"bytes": encode(index), "path": None} for index in range(first, first + number)]
         dataset = Dataset.from_dict({"image": images}, features=Features({"image": Image()}))
         dataset.to_parquet(folder / "parquet" / f"{shard}.parquet", batch_size=2)
+        with tarfile.open(folder / "tars" / f"{shard}.tar", "w") as tar:
+            for index in range(first, first + number):
+                for extension, content in {"png": encode(index), "cls": str(index % 2).encode()}.items():
+                    member = tarfile.TarInfo(f"{index:02d}.{extension}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
         first += number
     return folder
 
 
 def make_source(folders, kind, rank=0, world_size=1, seed=0):
+    if kind == "tars":
+        return ImageReader(seed, rank, world_size).open_folder(folders / "tars")
     if kind == "files":
         return ImageFiles(sorted(map(str, (folders / "files").iterdir())), seed, rank, world_size)
     files = sorted(map(str, (folders / "parquet").iterdir()))
@@ -92,7 +104,7 @@ def take(iterator, number):
     return [next(iterator) for _ in range(number)]
 
 
-KINDS = ["files", "shards", "row groups"]
+KINDS = ["files", "shards", "row groups", "tars"]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -167,6 +179,87 @@ def test_a_worker_whose_images_are_all_held_out_leaves_it_to_the_others(folders)
         for rank in range(world_size):
             batches += list(zip(range(10), make_loader(folders, "shards", rank, world_size, 3, held_out=held_out)))
         assert {index for _, batch in batches for _, index, _ in batch} == set(range(7, NUM_IMAGES))
+
+
+# Opening
+
+
+def test_every_way_to_name_the_data_opens_it(folders):
+    reader = ImageReader(seed=0)
+    expected = {zlib.crc32(encode(index)) for index in range(NUM_IMAGES)}
+    for source, num_images in [
+        (reader.open_folder(folders / "files"), NUM_IMAGES),
+        (reader.open_folder(folders / "parquet"), NUM_IMAGES),
+        (reader.open_folder(folders / "tars"), None),
+        (reader.open_files([str(folders / "parquet" / "*.parquet")]), NUM_IMAGES),
+        (reader.open_files([str(folders / "files" / "0*.png"), str(folders / "files" / "1*.png")]), NUM_IMAGES),
+        (reader.open_files([str(folders / "tars" / f"{shard}.tar") for shard in range(3)]), None),
+        (reader.open_dataset(str(folders / "parquet")), NUM_IMAGES),
+    ]:
+        assert {zlib.crc32(image.read()) for image in source.iterate(0)} == expected
+        assert source.num_images == num_images
+
+
+def test_labels(folders):
+    def get_labels(reader, kind):
+        return {image.name[-6:-4]: image.label for image in reader.open_folder(folders / kind).sample(3)}
+
+    assert set(get_labels(ImageReader(seed=0), "files").values()) == {"files"}
+    assert set(get_labels(ImageReader(seed=0), "tars").values()) == {None}
+    labels = get_labels(ImageReader(seed=0, label_column_name="cls"), "tars")
+    assert len(labels) == 3 and all(int(label) == int(name) % 2 for name, label in labels.items())
+    with pytest.raises(PretrainingError, match="no column 'kind' for --label_column_name, only 'png', 'cls'"):
+        ImageReader(seed=0, label_column_name="kind").open_folder(folders / "tars")
+
+
+def test_a_data_set_of_the_hub_is_streamed(folders, monkeypatch):
+    def load(name, config_name, split, streaming):
+        assert (name, config_name, split, streaming) == ("me/images", "small", "train", True)
+        files = sorted(map(str, (folders / "parquet").iterdir()))
+        return load_dataset("parquet", data_files=files, split="train", streaming=True)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    source = ImageReader(seed=0).open_dataset("me/images", "small")
+    assert len(list(source.iterate(0))) == NUM_IMAGES
+
+
+def test_a_data_set_that_is_not_there():
+    with pytest.raises(PretrainingError, match="--dataset_name me/images, split 'train': neither a folder"):
+        ImageReader(seed=0).open_dataset("me/images")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        (["nothing.parquet"], "--data_files .*nothing.parquet is no file"),
+        (["*.nothing"], "is no file"),
+        (["parquet/0.parquet", "tars/0.tar"], "only one of these kinds, but the files end in .parquet, .tar"),
+        (["notes.txt"], "but the files end in .txt"),
+        (["damaged.tar"], "webdataset files cannot be opened, such as .*damaged.tar"),
+        (["damaged.parquet"], "none of the parquet files can be read"),
+    ],
+)
+def test_files_that_cannot_be_opened(folders, patterns, message):
+    for name in ("notes.txt", "damaged.tar", "damaged.parquet"):
+        (folders / name).write_text("neither")
+    with pytest.raises(PretrainingError, match=message):
+        ImageReader(seed=0).open_files([str(folders / pattern) for pattern in patterns])
+
+
+def test_shards_that_cannot_be_divided_are_named(folders, caplog):
+    with caplog.at_level("WARNING", logger="transformers"):
+        transformers_logging.enable_propagation()
+        ImageReader(seed=0, world_size=2).open_folder(folders / "tars")
+        transformers_logging.disable_propagation()
+    assert "3 shards cannot be divided among 2 processes" in caplog.text
+
+
+def test_the_same_files_in_another_folder_are_the_same_data(folders, tmp_path):
+    shutil.copytree(folders / "files", tmp_path / "moved")
+    reader = ImageReader(seed=0)
+    assert reader.open_folder(tmp_path / "moved").fingerprint == reader.open_folder(folders / "files").fingerprint
+    (tmp_path / "moved" / "00.png").unlink()
+    assert reader.open_folder(tmp_path / "moved").fingerprint != reader.open_folder(folders / "files").fingerprint
 
 
 # Files that are no images
@@ -273,10 +366,10 @@ def test_the_centre_is_cropped():
     pixels = np.zeros((2, 30, 90), dtype=np.uint8)
     pixels[:, :, 30:60] = 200
     assert (
-        crop_center(pixels, (10, 10))[:, :, 1:-1] == 200
+        crop_center(pixels, (10, 10))[:, :, 2:-2] == 200
     ).all()  # at its edges, it sees a little of what is beside it
     assert crop_center(pixels, (10, 30)).shape == (2, 10, 30) and crop_center(pixels, (10, 30)).min() == 0
-    assert (crop_center(np.swapaxes(pixels, 1, 2), (8, 8))[:, 1:-1] == 200).all()
+    assert (crop_center(np.swapaxes(pixels, 1, 2), (8, 8))[:, 2:-2] == 200).all()
 
 
 @pytest.mark.parametrize("per_sample", [True, False])

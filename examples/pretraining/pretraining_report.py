@@ -15,12 +15,14 @@
 
 import json
 import platform
+import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from transformers import TrainingArguments
 
 from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from modeling_greenmim.model_card import describe_encoder, make_model_card
@@ -77,6 +79,11 @@ class RunReport:
     licence: dict[str, str]
 
 
+def get_picture_path(output_dir: str | Path, step: int) -> Path:
+    """Where the reconstructions after a step are stored."""
+    return Path(output_dir) / "reconstructions" / f"step-{step:07d}.png"
+
+
 def describe_hardware(num_processes: int, device: torch.device) -> str:
     """The machine, for a card."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
@@ -95,13 +102,15 @@ def describe_number(num_train_images: int | None) -> str:
     return "an unknown number of images" if num_train_images is None else f"{num_train_images:,} images"
 
 
-def summarize(report: RunReport, folder: Path, args: RunArguments) -> str:
+def summarize(report: RunReport, folder: Path, args: RunArguments | TrainingArguments) -> str:
     """What is said at the end."""
     output_dir = Path(args.output_dir)
     lines = []
-    losses = [record["eval_loss"] for record in report.history if "eval_loss" in record]
+    losses = [(record["step"], record["eval_loss"]) for record in report.history if "eval_loss" in record]
     if losses:
-        lines.append(f"Loss on held-out images: {losses[0]:.4f} before, {losses[-1]:.4f} after {report.step:,} steps.")
+        (first_step, first), (_, last) = losses[0], losses[-1]
+        when = f"after {first_step:,} steps" if first_step else "before"
+        lines.append(f"Loss on held-out images: {first:.4f} {when}, {last:.4f} after {report.step:,} steps.")
     lines.append(
         f"Speed: {report.images_seen / max(report.seconds, 1e-9):.0f} images per second, {report.seconds:.0f} s of training."
     )
@@ -120,8 +129,7 @@ def write_results(
     model: GreenMimForMaskedImageModeling,
     image_processor: GreenMimImageProcessorPil,
     report: RunReport,
-    picture: Path | None,
-    args: RunArguments,
+    args: RunArguments | TrainingArguments,
 ) -> Path:
     """
     Writes `loss_curve.png`, `metrics.json` and the model folder into the folder of the run, and uploads the last if wanted.
@@ -133,9 +141,7 @@ def write_results(
             Its image processor.
         report ([`RunReport`]):
             For the card and the metrics.
-        picture (`Path`, *optional*):
-            Reconstructions of held-out images.
-        args ([`RunArguments`]):
+        args ([`RunArguments`] or [`~transformers.TrainingArguments`]):
             Where to.
 
     Returns:
@@ -160,11 +166,13 @@ def write_results(
         folder = Path(temporary)
         model.save_pretrained(folder)
         image_processor.save_pretrained(folder)
-        pictures = {"loss_curve.png": output_dir / "loss_curve.png"}
-        if picture is not None:
-            pictures["reconstructions.png"] = picture
+        pictures = {
+            "loss_curve.png": output_dir / "loss_curve.png",
+            "reconstructions.png": get_picture_path(output_dir, report.step),
+        }
+        pictures = {name: path for name, path in pictures.items() if path.is_file()}
         for name, path in pictures.items():
-            (folder / name).write_bytes(path.read_bytes())
+            shutil.copy(path, folder / name)
         make_card(model, report, list(pictures), args.hub_model_id).save(folder / "README.md")
         return publish(folder, output_dir / "model", args.hub_model_id, private=args.hub_private_repo)
 

@@ -35,6 +35,7 @@ from pretraining_checkpoints import Checkpoints
 from pretraining_data import make_collator, make_loader
 from pretraining_evaluation import Evaluation
 from pretraining_model import StartingPoint
+from pretraining_report import get_picture_path
 from pretraining_setup import PretrainingData
 from pretraining_signals import StoppedBySignal, StopSignals
 from pretraining_sources import PretrainingError
@@ -56,17 +57,21 @@ class Schedule:
     eval_steps: int
 
 
-def make_schedule(args: RunArguments, images_per_step: int, num_train_images: int | None) -> Schedule:
+def count_steps(
+    images_per_step: int, num_train_images: int | None, max_train_steps: int | None, num_train_epochs: float
+) -> int:
     """
-    Counts steps.
+    Counts the steps of a run.
 
     Args:
-        args ([`RunArguments`]):
-            Steps or epochs, and learning rates.
         images_per_step (`int`):
             Images in a step over all processes.
         num_train_images (`int`, *optional*):
             Images that are trained on, where that is known.
+        max_train_steps (`int`, *optional*):
+            The steps, if they are given.
+        num_train_epochs (`float`):
+            The epochs, if they are not.
 
     Raises:
         [`PretrainingError`]: if an epoch is less than a step, or unknown and asked for.
@@ -76,14 +81,18 @@ def make_schedule(args: RunArguments, images_per_step: int, num_train_images: in
             f"There are {num_train_images} images to train on, fewer than the {images_per_step} in a step over all processes: "
             "lower --per_device_train_batch_size or --gradient_accumulation_steps, or --max_eval_samples, which are held out."
         )
-    max_train_steps = args.max_train_steps
-    if max_train_steps is None:
-        if num_train_images is None:
-            raise PretrainingError(
-                "These data do not tell how many images they hold: give --max_train_steps, not --num_train_epochs."
-            )
-        epochs = args.num_train_epochs or DEFAULT_EPOCHS
-        max_train_steps = math.ceil(epochs * num_train_images / images_per_step)
+    if max_train_steps is not None:
+        return max_train_steps
+    if num_train_images is None:
+        raise PretrainingError("These data do not tell how many images they hold: give steps, not epochs.")
+    return math.ceil(num_train_epochs * num_train_images / images_per_step)
+
+
+def make_schedule(args: RunArguments, images_per_step: int, num_train_images: int | None) -> Schedule:
+    """Steps and learning rate of a run. Arguments and errors as of [`count_steps`]."""
+    max_train_steps = count_steps(
+        images_per_step, num_train_images, args.max_train_steps, args.num_train_epochs or DEFAULT_EPOCHS
+    )
     num_warmup_steps = args.num_warmup_steps
     return Schedule(
         max_train_steps,
@@ -115,19 +124,18 @@ class Window:
         self.start = time.perf_counter()
 
 
+def get_decay_parameter_names(model: nn.Module) -> list[str]:
+    """Parameters with weight decay, the weight matrices: not norms, biases, tables of relative positions and tokens."""
+    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+
+
 def get_parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay for the weight matrices alone: not for norms, biases, tables of relative positions and tokens."""
-    matrices = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d))
-        for parameter in module.parameters(recurse=False)
-        if parameter.ndim > 1
-    }
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Parameters with and without weight decay, for an optimizer."""
+    names = set(get_decay_parameter_names(model))
+    parameters = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     return [
-        {"params": [p for p in parameters if id(p) in matrices], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if id(p) not in matrices], "weight_decay": 0.0},
+        {"params": [parameter for name, parameter in parameters if name in names], "weight_decay": weight_decay},
+        {"params": [parameter for name, parameter in parameters if name not in names], "weight_decay": 0.0},
     ]
 
 
@@ -342,7 +350,7 @@ class PretrainingRun:
         self.accelerator.log(results, step=step)
         figure = self.evaluation.draw(self.model, self.accelerator)
         if self.accelerator.is_main_process:
-            path = self.get_picture(step)
+            path = get_picture_path(self.output_dir, step)
             path.parent.mkdir(exist_ok=True)
             figure.savefig(path, dpi=100)
             pixels = np.asarray(PIL.Image.open(path).convert("RGB"))[None]
@@ -350,9 +358,6 @@ class PretrainingRun:
                 if hasattr(tracker, "log_images"):
                     settings = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
                     tracker.log_images({"reconstructions": pixels}, step=step, **settings)
-
-    def get_picture(self, step: int) -> Path:
-        return self.output_dir / "reconstructions" / f"step-{step:07d}.png"
 
     def note_unreadable(self, unreadable: dict[str, str]):
         """Reports images that could not be read: the first ones by name."""

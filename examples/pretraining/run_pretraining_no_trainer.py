@@ -214,9 +214,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     )
     model = type(start.model)(config)
     model.load_state_dict(state_dict)
-    picture = pretraining.get_picture(progress.step)
     try:
-        folder = write_results(model, start.image_processor, report, picture if picture.is_file() else None, args)
+        folder = write_results(model, start.image_processor, report, args)
     except (OSError, ValueError) as error:
         raise PretrainingError(
             f"The training is complete, but not the model folder ({error}). {pretraining.checkpoints.describe_last()}"
