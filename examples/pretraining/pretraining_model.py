@@ -29,6 +29,7 @@ from modeling_greenmim.checkpoint_folders import (
     read_licence,
 )
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
+from modeling_greenmim.masking_greenmim import get_unit_grid
 
 from pretraining_arguments import ModelArguments
 from pretraining_sources import PretrainingError
@@ -63,6 +64,9 @@ def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
             model = _load_model(args, seed)
             licence = read_licence(args.model_name_or_path)
             origin = f"It started from the weights of `{_get_name(args.model_name_or_path)}`."
+        get_unit_grid(
+            model.config.image_height_and_width, model.config.mask_unit_size
+        )  # raises, if it is not made of whole units
         return StartingPoint(model, _make_image_processor(args, model.config), origin, licence)
     except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
         raise PretrainingError(str(error)) from error
@@ -110,6 +114,8 @@ def _load_greenmim(folder: str | Path, args: ModelArguments) -> GreenMimForMaske
 def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> GreenMimImageProcessorPil:
     name = args.image_processor_name or args.model_name_or_path
     settings = {} if name is None else read_image_processor_settings(name)
+    if args.image_processor_name is not None and not settings:
+        raise ValueError(f"--image_processor_name {name} has no preprocessor_config.json.")
     if args.image_size is not None:  # that of the settings is another one
         settings = {key: value for key, value in settings.items() if key not in ("size", "crop_size")}
     return make_image_processor(config, settings)

@@ -36,6 +36,7 @@ from pathlib import Path
 import datasets
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
+from huggingface_hub import get_token
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 from transformers import HfArgumentParser
@@ -105,6 +106,10 @@ def make_accelerator(args: RunArguments) -> Accelerator:
     if args.with_tracking and not accelerator.log_with:
         raise PretrainingError(
             f"--with_tracking: {args.report_to} is not installed. `pip install tensorboard` installs one that needs no account."
+        )
+    if args.push_to_hub and get_token() is None:
+        raise PretrainingError(
+            "--push_to_hub: there is no token to upload with. Log in (`hf auth login`), or set HF_TOKEN."
         )
     if args.knn and accelerator.distributed_type == DistributedType.FSDP:
         raise PretrainingError("--knn needs the whole model in each process, which FSDP does not keep.")
