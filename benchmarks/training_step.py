@@ -222,6 +222,17 @@ def print_row(result: dict):
     )
 
 
+def add_timing_arguments(parser: argparse.ArgumentParser):
+    """What [`time_steps`] reads, for every benchmark that calls it."""
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="Other than float32: autocast.")
+    parser.add_argument("--compile", action="store_true", help="torch.compile all models.")
+    parser.add_argument("--inference", action="store_true", help="The forward alone, without gradients or memory.")
+    parser.add_argument("--repeats", type=int, default=9, help="Counted steps of each model. [%(default)s]")
+    parser.add_argument("--warmup", type=int, default=2, help="Steps before them. [%(default)s]")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="Threads on the CPU. Default: torch's own choice.")
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     defaults = Setting()
@@ -233,14 +244,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--mask_ratio", type=float, default=defaults.mask_ratio, help="Of GreenMIM. [%(default)s]")
     parser.add_argument("--per_sample", action="store_true", help="A mask for each image, not one for the batch.")
     parser.add_argument("--attn_implementation", choices=["eager", "sdpa"], default=defaults.attn_implementation)
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="Other than float32: autocast.")
-    parser.add_argument("--compile", action="store_true", help="torch.compile all models.")
-    parser.add_argument("--inference", action="store_true", help="The forward alone, without gradients or memory.")
-    parser.add_argument("--repeats", type=int, default=9, help="Counted steps of each model. [%(default)s]")
-    parser.add_argument("--warmup", type=int, default=2, help="Steps before them. [%(default)s]")
     parser.add_argument("--no_memory", action="store_true", help="Do not measure the peak memory.")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="Threads on the CPU. Default: torch's own choice.")
+    add_timing_arguments(parser)
     parser.add_argument("--json", type=Path, help="File to write settings, machine and results to.")
     args = parser.parse_args()
     if args.image_size % 32:

@@ -23,10 +23,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import psutil
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
@@ -121,7 +123,10 @@ class Run:
             time.sleep(0.002)
 
     def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """All of its processes: the launcher puts those that train into sessions of their own."""
+        for process in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
 
     def kill_after(self, pattern: str):

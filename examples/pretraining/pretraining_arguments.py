@@ -93,7 +93,7 @@ class ModelArguments:
     )
     config_name_or_path: str | None = argument(
         "Configuration of a new model: a file such as examples/configs/greenmim_tiny_window7_224.json, or a folder. Without it "
-        "and --model_name_or_path, that of a Swin-T."
+        "and --model_name_or_path, that of a Swin-B."
     )
     config_overrides: str | None = argument("Settings to change, such as 'window_size=4,norm_pix_loss=true'.")
     image_processor_name: str | None = argument(
