@@ -98,6 +98,8 @@ def time_steps(names: list[str], setting: Setting, args: argparse.Namespace) -> 
         torch.manual_seed(0)
         peer = PEERS[name](setting)
         peer.module.to(setting.device)
+        if args.inputs_ahead:
+            peer = replace(peer, make_inputs=make_ahead(peer.make_inputs, args.inputs_ahead))
         forward = torch.compile(peer.module) if args.compile else peer.module
         make_step = make_inference_step if args.inference else make_training_step
         steps[name] = make_step(peer, forward, setting.device, args.dtype)
@@ -108,6 +110,12 @@ def time_steps(names: list[str], setting: Setting, args: argparse.Namespace) -> 
             if index >= args.warmup:
                 seconds[name].append(result)
     return seconds
+
+
+def make_ahead(make_inputs: Callable[[int], dict], number: int) -> Callable[[int], dict]:
+    """Inputs of so many steps, made now, and used in turn."""
+    inputs = [make_inputs(step) for step in range(number)]
+    return lambda step: inputs[step % number]
 
 
 def count_multiply_adds(name: str, setting: Setting) -> float:
@@ -229,6 +237,12 @@ def add_timing_arguments(parser: argparse.ArgumentParser):
     parser.add_argument("--inference", action="store_true", help="The forward alone, without gradients or memory.")
     parser.add_argument("--repeats", type=int, default=9, help="Counted steps of each model. [%(default)s]")
     parser.add_argument("--warmup", type=int, default=2, help="Steps before them. [%(default)s]")
+    parser.add_argument(
+        "--inputs_ahead",
+        type=int,
+        default=0,
+        help="Make the masks and plans of so many steps before, as the workers of a loader do; 0: in the step. [%(default)s]",
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="Threads on the CPU. Default: torch's own choice.")
 

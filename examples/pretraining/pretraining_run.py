@@ -27,6 +27,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, send_to_device
 from torch import nn
+from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 from transformers import get_scheduler
 
@@ -252,21 +253,22 @@ class PretrainingRun:
                 epoch = self.train_step(batches, window)
                 progress.step += 1
                 bar.update()
-                is_last = progress.step == self.schedule.max_train_steps
-                is_evaluated = is_last or progress.step % self.schedule.eval_steps == 0
                 stopped_by = signals.get_agreed()
-                is_saved = is_last or stopped_by or progress.step % args.checkpointing_steps == 0
+                is_last = progress.step == self.schedule.max_train_steps
+                is_stopping = stopped_by and not is_last
+                is_evaluated = is_last or (progress.step % self.schedule.eval_steps == 0 and not is_stopping)
+                is_saved = is_last or is_stopping or progress.step % args.checkpointing_steps == 0
                 if is_evaluated or is_saved or progress.step % args.logging_steps == 0:
                     record = self.record(window)
                     bar.set_postfix_str(
                         f"epoch {epoch}, loss {record['loss']:.4f}, {record['images_per_second']:.0f} images/s"
                     )
-                    if is_evaluated and not (stopped_by and not is_last):
+                    if is_evaluated:
                         self.evaluate()
                     if is_saved:
                         self.save_checkpoint()
                     window = Window()
-                if stopped_by and not is_last:
+                if is_stopping:
                     raise StoppedBySignal(
                         f"Stopped after step {progress.step}, as asked. {self.checkpoints.describe_last()}", stopped_by
                     )
@@ -289,8 +291,7 @@ class PretrainingRun:
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
                     grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
-                    # of sharded parameters, it is sharded too
-                    window.grad_norms.append(getattr(grad_norm, "full_tensor", lambda norm=grad_norm: norm)().detach())
+                    window.grad_norms.append(grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             window.losses.append(loss.detach())
