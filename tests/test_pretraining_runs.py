@@ -22,7 +22,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,15 +85,30 @@ def folder(tmp_path_factory):
     for number, indices in enumerate(np.split(np.arange(NUM_IMAGES), [13, 35])):
         rows = {"image": [{"bytes": encode(i), "path": None} for i in indices], "label": [int(i % 2) for i in indices]}
         Dataset.from_dict(rows, features=features).to_parquet(folder / "parquet" / f"{number}.parquet", batch_size=6)
+    (folder / "tars").mkdir()
+    for number, indices in enumerate(np.split(np.arange(NUM_IMAGES), [13, 35])):
+        with tarfile.open(folder / "tars" / f"{number}.tar", "w") as tar:
+            for index in indices:
+                member = tarfile.TarInfo(f"{index:02d}.png")
+                member.size = len(encode(index))
+                tar.addfile(member, io.BytesIO(encode(index)))
     return folder
 
 
-def get_command(folder, output_dir, *options, kind="parquet", processes=1) -> list[str]:
+def get_command(folder, output_dir, *options, kind="parquet", processes=1, script=(SCRIPT,)) -> list[str]:
     launcher = [sys.executable]
     if processes > 1:  # `accelerate launch --cpu --num_processes 2` starts one, without a word
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     data = ["--train_dir", str(folder / kind), "--config_name_or_path", str(folder / "config.json")]
-    return [*launcher, str(SCRIPT), *data, "--output_dir", str(output_dir), *shlex.split(OPTIONS), *map(str, options)]
+    return [
+        *launcher,
+        *map(str, script),
+        *data,
+        "--output_dir",
+        str(output_dir),
+        *shlex.split(OPTIONS),
+        *map(str, options),
+    ]
 
 
 class Run:
@@ -232,6 +249,20 @@ def test_two_processes_train_as_one(folder, tmp_path):
     weights = [load_file(tmp_path / name / "checkpoint-20" / "model.safetensors") for name in ("one", "two")]
     for name in weights[0]:
         torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["tars", "files", "parquet"])
+def test_two_processes_see_each_image_once_in_an_epoch(folder, tmp_path, kind):
+    """Three shards cannot be divided by two."""
+    options = ("--max_train_steps=20", "--num_workers=2", "--max_eval_samples=0", "--checkpointing_steps=20")
+    script = (Path(__file__).parent / "record_images.py", tmp_path)
+    run = Run(folder, tmp_path / "run", *options, kind=kind, processes=2, script=script)
+    run.kill_after("checkpoint-20")
+    seen = [line.split() for rank in range(2) for line in (tmp_path / f"{rank}.txt").read_text().splitlines()]
+    assert len(seen) == 20 * 8
+    for epoch in ("0", "1"):
+        checksums = sorted(int(checksum) for of, checksum in seen if of == epoch)
+        assert checksums == sorted(zlib.crc32(encode(index)) for index in range(NUM_IMAGES)), epoch
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(folder, tmp_path):

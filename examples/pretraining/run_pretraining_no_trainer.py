@@ -257,13 +257,13 @@ def main(arguments: list[str] | None = None, command: Sequence[str] | None = Non
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    launcher = ["python"] if processes == 1 else ["accelerate", "launch", "--num_processes", str(processes)]
-    command = command or [*launcher, name, *(sys.argv[1:] if arguments is None else arguments)]
+    command = shlex.join(command or ["python", name, *(sys.argv[1:] if arguments is None else arguments)])
+    if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
+        command = f"# in each of {processes} processes\n{command}"
     try:
         if unknown := parser.parse_known_args(arguments)[1]:
             parser.error(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
-        run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command=shlex.join(command))
+        run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command=command)
     except PretrainingError as error:
         sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{get_message(error)}")
     except StoppedBySignal as stop:
