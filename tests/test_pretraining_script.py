@@ -35,13 +35,11 @@ from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, Gr
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "examples" / "pretraining"))
 
-from torch import nn  # noqa: E402
 
 import pretraining_evaluation  # noqa: E402
 import run_pretraining  # noqa: E402
 import run_pretraining_no_trainer  # noqa: E402
 from pretraining_data import EndlessCrops  # noqa: E402
-from pretraining_run import get_decay_parameter_names, get_parameter_groups  # noqa: E402
 
 
 SETTINGS = {
@@ -372,22 +370,6 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoints_before_it(images, tmp_
         run(images, tmp_path / "run", *options)
     weights = GreenMimForMaskedImageModeling.from_pretrained(tmp_path / "run" / "checkpoint-4")
     assert all(parameter.isfinite().all() for parameter in weights.parameters())
-
-
-def test_parameter_groups():
-    model = GreenMimForMaskedImageModeling(CONFIG)
-    decayed, others = get_parameter_groups(model, weight_decay=0.05)
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decayed_names = {names[id(parameter)] for parameter in decayed["params"]}
-    other_names = {names[id(parameter)] for parameter in others["params"]}
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.05, 0.0)
-    assert decayed_names.isdisjoint(other_names) and decayed_names | other_names == set(names.values())
-    assert decayed_names == set(get_decay_parameter_names(model))
-    assert decayed_names == {
-        f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))
-    }
-    for kind in ("relative_position_bias_table", "mask_token", "layernorm_before.weight", "q_proj.bias"):
-        assert any(name.endswith(kind) for name in other_names)
 
 
 # With the Trainer

@@ -26,10 +26,11 @@ import PIL.Image
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, send_to_device
-from torch import nn
 from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 from transformers import get_scheduler
+
+from modeling_greenmim.parameter_groups import make_parameter_groups
 
 from pretraining_arguments import ModelArguments, RunArguments
 from pretraining_checkpoints import Checkpoints
@@ -125,21 +126,6 @@ class Window:
         self.start = time.perf_counter()
 
 
-def get_decay_parameter_names(model: nn.Module) -> list[str]:
-    """Parameters with weight decay, the weight matrices: not norms, biases, tables of relative positions and tokens."""
-    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-
-
-def get_parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Parameters with and without weight decay, for an optimizer."""
-    names = set(get_decay_parameter_names(model))
-    parameters = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for name, parameter in parameters if name in names], "weight_decay": weight_decay},
-        {"params": [parameter for name, parameter in parameters if name not in names], "weight_decay": 0.0},
-    ]
-
-
 class PretrainingRun:
     """
     One run, from the first step or from a checkpoint.
@@ -195,8 +181,7 @@ class PretrainingRun:
         if args.torch_compile:
             start.model.compile()  # in place: the names of the weights stay
         optimizer = torch.optim.AdamW(
-            get_parameter_groups(start.model, args.weight_decay),
-            lr=schedule.learning_rate,
+            make_parameter_groups(start.model, schedule.learning_rate, args.weight_decay),
             betas=(args.adam_beta1, args.adam_beta2),
             fused=True,
         )

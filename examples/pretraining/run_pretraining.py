@@ -30,12 +30,14 @@ from transformers import HfArgumentParser, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
+from modeling_greenmim.parameter_groups import get_decay_parameter_names
+
 from pretraining_arguments import DataArguments, ModelArguments
 from pretraining_data import PretrainingCollator, make_collator, make_loader
 from pretraining_evaluation import Evaluation
 from pretraining_model import make_starting_point
 from pretraining_report import RunReport, describe_data, describe_hardware, get_picture_path, summarize, write_results
-from pretraining_run import count_steps, get_decay_parameter_names
+from pretraining_run import count_steps
 from pretraining_setup import PretrainingData, open_data
 from pretraining_sources import PretrainingError
 

@@ -1,0 +1,111 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Parameters of an optimizer, in groups: weight decay where it belongs, and lower learning rates for lower layers."""
+
+import re
+from collections.abc import Iterable
+
+from torch import nn
+
+
+def get_decay_parameter_names(model: nn.Module) -> list[str]:
+    """
+    Names of the parameters with weight decay: the weight matrices, decided by the type of their module. Norms, biases, tables of
+    relative positions, position embeddings and tokens have none.
+
+    Args:
+        model (`nn.Module`):
+            Any model.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim import GreenMimConfig, GreenMimModel
+    >>> from modeling_greenmim.parameter_groups import get_decay_parameter_names
+
+    >>> model = GreenMimModel(GreenMimConfig(embed_dim=24, depths=(2, 2), num_heads=(1, 2)))
+    >>> get_decay_parameter_names(model)[:2]
+    ['embeddings.patch_embeddings.projection.weight', 'encoder.layers.0.blocks.0.attention.q_proj.weight']
+    ```"""
+    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+
+
+def get_layer_index(name: str, depths: Iterable[int]) -> int:
+    """
+    The layer that a parameter of a Swin or GreenMIM model counts to, for [`make_parameter_groups`]: 0 for the embeddings, then
+    one for each block over all stages; a merging of patches counts to the block before it; and one more for everything after
+    the last block.
+
+    Args:
+        name (`str`):
+            Name of the parameter.
+        depths (`Iterable[int]`):
+            Blocks in each stage.
+    """
+    depths = list(depths)
+    if re.search(r"(^|\.)embeddings\.", name):
+        return 0
+    if match := re.search(r"encoder\.layers\.(\d+)\.(?:blocks\.(\d+)|downsample)\.", name):
+        stage, block = int(match[1]), match[2]
+        return sum(depths[:stage]) + (int(block) + 1 if block is not None else depths[stage])
+    return sum(depths) + 1
+
+
+def make_parameter_groups(
+    model: nn.Module, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
+) -> list[dict]:
+    """
+    Groups for an optimizer such as `torch.optim.AdamW`.
+
+    Args:
+        model (`nn.Module`):
+            A model of Swin or GreenMIM.
+        learning_rate (`float`):
+            Learning rate of the last layer.
+        weight_decay (`float`):
+            Weight decay of the matrices, see [`get_decay_parameter_names`].
+        layer_decay (`float`, *optional*, defaults to 1.0):
+            What the learning rate of each layer is multiplied by to get that of the layer below (BEiT, https://huggingface.co/papers/2106.08254,
+            appendix; for Swin, SimMIM, https://huggingface.co/papers/2111.09886, section 4.1).
+
+    Returns:
+        `list[dict]`: with `params`, `lr` and `weight_decay`. Every trainable parameter is in one of them.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_greenmim import GreenMimConfig, GreenMimForImageClassification
+    >>> from modeling_greenmim.parameter_groups import make_parameter_groups
+
+    >>> model = GreenMimForImageClassification(GreenMimConfig(embed_dim=24, depths=(2, 2), num_heads=(1, 2)))
+    >>> optimizer = torch.optim.AdamW(make_parameter_groups(model, 1e-3, 0.05, layer_decay=0.8))
+    >>> sorted({round(group["lr"] / 1e-3, 4) for group in optimizer.param_groups})
+    [0.3277, 0.4096, 0.512, 0.64, 0.8, 1.0]
+    ```"""
+    decayed = set(get_decay_parameter_names(model))
+    depths = model.config.depths
+    groups = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            scale = layer_decay ** (sum(depths) + 1 - get_layer_index(name, depths))
+            settings = (learning_rate * scale, weight_decay if name in decayed else 0.0)
+            groups.setdefault(settings, []).append(parameter)
+    return [
+        {"params": parameters, "lr": learning_rate, "weight_decay": weight_decay}
+        for (learning_rate, weight_decay), parameters in groups.items()
+    ]
+
+
+__all__ = ["get_decay_parameter_names", "get_layer_index", "make_parameter_groups"]
