@@ -213,7 +213,11 @@ def test_a_run_killed_ten_times_ends_as_one_that_was_not(folder, tmp_path, num_w
 
 @pytest.mark.parametrize(
     ("number", "processes", "whole_group"),
-    [(signal.SIGINT, 1, True), (signal.SIGTERM, 1, False), (signal.SIGTERM, 2, True)],
+    [
+        (signal.SIGINT, 1, True),
+        pytest.param(signal.SIGTERM, 1, False, marks=pytest.mark.slow),
+        (signal.SIGTERM, 2, True),
+    ],
 )
 def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(folder, tmp_path, number, processes, whole_group):
     """As Ctrl-C in a terminal does it, or a scheduler: all processes get the signal, workers of the loader too."""
@@ -251,7 +255,9 @@ def test_two_processes_train_as_one(folder, tmp_path):
         torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["tars", "files", "parquet"])
+@pytest.mark.parametrize(
+    "kind", ["tars", pytest.param("files", marks=pytest.mark.slow), pytest.param("parquet", marks=pytest.mark.slow)]
+)
 def test_two_processes_see_each_image_once_in_an_epoch(folder, tmp_path, kind):
     """Three shards cannot be divided by two."""
     options = ("--max_train_steps=20", "--num_workers=2", "--max_eval_samples=0", "--checkpointing_steps=20")
