@@ -314,6 +314,16 @@ def test_a_second_run_does_not_overwrite_the_first(images, tmp_path):
     assert run(images, tmp_path / "run", "--overwrite_output_dir", "--max_train_steps=2")["steps"] == 2
 
 
+def test_a_folder_that_is_not_of_a_run_is_left_alone(images, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "precious").touch()
+    with pytest.raises(SystemExit, match="has a 'model' that is of no run of this script"):
+        run(images, tmp_path, "--overwrite_output_dir")
+    assert (tmp_path / "model" / "precious").is_file()
+    with pytest.raises(SystemExit, match="has a model already"):
+        run_trainer(images, tmp_path)
+
+
 def test_a_run_is_not_resumed_with_another_course(images, tmp_path):
     run(images, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import HfHubHTTPError
 from transformers import TrainingArguments
 
 from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
@@ -30,6 +31,7 @@ from modeling_greenmim.publish import UNKNOWN_NAME, USAGE, publish
 
 from pretraining_arguments import DataArguments, RunArguments
 from pretraining_figures import draw_loss_curve
+from pretraining_sources import PretrainingError
 
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
@@ -148,8 +150,25 @@ def write_results(
         `Path`: the model folder.
 
     Raises:
-        What [`publish`] raises.
+        [`PretrainingError`]: if it cannot be written. Errors of the Hub: the folder is complete then.
     """
+    try:
+        return _write_results(model, image_processor, report, args)
+    except (OSError, ValueError) as error:
+        if isinstance(error, HfHubHTTPError):
+            raise
+        raise PretrainingError(
+            f"The training is complete, and its last checkpoint is there, but the model folder is not ({error}). Mend that, "
+            "and give the same command with --resume_from_checkpoint latest."
+        ) from error
+
+
+def _write_results(
+    model: GreenMimForMaskedImageModeling,
+    image_processor: GreenMimImageProcessorPil,
+    report: RunReport,
+    args: RunArguments | TrainingArguments,
+) -> Path:
     output_dir = Path(args.output_dir)
     metrics = {
         "steps": report.step,

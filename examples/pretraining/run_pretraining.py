@@ -20,19 +20,17 @@ With several GPUs: `torchrun --nproc_per_node 4 run_pretraining.py ...`. What th
 a resumed run (`--resume_from_checkpoint`) reads all images again that it has seen, and `--learning_rate` is meant as it is.
 """
 
-import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import HfArgumentParser, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import get_decay_parameter_names
 
 from pretraining_arguments import DataArguments, ModelArguments
+from pretraining_command import run_command
 from pretraining_data import PretrainingCollator, make_collator, make_loader
 from pretraining_evaluation import Evaluation
 from pretraining_model import make_starting_point
@@ -91,6 +89,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
             f"One process cannot train on {args.n_gpu} GPUs, as the plan of a batch cannot be split: start one process for each "
             f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
         )
+    if (Path(args.output_dir) / "model").exists():
+        raise PretrainingError(f"--output_dir {args.output_dir} has a model already. Choose another folder.")
     # images are cropped in the collator, and their masks are what the loss is measured on
     args.remove_unused_columns, args.label_names, args.prediction_loss_only = False, ["bool_masked_pos"], True
     args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end
@@ -152,20 +152,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     print(summarize(report, folder, args))
 
 
-def main(arguments: list[str] | None = None):
-    parser = HfArgumentParser(
-        (DataArguments, ModelArguments, TrainingArguments),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    name = Path(sys.argv[0]).name
-    command = shlex.join(["python", name, *(sys.argv[1:] if arguments is None else arguments)])
-    try:
-        if unknown := parser.parse_known_args(arguments)[1]:
-            parser.error(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
-        run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command=command)
-    except PretrainingError as error:
-        sys.exit(f"{name}: {error}")
+def main(arguments: Sequence[str] | None = None):
+    run_command(run, (DataArguments, ModelArguments, TrainingArguments), __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,8 @@ After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpo
 masks and weights that would have been next. At the end, `my_run/model` loads with `AutoModel.from_pretrained`.
 """
 
-import argparse
 import json
-import os
-import shlex
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -37,12 +33,10 @@ import datasets
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
 from huggingface_hub import get_token
-from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import httpx
-from transformers import HfArgumentParser
 from transformers.utils import logging
 
 from pretraining_arguments import DataArguments, ModelArguments, RunArguments
+from pretraining_command import run_command
 from pretraining_data import HeldOutImages
 from pretraining_model import StartingPoint, make_starting_point
 from pretraining_report import (
@@ -55,11 +49,11 @@ from pretraining_report import (
 )
 from pretraining_run import PretrainingRun, Schedule, make_schedule
 from pretraining_setup import PretrainingData, open_data
-from pretraining_signals import StoppedBySignal
 from pretraining_sources import PretrainingError
 
 
-# what a run writes into its folder
+ARGUMENTS_FILE = "arguments.json"
+# what a run writes into its folder beside it
 RESULTS = ("checkpoint-*", "reconstructions", "logs", "model", "metrics.json", "loss_curve.png")
 # what decides, beside the configuration of the model, which images, masks and weights come next
 COURSE_SETTINGS = (
@@ -72,11 +66,15 @@ COURSE_SETTINGS = (
 def prepare_output_dir(args: RunArguments, accelerator: Accelerator):
     """Makes the folder of the run, and finds out now, not after the training, whether files can be written there."""
     output_dir = Path(args.output_dir)
-    found = [path for pattern in RESULTS for path in output_dir.glob(pattern)]
+    found = [path.name for pattern in RESULTS for path in output_dir.glob(pattern)]
+    if found and not (output_dir / ARGUMENTS_FILE).is_file():
+        raise PretrainingError(
+            f"--output_dir {output_dir} has a {found[0]!r} that is of no run of this script. Choose another folder."
+        )
     if found and not args.overwrite_output_dir and not args.resume_from_checkpoint:
         raise PretrainingError(
-            f"--output_dir {output_dir} holds a run already, such as {found[0].name}. Go on with it: --resume_from_checkpoint "
-            "latest. Discard it: --overwrite_output_dir. Or choose another folder."
+            f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Discard it: "
+            "--overwrite_output_dir. Or choose another folder."
         )
     accelerator.wait_for_everyone()  # all have looked before one writes
     try:
@@ -87,11 +85,18 @@ def prepare_output_dir(args: RunArguments, accelerator: Accelerator):
         raise PretrainingError(f"Cannot write to --output_dir {output_dir}: {error}") from error
 
 
-def discard_results(args: RunArguments, accelerator: Accelerator):
-    """Removes what an earlier run has written, and nothing else: late, when all that can be wrong has been looked at."""
-    if args.overwrite_output_dir and accelerator.is_main_process:
-        for path in [path for pattern in RESULTS for path in Path(args.output_dir).glob(pattern)]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def begin_output(args: RunArguments, accelerator: Accelerator, hyper_parameters: dict, command: str):
+    """
+    Removes what an earlier run has written, if that is wanted, and nothing else; and leaves a mark that the folder is of a run.
+    Late, when all that can be wrong with the arguments has been looked at.
+    """
+    output_dir = Path(args.output_dir)
+    if accelerator.is_main_process:
+        if args.overwrite_output_dir:
+            for path in [path for pattern in RESULTS for path in output_dir.glob(pattern)]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        content = {"command": command, "hyper_parameters": hyper_parameters}
+        (output_dir / ARGUMENTS_FILE).write_text(json.dumps(content, indent=2))
     accelerator.wait_for_everyone()
 
 
@@ -182,9 +187,9 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     )
 
     # 2. training
-    discard_results(args, accelerator)
-    set_seed(args.seed, device_specific=True)
     hyper_parameters = get_hyper_parameters(data_args, model_args, args, schedule, accelerator)
+    begin_output(args, accelerator, hyper_parameters, command)
+    set_seed(args.seed, device_specific=True)
     course = get_course(hyper_parameters, start, data)
     pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)
     pretraining.note_unreadable({**data.source.unreadable, **data.held_out.unreadable})
@@ -219,12 +224,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     )
     model = type(start.model)(config)
     model.load_state_dict(state_dict)
-    try:
-        folder = write_results(model, start.image_processor, report, args)
-    except (OSError, ValueError) as error:
-        raise PretrainingError(
-            f"The training is complete, but not the model folder ({error}). {pretraining.checkpoints.describe_last()}"
-        ) from error
+    folder = write_results(model, start.image_processor, report, args)
     print(summarize(report, folder, args))
 
 
@@ -238,44 +238,8 @@ def get_licence(args: RunArguments, start: StartingPoint) -> dict[str, str]:
     return start.licence or ({"license": args.license} if args.license else {})
 
 
-def get_message(error: PretrainingError) -> str:
-    """The message; of an error in a worker, which comes with a traceback, its last line."""
-    return str(error).strip().splitlines()[-1].removeprefix("pretraining_sources.PretrainingError: ")
-
-
-def main(arguments: list[str] | None = None, command: Sequence[str] | None = None):
-    """
-    Args:
-        arguments (`list[str]`, *optional*):
-            Those of the command line by default.
-        command (`Sequence[str]`, *optional*):
-            What the model card tells as the command, if it was another one.
-    """
-    parser = HfArgumentParser(
-        (DataArguments, ModelArguments, RunArguments),
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
-    command = shlex.join(command or ["python", name, *(sys.argv[1:] if arguments is None else arguments)])
-    if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
-        command = f"# in each of {processes} processes\n{command}"
-    try:
-        if unknown := parser.parse_known_args(arguments)[1]:
-            parser.error(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
-        run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command=command)
-    except PretrainingError as error:
-        sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{get_message(error)}")
-    except StoppedBySignal as stop:
-        if rank == "0":
-            print(f"\n{name}: {stop}", file=sys.stderr)
-        sys.exit(128 + stop.number)  # as a shell tells it
-    except KeyboardInterrupt:
-        sys.exit(
-            f"{name}: interrupted. Checkpoints that are there are whole: --resume_from_checkpoint latest goes on."
-        )
-    except (HfHubHTTPError, httpx.HTTPError) as error:
-        sys.exit(f"{name}: the model is complete, but was not uploaded ({type(error).__name__}: {error})")
+def main(arguments: Sequence[str] | None = None, command: Sequence[str] | None = None):
+    run_command(run, (DataArguments, ModelArguments, RunArguments), __doc__, arguments, command)
 
 
 if __name__ == "__main__":

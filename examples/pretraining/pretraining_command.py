@@ -1,0 +1,81 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The command line of the pre-training scripts: arguments, and errors that a user can mend as one line, without a traceback."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx
+from transformers import HfArgumentParser
+
+from pretraining_signals import StoppedBySignal
+from pretraining_sources import PretrainingError
+
+
+def run_command(
+    run: Callable,
+    argument_classes: Sequence[type],
+    description: str,
+    arguments: Sequence[str] | None = None,
+    command: Sequence[str] | None = None,
+):
+    """
+    Parses arguments, and runs.
+
+    Args:
+        run (`Callable`):
+            Takes one instance of each class, and the command as a string.
+        argument_classes (`Sequence[type]`):
+            Dataclasses of arguments.
+        description (`str`):
+            For `--help`.
+        arguments (`Sequence[str]`, *optional*):
+            Those of the command line by default.
+        command (`Sequence[str]`, *optional*):
+            What the model card tells as the command, if it was another one.
+    """
+    parser = HfArgumentParser(
+        argument_classes, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
+    command = shlex.join(command or ["python", name, *arguments])
+    if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
+        command = f"# in each of {processes} processes\n{command}"
+    try:
+        if unknown := parser.parse_known_args(arguments)[1]:
+            parser.error(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
+        run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command)
+    except PretrainingError as error:
+        sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{get_message(error)}")
+    except StoppedBySignal as stop:
+        if rank == "0":
+            print(f"\n{name}: {stop}", file=sys.stderr)
+        sys.exit(128 + stop.number)  # as a shell tells it
+    except KeyboardInterrupt:
+        sys.exit(
+            f"{name}: interrupted. Checkpoints that are there are whole: --resume_from_checkpoint latest goes on."
+        )
+    except (HfHubHTTPError, httpx.HTTPError) as error:
+        sys.exit(f"{name}: the model is complete, but was not uploaded ({type(error).__name__}: {error})")
+
+
+def get_message(error: PretrainingError) -> str:
+    """The message; of an error in a worker, which comes with a traceback, its last line."""
+    return str(error).strip().splitlines()[-1].removeprefix("pretraining_sources.PretrainingError: ")
