@@ -190,10 +190,10 @@ def test_every_way_to_name_the_data_opens_it(folders):
     for source, num_images in [
         (reader.open_folder(folders / "files"), NUM_IMAGES),
         (reader.open_folder(folders / "parquet"), NUM_IMAGES),
-        (reader.open_folder(folders / "tars"), None),
+        (reader.open_folder(folders / "tars"), NUM_IMAGES),
         (reader.open_files([str(folders / "parquet" / "*.parquet")]), NUM_IMAGES),
         (reader.open_files([str(folders / "files" / "0*.png"), str(folders / "files" / "1*.png")]), NUM_IMAGES),
-        (reader.open_files([str(folders / "tars" / f"{shard}.tar") for shard in range(3)]), None),
+        (reader.open_files([str(folders / "tars" / f"{shard}.tar") for shard in range(3)]), NUM_IMAGES),
         (reader.open_dataset(str(folders / "parquet")), NUM_IMAGES),
     ]:
         assert {zlib.crc32(image.read()) for image in source.iterate(0)} == expected
@@ -235,7 +235,7 @@ def test_a_data_set_that_is_not_there():
         (["*.nothing"], "is no file"),
         (["parquet/0.parquet", "tars/0.tar"], "only one of these kinds, but the files end in .parquet, .tar"),
         (["notes.txt"], "but the files end in .txt"),
-        (["damaged.tar"], "webdataset files cannot be opened, such as .*damaged.tar"),
+        (["damaged.tar"], "none of the webdataset files can be read, such as .*damaged.tar"),
         (["damaged.parquet"], "none of the parquet files can be read"),
     ],
 )
@@ -254,10 +254,51 @@ def test_shards_that_cannot_be_divided_are_named(folders, caplog):
     assert "3 shards cannot be divided among 2 processes" in caplog.text
 
 
+def test_the_split_that_is_trained_on(folders, tmp_path, caplog):
+    """A folder as the Hub stores a data set; and links to folders are followed."""
+    for split, shard in (("train", 0), ("test", 1)):
+        shutil.copy(folders / "parquet" / f"{shard}.parquet", tmp_path / f"{split}-00000-of-00001.parquet")
+    transformers_logging.enable_propagation()
+    with caplog.at_level("WARNING", logger="transformers"):
+        assert ImageReader(seed=0).open_folder(tmp_path).num_images == SHARDS[0]
+    transformers_logging.disable_propagation()
+    assert "reading 1 of 2 files" in caplog.text
+    assert ImageReader(seed=0).open_dataset(str(tmp_path), split="test").num_images == SHARDS[1]
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "class0").symlink_to(folders / "files")
+    assert ImageReader(seed=0).open_folder(tmp_path / "links").num_images == NUM_IMAGES
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tars"])
+def test_a_file_damaged_in_the_middle_is_an_error_that_says_so(folders, tmp_path, kind):
+    for path in (folders / kind).iterdir():
+        content = bytearray(path.read_bytes())
+        if kind == "parquet" and path.stem == "1":
+            content[20:400] = bytes(380)
+        (tmp_path / path.name).write_bytes(content if kind == "parquet" or path.stem != "1" else content[:3000])
+    source = ImageReader(seed=0).open_folder(tmp_path)
+    if kind == "tars" and source.unreadable:  # found when it was opened
+        assert len(list(source.iterate(0))) == NUM_IMAGES - SHARDS[1]
+        return
+    with pytest.raises(PretrainingError, match="damaged"):
+        list(source.iterate(0))
+
+
+def test_rows_that_name_files(tmp_path):
+    (tmp_path / "image.png").write_bytes(encode(3))
+    rows = {"image": [{"bytes": None, "path": str(tmp_path / "image.png")}]}
+    Dataset.from_dict(rows, features=Features({"image": Image()})).to_parquet(tmp_path / "0.parquet")
+    (image,) = ImageReader(seed=0).open_folder(tmp_path).iterate(0)
+    assert image.read() == encode(3)
+
+
 def test_the_same_files_in_another_folder_are_the_same_data(folders, tmp_path):
     shutil.copytree(folders / "files", tmp_path / "moved")
     reader = ImageReader(seed=0)
     assert reader.open_folder(tmp_path / "moved").fingerprint == reader.open_folder(folders / "files").fingerprint
+    shutil.copy(folders / "parquet" / "0.parquet", tmp_path)
+    single = [reader.open_files([str(each / "0.parquet")]).fingerprint for each in (tmp_path, folders / "parquet")]
+    assert single[0] == single[1]
     (tmp_path / "moved" / "00.png").unlink()
     assert reader.open_folder(tmp_path / "moved").fingerprint != reader.open_folder(folders / "files").fingerprint
 
@@ -299,6 +340,15 @@ def test_too_many_damaged_files_stop_the_run(tmp_path, num_workers):
     loader = StatefulDataLoader(crops, batch_size=2, num_workers=num_workers, collate_fn=list)
     with pytest.raises(PretrainingError, match=r"11 of \d+ images cannot be read.*--max_unreadable 0.1.*\d+.jpg"):
         take(iter(loader), 100)
+
+
+def test_damaged_files_are_not_counted_again_in_every_epoch(tmp_path):
+    for index in range(48):
+        (tmp_path / f"{index}.jpg").write_bytes(b"no image" if index < 8 else encode(index, mode="RGB"))
+    source = ImageFiles(sorted(map(str, tmp_path.iterdir())), seed=0)
+    crops = EndlessCrops(source, RandomCrop((8, 8)), num_channels=3, seed=0)
+    assert take(iter(crops), 200)[-1]["epoch"] == 4
+    assert len(crops.unreadable_names) == 8
 
 
 def test_a_few_damaged_files_alone_are_an_error(tmp_path):

@@ -120,7 +120,7 @@ class Run:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 get_command(folder, output_dir, *options, **settings),
-                env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that all of its processes can be killed together

@@ -15,6 +15,7 @@
 signals, several processes) is in test_pretraining_runs.py."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from huggingface_hub import ModelCard
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModel, SwinConfig, SwinForImageClassification, SwinModel
 from transformers.trainer_utils import get_last_checkpoint
@@ -36,10 +39,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "examples" / "pretraining"))
 
 
+import pretraining_command  # noqa: E402
 import pretraining_evaluation  # noqa: E402
 import run_pretraining  # noqa: E402
 import run_pretraining_no_trainer  # noqa: E402
 from pretraining_data import EndlessCrops  # noqa: E402
+from pretraining_sources import PretrainingError  # noqa: E402
 
 
 SETTINGS = {
@@ -256,6 +261,28 @@ def test_a_checkpoint_or_a_bare_encoder_is_where_it_starts(images, tmp_path):
         assert metrics["steps"] == 6
 
 
+def test_a_run_from_a_swin_is_resumed(images, tmp_path):
+    SwinModel(SwinConfig(**SETTINGS)).save_pretrained(tmp_path / "swin")
+    run(images, tmp_path / "run", f"--model_name_or_path={tmp_path / 'swin'}", model=None)
+    shutil.rmtree(tmp_path / "run" / "model")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    run(
+        images,
+        tmp_path / "run",
+        f"--model_name_or_path={tmp_path / 'swin'}",
+        "--resume_from_checkpoint=latest",
+        model=None,
+    )
+    assert (tmp_path / "run" / "model").is_dir()
+
+
+def test_the_folder_of_a_run_is_no_model(images, tmp_path):
+    run(images, tmp_path / "run")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(SystemExit, match="is the folder of a run: its model is .*run/model"):
+        run(images, tmp_path / "other", f"--model_name_or_path={tmp_path / 'run'}", model=None)
+
+
 # What is refused
 
 
@@ -276,6 +303,11 @@ def test_a_checkpoint_or_a_bare_encoder_is_where_it_starts(images, tmp_path):
         (("--num_train_epochs=1",), "not both"),
         (("--mixed_precision=fp8",), "--mixed_precision must be no, bf16 or fp16"),
         (("--push_to_hub",), "go together"),
+        (("--adam_beta2=1.5",), "--adam_beta2 must be at least 0 and below 1, but is 1.5"),
+        (("--seed=5000000000",), "--seed must be from 0 to 4294967295"),
+        (("--lerning_rate=1",), "unknown arguments: --lerning_rate=1"),
+        (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
+        (("--knn", "--max_eval_samples=8"), "--knn needs 5 held-out images of a class"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
         (("--validation_dir=missing",), "--validation_dir missing is not a folder"),
         (("--resume_from_checkpoint=missing",), "missing is not a checkpoint"),
@@ -314,6 +346,48 @@ def test_a_second_run_does_not_overwrite_the_first(images, tmp_path):
     assert run(images, tmp_path / "run", "--overwrite_output_dir", "--max_train_steps=2")["steps"] == 2
 
 
+def test_an_older_checkpoint_does_not_push_out_newer_ones(images, tmp_path):
+    run(images, tmp_path / "run", "--checkpointing_steps=3")
+    shutil.rmtree(tmp_path / "run" / "model")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(SystemExit, match="has checkpoints of later steps, such as checkpoint-6"):
+        run(images, tmp_path / "run", f"--resume_from_checkpoint={tmp_path / 'run' / 'checkpoint-3'}")
+    shutil.copytree(tmp_path / "run" / "checkpoint-3", tmp_path / "run" / "checkpoint-best")  # is none of ours
+    AcceleratorState._reset_state(reset_partial_state=True)
+    run(images, tmp_path / "run", "--checkpointing_steps=3", "--resume_from_checkpoint=latest")
+
+
+def test_wrong_arguments_discard_nothing(images, tmp_path):
+    run(images, tmp_path / "run")
+    for option in ("--lr_scheduler_type=cosin", "--train_dir=missing", "--config_overrides=window=7"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        with pytest.raises(SystemExit):
+            run(images, tmp_path / "run", "--overwrite_output_dir", option)
+        assert (tmp_path / "run" / "model").is_dir()
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining_command.os, "environ", {**os.environ, "WORLD_SIZE": "2", "RANK": "0"})
+    with pytest.raises(PretrainingError, match="2 processes were started, but 1 train together"):
+        pretraining_command.check_num_processes(1)
+
+
+def test_an_upload_that_fails_says_how_to_repeat_it(images, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise HfHubHTTPError(
+            "500 Server Error", response=httpx.Response(500, request=httpx.Request("POST", "https://hub"))
+        )
+
+    monkeypatch.setattr(publish, "get_token", lambda: "token")
+    monkeypatch.setattr(run_pretraining_no_trainer, "get_token", lambda: "token")
+    monkeypatch.setattr(publish, "push_to_hub", fail)
+    with pytest.raises(
+        SystemExit, match="is complete, but was not uploaded .*500 Server Error.*hf upload me/my-model .*model"
+    ):
+        run(images, tmp_path / "run", "--push_to_hub", "--hub_model_id=me/my-model")
+    assert (tmp_path / "run" / "model" / "config.json").is_file()
+
+
 def test_a_folder_that_is_not_of_a_run_is_left_alone(images, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "precious").touch()
@@ -346,7 +420,7 @@ def test_a_run_is_not_resumed_with_another_course(images, tmp_path):
 def test_a_damaged_checkpoint_is_named(images, tmp_path):
     run(images, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
-    for name in ("model.safetensors", "process0.pt", "run.json"):
+    for name in ("model.safetensors", "process0.pt", "run.json", "random_states_0.pkl"):
         path = tmp_path / "run" / "checkpoint-6" / name
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])

@@ -16,6 +16,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -213,6 +214,23 @@ def test_options_that_cannot_be(tmp_path, options, message, capsys):
     with pytest.raises(SystemExit) as error:
         run(tmp_path, "--image_size", 32, *options)
     assert message in capsys.readouterr().err + str(error.value)
+
+
+def test_epochs_in_place_of_steps(tmp_path):
+    folder = write_photos(tmp_path / "photos", num_photos=24)
+    options = ("--train_dir", folder, "--num_train_epochs", 0.5, "--base_learning_rate", 1e-3)
+    assert run(tmp_path / "run", *options)["steps"] == 2
+    settings = json.loads((tmp_path / "run" / "arguments.json").read_text())["hyper_parameters"]
+    assert settings["learning_rate"] == pytest.approx(1e-3 * 4 / 256)
+
+
+def test_a_quickstart_is_resumed(tmp_path):
+    options = ("--image_size", 32, "--max_train_steps", 4, "--checkpointing_steps", 2)
+    run(tmp_path, *options)
+    shutil.rmtree(tmp_path / "model")
+    shutil.rmtree(tmp_path / "checkpoint-4")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert run(tmp_path, *options, "--resume_from_checkpoint", "latest")["steps"] == 4
 
 
 def test_a_second_run_replaces_the_first_unless_it_fails_before_it_starts(tmp_path):

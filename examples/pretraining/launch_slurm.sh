@@ -18,6 +18,7 @@ set -euo pipefail
 
 export MAIN_ADDRESS=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export MAIN_PORT=$((20000 + SLURM_JOB_ID % 20000))
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=110  # else the launcher kills after 30 seconds what is still saving
 SCRIPT=${SCRIPT:-run_pretraining_no_trainer.py}
 
 # one process for each GPU; SLURM_NODEID is known only where srun has started the shell

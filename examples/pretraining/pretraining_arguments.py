@@ -63,7 +63,9 @@ class DataArguments:
     min_crop_scale: float = argument("Crops have this share of the area of an image, up to all of it.", 0.2)
     flip: bool = argument("Whether to flip half of the images.", True)
     max_unreadable: float = argument(
-        "Share of images that may be unreadable. They are dropped and counted; if there are more, the run stops.", 0.05
+        "Share of images that may be unreadable; ten in each worker may be, whatever their share. They are dropped and counted; "
+        "if there are more, the run stops.",
+        0.05,
     )
 
     def __post_init__(self):
@@ -115,6 +117,10 @@ class ModelArguments:
             )
 
 
+# those of transformers that take no further arguments
+SchedulerName = Literal["cosine", "linear", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"]
+
+
 @dataclass
 class RunArguments:
     """How it is trained, and what is kept."""
@@ -135,7 +141,7 @@ class RunArguments:
         1.5e-4,
     )
     learning_rate: float | None = argument("Highest learning rate as it is, in place of --base_learning_rate.")
-    lr_scheduler_type: str = argument("Schedule of the learning rate, as in transformers.", "cosine")
+    lr_scheduler_type: SchedulerName = argument("Schedule of the learning rate, as in transformers.", "cosine")
     num_warmup_steps: int | None = argument("Steps in which the learning rate rises. Without it, 5 % of all.")
     weight_decay: float = argument(
         "Of AdamW, for weight matrices: norms, biases, tables of positions and tokens have none.", 0.05
@@ -169,7 +175,6 @@ class RunArguments:
 
     def __post_init__(self):
         for name, smallest in {
-            "seed": 0,
             "per_device_train_batch_size": 1,
             "per_device_eval_batch_size": 1,
             "gradient_accumulation_steps": 1,
@@ -183,6 +188,10 @@ class RunArguments:
             "weight_decay": 0,
         }.items():
             check_range(self, name, smallest)
+        check_range(self, "seed", 0, 2**32 - 1)
+        for name in ("adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise PretrainingError(f"--{name} must be at least 0 and below 1, but is {getattr(self, name)}.")
         for name in ("base_learning_rate", "learning_rate", "num_train_epochs", "max_grad_norm"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise PretrainingError(f"--{name} must be above 0, but is {getattr(self, name)}.")

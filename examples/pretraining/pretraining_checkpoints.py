@@ -15,12 +15,14 @@
 
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import DistributedType, gather_object, load
+from accelerate.utils.constants import RNG_STATE_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
@@ -61,9 +63,8 @@ class Checkpoints:
             accelerator.register_save_state_pre_hook(self._save_weights)
             accelerator.register_load_state_pre_hook(self._load_weights)
         if accelerator.is_main_process:
-            for folder in output_dir.glob(
-                ".*-checkpoint-*"
-            ):  # what a killed process has left half written, or half removed
+            # what a killed process has left half written, or half removed
+            for folder in (*output_dir.glob(".new-*"), *output_dir.glob(".old-*")):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def save(self, step: int, run_state: dict, process_state: dict) -> Path:
@@ -102,9 +103,10 @@ class Checkpoints:
 
         def put_in_place():
             if self.accelerator.is_main_process:
-                _flush(new)
+                _flush(*new.rglob("*"), new)
                 _remove(folder)
                 new.rename(folder)
+                _flush(self.output_dir)
                 for old in self.list()[: -self.total_limit]:
                     _remove(old)
 
@@ -115,7 +117,7 @@ class Checkpoints:
     def list(self) -> list[Path]:
         """The checkpoints there are, the oldest first."""
         folders = [folder for folder in self.output_dir.glob("checkpoint-*") if (folder / RUN_FILE).is_file()]
-        return sorted(folders, key=lambda folder: int(folder.name.removeprefix("checkpoint-")))
+        return sorted((folder for folder in folders if _get_step(folder) is not None), key=_get_step)
 
     def describe_last(self) -> str:
         """How to go on, for a message."""
@@ -134,6 +136,12 @@ class Checkpoints:
             known = ", ".join(str(each) for each in self.list()) or "none"
             raise PretrainingError(
                 f"--resume_from_checkpoint {folder} is not a checkpoint: it has no {RUN_FILE}. Those of this run: {known}."
+            )
+        newer = [each for each in self.list() if _get_step(each) > (_get_step(folder) or 0)]
+        if newer and _get_step(folder) is not None:
+            raise PretrainingError(
+                f"--resume_from_checkpoint {folder}: {self.output_dir} has checkpoints of later steps, such as {newer[-1].name}. "
+                "Remove them, or give another --output_dir."
             )
         return folder
 
@@ -156,11 +164,17 @@ class Checkpoints:
         try:
             run_state = json.loads((folder / RUN_FILE).read_text())
             check_course(run_state["course"], course, folder)
+            # Accelerate would go on without them, with a line in its log
+            load(folder / f"{RNG_STATE_NAME}_{self.accelerator.process_index}.pkl")
             self.accelerator.load_state(str(folder))
             path = folder / f"process{self.accelerator.process_index}.pt"
             return run_state, torch.load(path, weights_only=True)
-        except (*WRITE_ERRORS, ValueError, KeyError, EOFError) as error:
-            raise PretrainingError(f"{folder} cannot be loaded ({type(error).__name__}: {error}).") from error
+        except (*WRITE_ERRORS, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no more is known'}"
+            others = ", ".join(str(each) for each in self.list() if each.name != folder.name) or "none"
+            raise PretrainingError(
+                f"{folder} cannot be loaded: it is damaged ({reason}). Remove it, and go on from another one: {others}."
+            ) from error
 
     def _run_everywhere(self, part, folder: Path, new: Path):
         """Runs a part of the writing in all processes, and raises in all of them if it failed in one."""
@@ -199,12 +213,18 @@ def check_course(saved: dict, current: dict, folder: Path):
         )
 
 
-def _flush(folder: Path):
-    """Makes sure that the files are on the disk before the folder gets its name."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+def _get_step(folder: Path) -> int | None:
+    """The step that a folder is named after; `None` for other names."""
+    number = folder.name.removeprefix("checkpoint-")
+    return int(number) if number.isdigit() else None
+
+
+def _flush(*paths: Path):
+    """Makes sure that files and folders are on the disk, should the power fail."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def _remove(folder: Path):

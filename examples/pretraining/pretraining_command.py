@@ -20,8 +20,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import httpx
 from transformers import HfArgumentParser
 
 from pretraining_signals import StoppedBySignal
@@ -60,7 +58,7 @@ def run_command(
         command = f"# in each of {processes} processes\n{command}"
     try:
         if unknown := parser.parse_known_args(arguments)[1]:
-            parser.error(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
+            raise PretrainingError(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
         run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command)
     except PretrainingError as error:
         sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{get_message(error)}")
@@ -72,10 +70,19 @@ def run_command(
         sys.exit(
             f"{name}: interrupted. Checkpoints that are there are whole: --resume_from_checkpoint latest goes on."
         )
-    except (HfHubHTTPError, httpx.HTTPError) as error:
-        sys.exit(f"{name}: the model is complete, but was not uploaded ({type(error).__name__}: {error})")
 
 
 def get_message(error: PretrainingError) -> str:
-    """The message; of an error in a worker, which comes with a traceback, its last line."""
-    return str(error).strip().splitlines()[-1].removeprefix("pretraining_sources.PretrainingError: ")
+    """The message, of an error in a worker without the traceback that it comes with."""
+    _, is_of_worker, message = str(error).rpartition("pretraining_sources.PretrainingError: ")
+    return message.strip() if is_of_worker else str(error).strip()
+
+
+def check_num_processes(num_processes: int):
+    """Raises an error if processes were started together that do not train together: each would write over the others."""
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if started != num_processes:
+        raise PretrainingError(
+            f"{started} processes were started, but {num_processes} train together. Start them with `torchrun` or `accelerate "
+            "launch`, and look at `accelerate env` for a configuration that says otherwise."
+        )

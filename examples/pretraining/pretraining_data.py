@@ -27,6 +27,7 @@ import multiprocessing
 import os
 import signal
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -185,7 +186,8 @@ class EndlessCrops(IterableDataset):
         self.seed = seed
         self.max_unreadable = max_unreadable
         self.held_out = held_out
-        self.epoch = self.num_read = self.num_unreadable = 0
+        self.epoch = self.num_read = 0
+        self.unreadable_names: set[str] = set()  # an image is counted once, not in every epoch
         self.is_resumed = False
 
     def __iter__(self) -> Iterator[dict]:
@@ -208,8 +210,9 @@ class EndlessCrops(IterableDataset):
                 except UNREADABLE_ERRORS as error:
                     unreadable[image.name] = describe_error(error)
                     self.num_read += 1
-                    self.num_unreadable += 1
-                    self._check_unreadable(image.name, unreadable[image.name])
+                    if image.name not in self.unreadable_names:
+                        self.unreadable_names.add(image.name)
+                        self._check_unreadable(image.name, unreadable[image.name])
                     continue
                 self.num_read += 1
                 num_crops += 1
@@ -224,9 +227,10 @@ class EndlessCrops(IterableDataset):
             self.epoch += 1
 
     def _check_unreadable(self, name: str, reason: str):
-        if self.num_unreadable > max(FEW_UNREADABLE, self.max_unreadable * self.num_read):
+        num_unreadable = len(self.unreadable_names)
+        if num_unreadable > max(FEW_UNREADABLE, self.max_unreadable * self.num_read):
             raise PretrainingError(
-                f"{self.num_unreadable} of {self.num_read} images cannot be read, more than --max_unreadable "
+                f"{num_unreadable} of {self.num_read} images cannot be read, more than --max_unreadable "
                 f"{self.max_unreadable:g} allows. The last one is {name} ({reason})."
             )
 
@@ -234,13 +238,13 @@ class EndlessCrops(IterableDataset):
         return {
             "epoch": self.epoch,
             "num_read": self.num_read,
-            "num_unreadable": self.num_unreadable,
+            "unreadable_names": sorted(self.unreadable_names),
             "source": self.source.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict):
         self.epoch, self.num_read = state_dict["epoch"], state_dict["num_read"]
-        self.num_unreadable = state_dict["num_unreadable"]
+        self.unreadable_names = set(state_dict["unreadable_names"])
         self.source.load_state_dict(state_dict["source"])
         self.is_resumed = True
 
@@ -354,6 +358,7 @@ def make_loader(
     atexit.register(
         closing.set
     )  # runs before `multiprocessing` terminates the workers that are left, and waits for them
+    warnings.filterwarnings("ignore", message="'set_vital' is deprecated")  # torchdata's own
     return StatefulDataLoader(
         crops,
         batch_size=batch_size,

@@ -61,9 +61,10 @@ def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
             config = _read_config(args)
             model, origin, licence = GreenMimForMaskedImageModeling(config), "Its weights started at random.", {}
         else:
-            model = _load_model(args, seed)
+            model, is_swin = _load_model(args, seed)
+            decoder = ", with a new decoder" if is_swin else ""
             licence = read_licence(args.model_name_or_path)
-            origin = f"It started from the weights of `{_get_name(args.model_name_or_path)}`."
+            origin = f"It started from the weights of `{_get_name(args.model_name_or_path)}`{decoder}."
         get_unit_grid(
             model.config.image_height_and_width, model.config.mask_unit_size
         )  # raises, if it is not made of whole units
@@ -89,18 +90,23 @@ def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
     return GreenMimConfig.from_dict({**config.to_dict(), **settings})  # which checks them together
 
 
-def _load_model(args: ModelArguments, seed: int) -> GreenMimForMaskedImageModeling:
+def _load_model(args: ModelArguments, seed: int) -> tuple[GreenMimForMaskedImageModeling, bool]:
+    """The model, and whether it comes from a Swin."""
+    if (Path(args.model_name_or_path) / "model" / "config.json").is_file():
+        raise ValueError(
+            f"--model_name_or_path {args.model_name_or_path} is the folder of a run: its model is {args.model_name_or_path}/model."
+        )
     config = AutoConfig.from_pretrained(args.model_name_or_path)
     if isinstance(config, SwinConfig):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             convert_swin_to_greenmim(args.model_name_or_path, folder, seed=seed)
-            return _load_greenmim(folder, args)
+            return _load_greenmim(folder, args), True
     if not isinstance(config, GreenMimConfig):
         raise ValueError(
             f"--model_name_or_path {args.model_name_or_path} is of type {config.model_type!r}, neither GreenMIM nor Swin."
         )
-    return _load_greenmim(args.model_name_or_path, args)
+    return _load_greenmim(args.model_name_or_path, args), False
 
 
 def _load_greenmim(folder: str | Path, args: ModelArguments) -> GreenMimForMaskedImageModeling:

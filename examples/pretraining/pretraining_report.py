@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx
 from transformers import TrainingArguments
 
 from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
@@ -56,7 +57,7 @@ class RunReport:
         step, images_seen (`int`):
             How long it was.
         seconds (`float`):
-            How long it took, all parts of a resumed run together.
+            How long it took to train on `images_timed` images: all, or of a resumed run that did not keep the time, the last.
         history (`list[dict]`):
             Records of the training and of the evaluations.
         num_held_out (`int`):
@@ -74,11 +75,16 @@ class RunReport:
     command: str
     step: int
     images_seen: int
+    images_timed: int
     seconds: float
     history: list[dict]
     num_held_out: int
     unreadable: dict[str, str]
     licence: dict[str, str]
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images_timed / max(self.seconds, 1e-9)
 
 
 def get_picture_path(output_dir: str | Path, step: int) -> Path:
@@ -96,7 +102,8 @@ def describe_hardware(num_processes: int, device: torch.device) -> str:
 def describe_data(args: DataArguments, num_train_images: int | None) -> str:
     """Which images, for the card: names, not where they are on this machine."""
     name = args.dataset_name or Path(args.train_dir or args.data_files[0]).name
-    return f"`{name}`, {describe_number(num_train_images)}"
+    others = f" and {len(args.data_files) - 1} other files" if args.data_files and len(args.data_files) > 1 else ""
+    return f"`{name}`{others}, {describe_number(num_train_images)}"
 
 
 def describe_number(num_train_images: int | None) -> str:
@@ -113,9 +120,7 @@ def summarize(report: RunReport, folder: Path, args: RunArguments | TrainingArgu
         (first_step, first), (_, last) = losses[0], losses[-1]
         when = f"after {first_step:,} steps" if first_step else "before"
         lines.append(f"Loss on held-out images: {first:.4f} {when}, {last:.4f} after {report.step:,} steps.")
-    lines.append(
-        f"Speed: {report.images_seen / max(report.seconds, 1e-9):.0f} images per second, {report.seconds:.0f} s of training."
-    )
+    lines.append(f"Speed: {report.images_per_second:.0f} images per second, {describe_time(report)} of training.")
     if report.unreadable:
         lines.append(f"Images that could not be read: {len(report.unreadable)}, all named in metrics.json.")
     lines.append(f"Loss curve: {output_dir / 'loss_curve.png'}")
@@ -150,13 +155,17 @@ def write_results(
         `Path`: the model folder.
 
     Raises:
-        [`PretrainingError`]: if it cannot be written. Errors of the Hub: the folder is complete then.
+        [`PretrainingError`]: if it cannot be written or uploaded.
     """
     try:
         return _write_results(model, image_processor, report, args)
+    except (HfHubHTTPError, httpx.HTTPError) as error:
+        folder = Path(args.output_dir) / "model"
+        raise PretrainingError(
+            f"{folder} is complete, but was not uploaded ({type(error).__name__}: {' '.join(str(error).split())}). "
+            f"`hf upload {args.hub_model_id} {folder}` uploads it."
+        ) from error
     except (OSError, ValueError) as error:
-        if isinstance(error, HfHubHTTPError):
-            raise
         raise PretrainingError(
             f"The training is complete, and its last checkpoint is there, but the model folder is not ({error}). Mend that, "
             "and give the same command with --resume_from_checkpoint latest."
@@ -196,6 +205,13 @@ def _write_results(
         return publish(folder, output_dir / "model", args.hub_model_id, private=args.hub_private_repo)
 
 
+def describe_time(report: RunReport) -> str:
+    """How long it took, and, of a part of the run alone, which."""
+    seconds = report.seconds
+    time = f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+    return time if report.images_timed == report.images_seen else f"{time} for the last {report.images_timed:,} images"
+
+
 def make_card(model, report: RunReport, pictures: list[str], hub_model_id: str | None):
     """The model card of a run: every number in it was measured in the run."""
     rows = {
@@ -204,7 +220,7 @@ def make_card(model, report: RunReport, pictures: list[str], hub_model_id: str |
         "images seen": f"{report.images_seen:,}",
         **report.hyper_parameters,
         "hardware": report.hardware,
-        "time": f"{report.seconds / 3600:.2f} h" if report.seconds >= 3600 else f"{report.seconds:.0f} s",
+        "time": describe_time(report),
         "software": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
@@ -225,11 +241,7 @@ def make_card(model, report: RunReport, pictures: list[str], hub_model_id: str |
         }.items()
         for record in [record for record in report.history if name in record][-1:]
     ]
-    speeds = [record["images_per_second"] for record in report.history if "images_per_second" in record]
-    if speeds:
-        measured.append(
-            f"Training speed on the machine above: {sorted(speeds)[len(speeds) // 2]:.0f} images per second"
-        )
+    measured.append(f"Training speed on the machine above: {report.images_per_second:.0f} images per second")
     if report.unreadable:
         measured.append(f"{len(report.unreadable)} images could not be read, and were dropped.")
     return make_model_card(

@@ -86,7 +86,10 @@ def count_steps(
     if max_train_steps is not None:
         return max_train_steps
     if num_train_images is None:
-        raise PretrainingError("These data do not tell how many images they hold: give steps, not epochs.")
+        raise PretrainingError(
+            "These data do not tell how many images they hold: give --max_train_steps in place of epochs (with the "
+            "Trainer, --max_steps)."
+        )
     return math.ceil(num_train_epochs * num_train_images / images_per_step)
 
 
@@ -266,8 +269,8 @@ class PretrainingRun:
             window.seconds_waited += time.perf_counter() - start
             if batch is None:
                 raise PretrainingError(
-                    f"Process {self.accelerator.process_index} has no image to train on: there are fewer images, or files of "
-                    "images, than processes. Use fewer processes."
+                    f"Process {self.accelerator.process_index} has no image to train on: all are held out (--max_eval_samples), or "
+                    "there are fewer images, or files of images, than processes."
                 )
             self.note_unreadable(batch["unreadable"])
             inputs = send_to_device(batch["inputs"], self.accelerator.device, non_blocking=True)

@@ -18,6 +18,7 @@ cannot end a stream.
 """
 
 import os
+import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -201,7 +202,14 @@ class ImageStream:
         if self.resume_from is not None:
             self.epoch_dataset.load_state_dict(self.resume_from)
             self.resume_from = None
-        yield from map(self._get_image, self.epoch_dataset)
+        try:
+            for example in self.epoch_dataset:
+                yield self._get_image(example)
+        except (OSError, EOFError, tarfile.TarError, pyarrow.ArrowException, zlib.error) as error:
+            raise PretrainingError(
+                f"A file of images is damaged, or cannot be reached ({type(error).__name__}: {error}). Mend it, or leave it out, and "
+                "start again: the order of the images follows from their files."
+            ) from error
 
     def sample(self, number: int) -> Iterator[EncodedImage]:
         """The first images of some of the shards: it opens few files, and does not end up with one class of sorted data."""
@@ -217,10 +225,13 @@ class ImageStream:
 
     def _get_image(self, example: dict) -> EncodedImage:
         image = example.get(self.image_column_name) or {}
-        content = image if isinstance(image, bytes) else image.get("bytes") or b""
-        name = None if isinstance(image, bytes) else image.get("path")
+        image = {"bytes": image, "path": None} if isinstance(image, bytes) else image
+        content, path = image.get("bytes"), image.get("path")
+        if content is None and path and Path(path).is_file():  # rows that name files in place of their content
+            content = Path(path).read_bytes()
+        content = content or b""
         label = example[self.label_column_name] if self.label_column_name else None
-        return EncodedImage(name or f"image with the checksum {zlib.crc32(content):08x}", lambda: content, label)
+        return EncodedImage(path or f"image with the checksum {zlib.crc32(content):08x}", lambda: content, label)
 
     def state_dict(self) -> dict | None:
         return self.resume_from if self.epoch_dataset is None else self.epoch_dataset.state_dict()
@@ -256,15 +267,28 @@ class ImageReader:
     image_column_name: str | None = None
     label_column_name: str | None = None
 
-    def open_folder(self, folder: str | Path, argument: str = "--train_dir") -> ImageSource:
-        """Opens a folder: parquet files, else tars, else images, at any depth."""
+    def open_folder(self, folder: str | Path, argument: str = "--train_dir", split: str = "train") -> ImageSource:
+        """
+        Opens a folder: parquet files, else tars, else images, at any depth. Of parquet files and tars, those whose names begin
+        with the split, if there are any.
+        """
         folder = Path(folder)
         if not folder.is_dir():
             raise PretrainingError(f"{argument} {folder} is not a folder.")
-        files = sorted(str(path) for path in folder.rglob("*") if path.is_file())
+        files = sorted(
+            os.path.join(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names
+        )
         for extensions in ((".parquet",), (".tar",), IMAGE_EXTENSIONS):
             if found := [file for file in files if file.lower().endswith(extensions)]:
-                return self.open_files(found, argument)
+                chosen = found
+                if extensions != IMAGE_EXTENSIONS:  # of a data set with several splits, those of one
+                    chosen = [file for file in found if Path(file).name.startswith(split)] or found
+                if len(chosen) < len(files) and self.rank == 0:
+                    logger.warning(
+                        f"{argument} {folder}: reading {len(chosen)} of {len(files)} files, those that end in "
+                        f"{', '.join(sorted({Path(file).suffix for file in chosen}))}, such as {Path(chosen[0]).name}."
+                    )
+                return self.open_files(chosen, argument)
         raise PretrainingError(
             f"{argument} {folder} holds no parquet file, no tar and no image, among {len(files)} files. Images end in "
             f"{', '.join(IMAGE_EXTENSIONS)}."
@@ -293,7 +317,7 @@ class ImageReader:
     def open_dataset(self, name: str, config_name: str | None = None, split: str = "train") -> ImageSource:
         """Opens a data set on the Hub, or a local folder of one."""
         if Path(name).is_dir():
-            return self.open_folder(name, "--dataset_name")
+            return self.open_folder(name, "--dataset_name", split)
         try:
             dataset = datasets.load_dataset(name, config_name, split=split, streaming=True)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
@@ -307,13 +331,13 @@ class ImageReader:
 
     def _open_shards(self, files: Sequence[str], builder: str, argument: str) -> ImageStream:
         num_images, unreadable = None, {}
-        if builder == "parquet" and not any("://" in file for file in files):
-            num_rows, unreadable = read_num_rows(files)
-            files, num_images = list(num_rows), sum(num_rows.values())
+        if not any("://" in file for file in files):
+            numbers, unreadable = count_images(files, get_num_rows if builder == "parquet" else get_num_members)
+            files, num_images = list(numbers), sum(numbers.values())
             if not files:
                 file, reason = next(iter(unreadable.items()))
                 raise PretrainingError(
-                    f"{argument}: none of the parquet files can be read, such as {file} ({reason})."
+                    f"{argument}: none of the {builder} files can be read, such as {file} ({reason})."
                 )
         try:
             dataset = datasets.load_dataset(builder, data_files=list(files), split="train", streaming=True)
@@ -329,6 +353,8 @@ class ImageReader:
     def _make_stream(
         self, dataset: datasets.IterableDataset, num_images: int | None, fingerprint: int, unreadable: dict[str, str]
     ) -> ImageStream:
+        if dataset.features is None:
+            raise PretrainingError("The data do not tell their columns. Store them as parquet files.")
         column = self._find_image_column(dataset.features)
         if self.label_column_name is not None and self.label_column_name not in dataset.features:
             raise PretrainingError(
@@ -369,20 +395,39 @@ class ImageReader:
 
 def make_fingerprint(files: Sequence[str]) -> int:
     """A number that changes with the names of the files, but not with the folder that holds them all."""
-    is_local = len(files) > 1 and not any("://" in file for file in files)
-    names = [os.path.relpath(file, os.path.commonpath(files)) for file in files] if is_local else files
+    names = files
+    if not any("://" in file for file in files):
+        paths = [os.path.abspath(file) for file in files]
+        folder = os.path.commonpath(paths) if len(paths) > 1 else os.path.dirname(paths[0])
+        names = [os.path.relpath(path, folder) for path in paths]
     return zlib.crc32("\n".join(names).encode())
 
 
-def read_num_rows(files: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
-    """Rows of each parquet file that can be opened, and why the others cannot."""
-    num_rows, unreadable = {}, {}
+def count_images(files: Sequence[str], get_number: Callable[[str], int]) -> tuple[dict[str, int], dict[str, str]]:
+    """Images in each file that can be opened and holds any, and why the others cannot be read."""
+    numbers, unreadable = {}, {}
     for file in files:
         try:
-            num_rows[file] = pyarrow.parquet.read_metadata(file).num_rows
-        except (OSError, pyarrow.ArrowInvalid) as error:
+            number = get_number(file)
+        except (OSError, pyarrow.ArrowInvalid, tarfile.TarError, EOFError) as error:
             unreadable[file] = f"{type(error).__name__}: {error}"
-    return num_rows, unreadable
+        else:
+            if number:
+                numbers[file] = number
+            else:
+                unreadable[file] = "it holds no images"
+    return numbers, unreadable
+
+
+def get_num_rows(file: str) -> int:
+    """Rows of a parquet file."""
+    return pyarrow.parquet.read_metadata(file).num_rows
+
+
+def get_num_members(file: str) -> int:
+    """Images in a tar, by their extensions."""
+    with tarfile.open(file, "r:") as tar:
+        return sum(member.isfile() and member.name.lower().endswith(IMAGE_EXTENSIONS) for member in tar)
 
 
 def _holds_images(feature) -> bool:

@@ -23,6 +23,7 @@ a resumed run (`--resume_from_checkpoint`) reads all images again that it has se
 from collections.abc import Sequence
 from pathlib import Path
 
+from huggingface_hub import get_token
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
@@ -30,7 +31,7 @@ from transformers.utils import logging
 from modeling_greenmim.parameter_groups import get_decay_parameter_names
 
 from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_command import run_command
+from pretraining_command import check_num_processes, run_command
 from pretraining_data import PretrainingCollator, make_collator, make_loader
 from pretraining_evaluation import Evaluation
 from pretraining_model import make_starting_point
@@ -84,6 +85,11 @@ class PretrainingTrainer(Trainer):
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
     """A run from top to bottom."""
+    check_num_processes(args.world_size)
+    if args.push_to_hub and (args.hub_model_id is None or get_token() is None):
+        raise PretrainingError(
+            "--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN."
+        )
     if args.n_gpu > 1:
         raise PretrainingError(
             f"One process cannot train on {args.n_gpu} GPUs, as the plan of a batch cannot be split: start one process for each "
@@ -111,7 +117,10 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     # 2. training
     trainer = PretrainingTrainer(data, collator, model=start.model, args=args, processing_class=start.image_processor)
     checkpoint = args.resume_from_checkpoint
-    trainer.train(get_last_checkpoint(args.output_dir) if checkpoint == "latest" else checkpoint)
+    if checkpoint == "latest":
+        checkpoint = get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
+    first_step = 0 if checkpoint is None else int(Path(checkpoint).name.rpartition("-")[2])
+    trainer.train(checkpoint)
     if args.do_eval and data.held_out.examples:
         trainer.evaluate()
 
@@ -141,10 +150,11 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
         command=command,
         step=trainer.state.global_step,
         images_seen=trainer.state.global_step * images_per_step,
-        seconds=sum(record.get("train_runtime", 0.0) for record in trainer.state.log_history),
+        images_timed=(trainer.state.global_step - first_step) * images_per_step,
+        seconds=[record["train_runtime"] for record in trainer.state.log_history if "train_runtime" in record][-1],
         history=trainer.state.log_history,
         num_held_out=len(data.held_out.examples),
-        unreadable={**data.source.unreadable, **data.held_out.unreadable},
+        unreadable={},  # they are named when they are dropped, in the workers, and nobody counts them
         licence=start.licence,
     )
     args.push_to_hub = push_to_hub

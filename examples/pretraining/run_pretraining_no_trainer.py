@@ -25,19 +25,22 @@ masks and weights that would have been next. At the end, `my_run/model` loads wi
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import datasets
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
 from huggingface_hub import get_token
 from transformers.utils import logging
 
 from pretraining_arguments import DataArguments, ModelArguments, RunArguments
-from pretraining_command import run_command
+from pretraining_command import check_num_processes, run_command
 from pretraining_data import HeldOutImages
+from pretraining_evaluation import NUM_FOLDS
 from pretraining_model import StartingPoint, make_starting_point
 from pretraining_report import (
     RunReport,
@@ -94,7 +97,7 @@ def begin_output(args: RunArguments, accelerator: Accelerator, hyper_parameters:
     if accelerator.is_main_process:
         if args.overwrite_output_dir:
             for path in [path for pattern in RESULTS for path in output_dir.glob(pattern)]:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         content = {"command": command, "hyper_parameters": hyper_parameters}
         (output_dir / ARGUMENTS_FILE).write_text(json.dumps(content, indent=2))
     accelerator.wait_for_everyone()
@@ -102,12 +105,18 @@ def begin_output(args: RunArguments, accelerator: Accelerator, hyper_parameters:
 
 def make_accelerator(args: RunArguments) -> Accelerator:
     """One for the devices of this run, with its trackers."""
-    accelerator = Accelerator(
-        mixed_precision=args.mixed_precision,
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-        log_with=args.report_to if args.with_tracking else None,
-        project_config=ProjectConfiguration(args.output_dir, logging_dir=str(Path(args.output_dir) / "logs")),
-    )
+    try:
+        accelerator = Accelerator(
+            mixed_precision=args.mixed_precision,
+            gradient_accumulation_steps=args.gradient_accumulation_steps,
+            # else several processes on a CPU would not know of each other
+            cpu=not torch.accelerator.is_available(),
+            log_with=args.report_to if args.with_tracking else None,
+            project_config=ProjectConfiguration(args.output_dir, logging_dir=str(Path(args.output_dir) / "logs")),
+        )
+    except ValueError as error:
+        raise PretrainingError(str(error)) from error
+    check_num_processes(accelerator.num_processes)
     if args.with_tracking and not accelerator.log_with:
         raise PretrainingError(
             f"--with_tracking: {args.report_to} is not installed. `pip install tensorboard` installs one that needs no account."
@@ -123,9 +132,17 @@ def make_accelerator(args: RunArguments) -> Accelerator:
 
 def check_labels(args: RunArguments, held_out: HeldOutImages):
     """Raises an error if --knn has no labels to work with."""
-    if args.knn and (None in held_out.labels or len(set(held_out.labels)) < 2):
+    if not args.knn:
+        return
+    counts = Counter(held_out.labels)
+    if None in counts or len(counts) < 2:
         raise PretrainingError(
             "--knn needs held-out images with labels of at least two kinds: --label_column_name, or a folder for each class."
+        )
+    if max(counts.values()) < NUM_FOLDS:
+        raise PretrainingError(
+            f"--knn needs {NUM_FOLDS} held-out images of a class, but there are {max(counts.values())}: raise --max_eval_samples "
+            "and --train_val_split."
         )
 
 
@@ -147,7 +164,8 @@ def get_hyper_parameters(
 
 def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingData) -> dict:
     """Everything that decides which images, masks and weights come next: a run is resumed with the same alone."""
-    config = {name: value for name, value in start.model.config.to_dict().items() if name != "transformers_version"}
+    config = start.model.config.to_dict()
+    config = {name: config[name] for name in config.keys() - {"transformers_version", "_name_or_path"}}
     course = {
         **hyper_parameters,
         **config,
@@ -188,10 +206,10 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
 
     # 2. training
     hyper_parameters = get_hyper_parameters(data_args, model_args, args, schedule, accelerator)
-    begin_output(args, accelerator, hyper_parameters, command)
     set_seed(args.seed, device_specific=True)
     course = get_course(hyper_parameters, start, data)
     pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)
+    begin_output(args, accelerator, hyper_parameters, command)
     pretraining.note_unreadable({**data.source.unreadable, **data.held_out.unreadable})
     pretraining.start_or_resume(course)
     if (output_dir / "model").exists():
@@ -216,6 +234,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         command=command,
         step=progress.step,
         images_seen=progress.images_seen,
+        images_timed=progress.images_seen,
         seconds=progress.seconds,
         history=progress.history,
         num_held_out=len(data.held_out.examples),

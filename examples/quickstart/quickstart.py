@@ -22,7 +22,7 @@ With `--train_dir`, it learns from your own images, in a folder or in parquet fi
     python quickstart.py --train_dir path/to/images --output_dir my_images
 
 It chooses a small model and starts `examples/pretraining/run_pretraining_no_trainer.py`, which is the script for everything
-larger. Whatever that script takes may be given here too, such as `--mask_ratio 0.75` or `--resume_from_checkpoint latest`.
+larger. What that script takes for the training may be given here too, such as `--mask_ratio 0.75` or `--resume_from_checkpoint latest`.
 """
 
 import os
@@ -75,7 +75,8 @@ def parse_args(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Returns the arguments of this script, and those for the other one."""
     parser = argparse.ArgumentParser(
         description="Pre-trains a small GreenMIM model and shows what it has learned.",
-        epilog="Any argument of examples/pretraining/run_pretraining_no_trainer.py may follow (its --help explains them). Defaults "
+        epilog="Arguments of examples/pretraining/run_pretraining_no_trainer.py may follow, but for those that choose the model "
+        "and where its images come from (its --help explains them). Defaults "
         f"here: {', '.join(f'--{name} {value}' for name, value in DEFAULTS.items())}.",
     )
     parser.add_argument(
@@ -184,6 +185,12 @@ def run(args: argparse.Namespace, others: list[str], arguments: list[str]):
         config = make_config(
             args.image_size or choose_image_size(train_dir, args.image_column_name), args.norm_pix_loss
         )
+    for option, default in {
+        "--num_train_epochs": "max_train_steps",
+        "--base_learning_rate": "learning_rate",
+    }.items():
+        if any(other.startswith(option) for other in others):
+            defaults = {name: value for name, value in defaults.items() if name != default}
     # a second run takes the place of the first, unless it goes on with it
     if not any(option.startswith("--resume_from_checkpoint") for option in others):
         others = ["--overwrite_output_dir", *others]
