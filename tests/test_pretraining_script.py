@@ -307,7 +307,7 @@ def test_the_folder_of_a_run_is_no_model(images, tmp_path):
         (("--seed=5000000000",), "--seed must be from 0 to 4294967295"),
         (("--lerning_rate=1",), "unknown arguments: --lerning_rate=1"),
         (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
-        (("--knn", "--max_eval_samples=8"), "--knn needs 5 held-out images of a class"),
+        (("--knn", "--max_eval_samples=6"), "--knn needs 5 held-out images of a class"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
         (("--validation_dir=missing",), "--validation_dir missing is not a folder"),
         (("--resume_from_checkpoint=missing",), "missing is not a checkpoint"),
