@@ -87,20 +87,25 @@ def get_largest_batch(name: str, setting: Setting, dtype: str, share: float = 0.
     return max(8, int((share * total - idle - small + 8 * per_image) / per_image / 8) * 8)
 
 
+def get_timing(args: argparse.Namespace, compile: bool) -> argparse.Namespace:
+    """What [`time_steps`] reads. Compiled, every shape of a plan is met twice before the clock starts."""
+    return argparse.Namespace(
+        threads=None,
+        compile=compile,
+        inference=False,
+        dtype=args.dtype,
+        warmup=2 * INPUTS_AHEAD if compile else args.warmup,
+        repeats=args.repeats,
+        inputs_ahead=INPUTS_AHEAD,
+    )
+
+
 def measure(row: Row, args: argparse.Namespace) -> dict:
     """Times, memory and ratios of a row."""
     setting = row.setting
     if row.largest_batch and args.device == "cuda":
         setting = replace(setting, batch_size=get_largest_batch(row.peer, setting, args.dtype))
-    timing = argparse.Namespace(
-        threads=None,
-        compile=row.compile,
-        inference=False,
-        dtype=args.dtype,
-        warmup=2 * INPUTS_AHEAD if row.compile else args.warmup,  # every shape of a plan has been compiled
-        repeats=args.repeats,
-        inputs_ahead=INPUTS_AHEAD,
-    )
+    timing = get_timing(args, row.compile)
     seconds = run_alone(time_steps, [row.ours, row.peer], setting, timing)
     ours, peer = (summarize(name, seconds[name], setting) for name in (row.ours, row.peer))
     for result in (ours, peer):
@@ -124,15 +129,7 @@ def compare_masks(args: argparse.Namespace) -> dict:
         setting = Setting(
             model_size=args.model_sizes[0], batch_size=args.batch_size, per_sample=per_sample, device=args.device
         )
-        timing = argparse.Namespace(
-            threads=None,
-            compile=False,
-            inference=False,
-            dtype=args.dtype,
-            warmup=args.warmup,
-            repeats=args.repeats,
-            inputs_ahead=INPUTS_AHEAD,
-        )
+        timing = get_timing(args, compile=False)
         seconds = run_alone(time_steps, ["greenmim"], setting, timing)
         results["per_sample" if per_sample else "per_batch"] = summarize("greenmim", seconds["greenmim"], setting)
     return results | {"slower": results["per_sample"]["median_ms"] / results["per_batch"]["median_ms"]}

@@ -209,9 +209,9 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     set_seed(args.seed, device_specific=True)
     course = get_course(hyper_parameters, start, data)
     pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)
-    begin_output(args, accelerator, hyper_parameters, command)
     pretraining.note_unreadable({**data.source.unreadable, **data.held_out.unreadable})
     pretraining.start_or_resume(course)
+    begin_output(args, accelerator, hyper_parameters, command)
     if (output_dir / "model").exists():
         accelerator.print(f"The run is complete: {output_dir / 'model'}. There is nothing to go on with.")
         return
