@@ -137,8 +137,9 @@ class Checkpoints:
             raise PretrainingError(
                 f"--resume_from_checkpoint {folder} is not a checkpoint: it has no {RUN_FILE}. Those of this run: {known}."
             )
-        newer = [each for each in self.list() if _get_step(each) > (_get_step(folder) or 0)]
-        if newer and _get_step(folder) is not None:
+        step = _get_step(folder)
+        newer = [each for each in self.list() if step is not None and _get_step(each) > step]
+        if newer:
             raise PretrainingError(
                 f"--resume_from_checkpoint {folder}: {self.output_dir} has checkpoints of later steps, such as {newer[-1].name}. "
                 "Remove them, or give another --output_dir."

@@ -355,9 +355,8 @@ def make_loader(
 ) -> StatefulDataLoader:
     """A loader with a state. It is not to be prepared by Accelerate: each process reads its own part already."""
     closing = multiprocessing.Event()
-    atexit.register(
-        closing.set
-    )  # runs before `multiprocessing` terminates the workers that are left, and waits for them
+    # before `multiprocessing` terminates the workers that are left, and waits for them
+    atexit.register(closing.set)
     warnings.filterwarnings("ignore", message="'set_vital' is deprecated")  # torchdata's own
     return StatefulDataLoader(
         crops,

@@ -65,9 +65,8 @@ def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
             decoder = ", with a new decoder" if is_swin else ""
             licence = read_licence(args.model_name_or_path)
             origin = f"It started from the weights of `{_get_name(args.model_name_or_path)}`{decoder}."
-        get_unit_grid(
-            model.config.image_height_and_width, model.config.mask_unit_size
-        )  # raises, if it is not made of whole units
+        # raises, if images of this size are not made of whole units
+        get_unit_grid(model.config.image_height_and_width, model.config.mask_unit_size)
         return StartingPoint(model, _make_image_processor(args, model.config), origin, licence)
     except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
         raise PretrainingError(str(error)) from error

@@ -101,7 +101,7 @@ def describe_hardware(num_processes: int, device: torch.device) -> str:
 
 def describe_data(args: DataArguments, num_train_images: int | None) -> str:
     """Which images, for the card: names, not where they are on this machine."""
-    name = args.dataset_name or Path(args.train_dir or args.data_files[0]).name
+    name = args.dataset_name or Path(args.train_dir or args.data_files[0]).resolve().name
     others = f" and {len(args.data_files) - 1} other files" if args.data_files and len(args.data_files) > 1 else ""
     return f"`{name}`{others}, {describe_number(num_train_images)}"
 

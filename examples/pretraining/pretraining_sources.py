@@ -341,12 +341,11 @@ class ImageReader:
                 )
         try:
             dataset = datasets.load_dataset(builder, data_files=list(files), split="train", streaming=True)
-            features = dataset.features
         except Exception as error:  # of many kinds: what a damaged tar or an address that does not answer comes to
             raise PretrainingError(
                 f"{argument}: the {builder} files cannot be opened, such as {files[0]} ({type(error).__name__}: {error})."
             ) from error
-        if builder == "parquet" and features is not None:
+        if builder == "parquet":
             dataset = dataset.reshard()  # by row groups: few large files can be divided among many workers
         return self._make_stream(dataset, num_images, make_fingerprint(files), unreadable)
 
