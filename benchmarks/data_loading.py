@@ -34,12 +34,14 @@ from accelerate.utils import send_to_device
 from training_step import describe_machine
 
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "common"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "pretraining"))
+from example_command import UserError
+from example_images import read_image
 from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_data import make_collator, make_loader, read_image
+from pretraining_data import make_collator, make_loader
 from pretraining_model import make_starting_point
 from pretraining_setup import PretrainingData, open_data
-from pretraining_sources import PretrainingError
 
 
 def time_parts(data: PretrainingData, collator, num_channels: int, num_images: int) -> dict[str, float]:
@@ -156,7 +158,7 @@ def main():
             bound = "loader" if loader["images_per_second"] < alone["images_per_second"] else "model"
             waits = 100 * both["data_wait_share"]
             print(f"| {num_workers} | {show(loader)} | {show(both)} | {waits:.1f} % | {bound} |", flush=True)
-    except PretrainingError as error:
+    except UserError as error:
         sys.exit(f"data_loading.py: {error}")
     if args.json:
         settings = {name: value for name, value in vars(args).items() if name != "json"}

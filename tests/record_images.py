@@ -23,7 +23,8 @@ import sys
 from pathlib import Path
 
 
-sys.path.append(str(Path(__file__).parents[1] / "examples" / "pretraining"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path += [str(EXAMPLES / "common"), str(EXAMPLES / "pretraining")]
 import run_pretraining_no_trainer  # noqa: E402
 from pretraining_run import PretrainingRun  # noqa: E402
 

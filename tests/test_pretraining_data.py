@@ -34,16 +34,16 @@ from transformers.utils import logging as transformers_logging
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 
 
-sys.path.append(str(Path(__file__).parents[1] / "examples" / "pretraining"))
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path += [str(EXAMPLES / "common"), str(EXAMPLES / "pretraining")]
+from example_command import UserError  # noqa: E402
+from example_images import RandomCrop, crop_center, read_image  # noqa: E402
 from pretraining_data import (  # noqa: E402
     EndlessCrops,
-    RandomCrop,
-    crop_center,
     make_collator,
     read_held_out_images,
-    read_image,
 )
-from pretraining_sources import ImageFiles, ImageReader, ImageStream, PretrainingError  # noqa: E402
+from pretraining_sources import ImageFiles, ImageReader, ImageStream  # noqa: E402
 
 
 NUM_IMAGES = 20
@@ -208,7 +208,7 @@ def test_labels(folders):
     assert set(get_labels(ImageReader(seed=0), "tars").values()) == {None}
     labels = get_labels(ImageReader(seed=0, label_column_name="cls"), "tars")
     assert len(labels) == 3 and all(int(label) == int(name) % 2 for name, label in labels.items())
-    with pytest.raises(PretrainingError, match="no column 'kind' for --label_column_name, only 'png', 'cls'"):
+    with pytest.raises(UserError, match="no column 'kind' for --label_column_name, only 'png', 'cls'"):
         ImageReader(seed=0, label_column_name="kind").open_folder(folders / "tars")
 
 
@@ -224,7 +224,7 @@ def test_a_data_set_of_the_hub_is_streamed(folders, monkeypatch):
 
 
 def test_a_data_set_that_is_not_there():
-    with pytest.raises(PretrainingError, match="--dataset_name me/images, split 'train': neither a folder"):
+    with pytest.raises(UserError, match="--dataset_name me/images, split 'train': neither a folder"):
         ImageReader(seed=0).open_dataset("me/images")
 
 
@@ -242,7 +242,7 @@ def test_a_data_set_that_is_not_there():
 def test_files_that_cannot_be_opened(folders, patterns, message):
     for name in ("notes.txt", "damaged.tar", "damaged.parquet"):
         (folders / name).write_text("neither")
-    with pytest.raises(PretrainingError, match=message):
+    with pytest.raises(UserError, match=message):
         ImageReader(seed=0).open_files([str(folders / pattern) for pattern in patterns])
 
 
@@ -284,7 +284,7 @@ def test_a_parquet_file_damaged_in_the_middle_is_an_error_that_says_so(folders, 
     content = path.read_bytes()
     path.write_bytes(content[:20] + bytes(380) + content[400:])
     source = ImageReader(seed=0).open_folder(tmp_path / "parquet")
-    with pytest.raises(PretrainingError, match="damaged, or cannot be reached"):
+    with pytest.raises(UserError, match="damaged, or cannot be reached"):
         list(source.iterate(0))
 
 
@@ -342,7 +342,7 @@ def test_too_many_damaged_files_stop_the_run(tmp_path, num_workers):
     source = ImageFiles(sorted(map(str, tmp_path.iterdir())), seed=0)
     crops = EndlessCrops(source, RandomCrop((8, 8)), num_channels=3, seed=0, max_unreadable=0.1)
     loader = StatefulDataLoader(crops, batch_size=2, num_workers=num_workers, collate_fn=list)
-    with pytest.raises(PretrainingError, match=r"11 of \d+ images cannot be read.*--max_unreadable 0.1.*\d+.jpg"):
+    with pytest.raises(UserError, match=r"11 of \d+ images cannot be read.*--max_unreadable 0.1.*\d+.jpg"):
         take(iter(loader), 100)
 
 
@@ -359,7 +359,7 @@ def test_a_few_damaged_files_alone_are_an_error(tmp_path):
     write_damaged(tmp_path)
     source = ImageFiles(sorted(map(str, tmp_path.iterdir())), seed=0)
     crops = EndlessCrops(source, RandomCrop((8, 8)), num_channels=3, seed=0)
-    with pytest.raises(PretrainingError, match="None of 5 images can be read"):
+    with pytest.raises(UserError, match="None of 5 images can be read"):
         next(iter(crops))
 
 

@@ -36,15 +36,14 @@ from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, Gr
 
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "examples" / "pretraining"))
+sys.path += [str(ROOT / "examples" / "common"), str(ROOT / "examples" / "pretraining")]
 
-
-import pretraining_command  # noqa: E402
+import example_command  # noqa: E402
 import pretraining_evaluation  # noqa: E402
 import run_pretraining  # noqa: E402
 import run_pretraining_no_trainer  # noqa: E402
+from example_command import UserError  # noqa: E402
 from pretraining_data import EndlessCrops  # noqa: E402
-from pretraining_sources import PretrainingError  # noqa: E402
 
 
 SETTINGS = {
@@ -367,9 +366,9 @@ def test_wrong_arguments_discard_nothing(images, tmp_path):
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(pretraining_command.os, "environ", {**os.environ, "WORLD_SIZE": "2", "RANK": "0"})
-    with pytest.raises(PretrainingError, match="2 processes were started, but 1 train together"):
-        pretraining_command.check_num_processes(1)
+    monkeypatch.setattr(example_command.os, "environ", {**os.environ, "WORLD_SIZE": "2", "RANK": "0"})
+    with pytest.raises(UserError, match="2 processes were started, but 1 train together"):
+        example_command.check_num_processes(1)
 
 
 def test_an_upload_that_fails_says_how_to_repeat_it(images, tmp_path, monkeypatch):

@@ -13,16 +13,10 @@
 # limitations under the License.
 """Arguments of the pre-training scripts, with the names of transformers' `run_mim_no_trainer.py` where it has them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from pretraining_sources import PretrainingError
-
-
-def argument(help: str, default=None):
-    """A field whose help is shown by `--help`."""
-    shown = "" if default is None else f" [{default}]"
-    return field(default=default, metadata={"help": help.replace("%", "%%") + shown})
+from example_command import UserError, argument, check_range
 
 
 @dataclass
@@ -72,7 +66,7 @@ class DataArguments:
         given = [name for name in ("train_dir", "data_files", "dataset_name") if getattr(self, name)]
         if len(given) != 1:
             wanted = "--train_dir, --data_files or --dataset_name"
-            raise PretrainingError(
+            raise UserError(
                 f"Give one of {wanted}, not {' and '.join('--' + name for name in given)}."
                 if given
                 else f"Give {wanted}."
@@ -82,7 +76,7 @@ class DataArguments:
         check_range(self, "max_unreadable", 0, 1)
         check_range(self, "train_val_split", 0, 1)
         if not 0 < self.min_crop_scale <= 1:
-            raise PretrainingError(f"--min_crop_scale must be above 0 and at most 1, but is {self.min_crop_scale}.")
+            raise UserError(f"--min_crop_scale must be above 0 and at most 1, but is {self.min_crop_scale}.")
 
 
 @dataclass
@@ -111,7 +105,7 @@ class ModelArguments:
 
     def __post_init__(self):
         if self.model_name_or_path and self.config_name_or_path:
-            raise PretrainingError(
+            raise UserError(
                 "Give --model_name_or_path or --config_name_or_path, not both: a model that has learned has a configuration. "
                 "--config_overrides changes it."
             )
@@ -191,24 +185,15 @@ class RunArguments:
         check_range(self, "seed", 0, 2**32 - 1)
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise PretrainingError(f"--{name} must be at least 0 and below 1, but is {getattr(self, name)}.")
+                raise UserError(f"--{name} must be at least 0 and below 1, but is {getattr(self, name)}.")
         for name in ("base_learning_rate", "learning_rate", "num_train_epochs", "max_grad_norm"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise PretrainingError(f"--{name} must be above 0, but is {getattr(self, name)}.")
+                raise UserError(f"--{name} must be above 0, but is {getattr(self, name)}.")
         if self.num_train_epochs and self.max_train_steps:
-            raise PretrainingError("Give --num_train_epochs or --max_train_steps, not both.")
+            raise UserError("Give --num_train_epochs or --max_train_steps, not both.")
         if self.mixed_precision not in (None, "no", "bf16", "fp16"):
-            raise PretrainingError(f"--mixed_precision must be no, bf16 or fp16, but is {self.mixed_precision!r}.")
+            raise UserError(f"--mixed_precision must be no, bf16 or fp16, but is {self.mixed_precision!r}.")
         if self.push_to_hub != (self.hub_model_id is not None):
-            raise PretrainingError("--push_to_hub and --hub_model_id go together.")
+            raise UserError("--push_to_hub and --hub_model_id go together.")
         if self.overwrite_output_dir and self.resume_from_checkpoint:
-            raise PretrainingError("--overwrite_output_dir discards what --resume_from_checkpoint would go on with.")
-
-
-def check_range(arguments, name: str, smallest: float, largest: float | None = None):
-    """Raises an error that names the value and the limit."""
-    value = getattr(arguments, name)
-    if value is None or (value >= smallest and (largest is None or value <= largest)):
-        return
-    limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
-    raise PretrainingError(f"--{name} must be {limit}, but is {value}.")
+            raise UserError("--overwrite_output_dir discards what --resume_from_checkpoint would go on with.")

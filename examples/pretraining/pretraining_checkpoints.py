@@ -26,7 +26,7 @@ from accelerate.utils.constants import RNG_STATE_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from pretraining_sources import PretrainingError
+from example_command import UserError
 
 
 RUN_FILE = "run.json"
@@ -83,7 +83,7 @@ class Checkpoints:
             `Path`: the folder.
 
         Raises:
-            [`PretrainingError`]: in every process, if any could not write. The checkpoints before it stay.
+            [`UserError`]: in every process, if any could not write. The checkpoints before it stay.
         """
         folder = self.output_dir / f"checkpoint-{step}"
         new = self.output_dir / f".new-{folder.name}"
@@ -134,13 +134,13 @@ class Checkpoints:
         folder = Path(resume_from_checkpoint)
         if not (folder / RUN_FILE).is_file():
             known = ", ".join(str(each) for each in self.list()) or "none"
-            raise PretrainingError(
+            raise UserError(
                 f"--resume_from_checkpoint {folder} is not a checkpoint: it has no {RUN_FILE}. Those of this run: {known}."
             )
         step = _get_step(folder)
         newer = [each for each in self.list() if step is not None and _get_step(each) > step]
         if newer:
-            raise PretrainingError(
+            raise UserError(
                 f"--resume_from_checkpoint {folder}: {self.output_dir} has checkpoints of later steps, such as {newer[-1].name}. "
                 "Remove them, or give another --output_dir."
             )
@@ -160,7 +160,7 @@ class Checkpoints:
             The two states given to `save`.
 
         Raises:
-            [`PretrainingError`]: if the course is another one, or the checkpoint is damaged.
+            [`UserError`]: if the course is another one, or the checkpoint is damaged.
         """
         try:
             run_state = json.loads((folder / RUN_FILE).read_text())
@@ -173,7 +173,7 @@ class Checkpoints:
         except (*WRITE_ERRORS, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no more is known'}"
             others = ", ".join(str(each) for each in self.list() if each.name != folder.name) or "none"
-            raise PretrainingError(
+            raise UserError(
                 f"{folder} cannot be loaded: it is damaged ({reason}). Remove it, and go on from another one: {others}."
             ) from error
 
@@ -189,7 +189,7 @@ class Checkpoints:
             if self.accelerator.is_main_process:
                 shutil.rmtree(new, ignore_errors=True)
             self.accelerator.wait_for_everyone()
-            raise PretrainingError(
+            raise UserError(
                 f"{folder} could not be written ({failures[0]}). Make room, or write somewhere else. {self.describe_last()}"
             )
 
@@ -208,7 +208,7 @@ def check_course(saved: dict, current: dict, folder: Path):
     names = [name for name in {**saved, **current} if saved.get(name) != current.get(name)]
     if names:
         changes = "; ".join(f"{name} was {saved.get(name)}, is {current.get(name)}" for name in names)
-        raise PretrainingError(
+        raise UserError(
             f"{folder} is of a run that these settings would not go on with: {changes}. Go on with those of the checkpoint, or "
             f"start a new run from its weights: --model_name_or_path {folder}, with another --output_dir."
         )

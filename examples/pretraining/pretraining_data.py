@@ -22,133 +22,27 @@ of processes and workers.
 """
 
 import atexit
-import io
 import multiprocessing
 import os
 import signal
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-import PIL.Image
-import PIL.ImageOps
 import torch
 from torch.utils.data import IterableDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
-from transformers.utils import is_torchvision_available
 
 from modeling_greenmim import GreenMimConfig, GreenMimDataCollator, GreenMimImageProcessorPil
-from modeling_greenmim.image_conversion_greenmim import to_channels_first_array
 
-from pretraining_sources import ImageSource, PretrainingError
+from example_command import UserError
+from example_images import UNREADABLE_ERRORS, RandomCrop, crop_center, describe_error, read_image
+from pretraining_sources import ImageSource
 
 
-# what PIL, NumPy and the conversion raise for files that are no image, cut off, too large, or of an unknown kind
-UNREADABLE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, PIL.Image.DecompressionBombError)
 FEW_UNREADABLE = 10  # so many images may be unreadable, whatever their share
-
-
-def read_image(content: bytes, num_channels: int) -> np.ndarray:
-    """
-    Reads an image, or an array saved by NumPy, upright.
-
-    Args:
-        content (`bytes`):
-            Content of the file.
-        num_channels (`int`):
-            Channels of the model. For 3, images of any kind become RGB; for 1, they become grey.
-
-    Returns:
-        `np.ndarray` of `uint8` or `float32` and shape `(num_channels, height, width)`.
-
-    Raises:
-        Any of `UNREADABLE_ERRORS`, if it is no such image.
-    """
-    if not content:
-        raise ValueError("there is no content")
-    if content.startswith(b"\x93NUMPY"):
-        pixels = to_channels_first_array(np.load(io.BytesIO(content), allow_pickle=False), num_channels == 3)
-    else:
-        with PIL.Image.open(io.BytesIO(content)) as picture:
-            if num_channels == 1 and picture.mode in ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr"):
-                picture = PIL.ImageOps.exif_transpose(picture).convert("L")
-            pixels = to_channels_first_array(picture, do_convert_rgb=num_channels == 3)
-    if len(pixels) != num_channels:
-        raise ValueError(f"it has {len(pixels)} channels, the model takes {num_channels}")
-    return pixels
-
-
-@dataclass
-class RandomCrop:
-    """
-    A random part of an image, resized, and flipped half of the time: torchvision's `RandomResizedCrop` and
-    `RandomHorizontalFlip` where torchvision is installed, else the same with PIL.
-
-    Args:
-        image_size (`tuple[int, int]`):
-            Height and width of the crops in pixels.
-        min_scale (`float`, *optional*, defaults to 0.2):
-            Smallest part of the area; the largest is all of it. The aspect ratio is between 3/4 and 4/3.
-        flip (`bool`, *optional*, defaults to `True`):
-            Whether to flip.
-    """
-
-    image_size: tuple[int, int]
-    min_scale: float = 0.2
-    flip: bool = True
-
-    def __call__(self, pixels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        """`(num_channels, height, width)` to the same with the height and width of the crops."""
-        if is_torchvision_available():
-            return self._crop_with_torchvision(pixels, seed)
-        return self._crop_with_pil(pixels, np.random.default_rng(seed))
-
-    def _crop_with_torchvision(self, pixels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        from torchvision.transforms import v2
-
-        transform = v2.Compose(
-            [
-                v2.RandomResizedCrop(
-                    self.image_size, (self.min_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC, antialias=True
-                ),
-                v2.RandomHorizontalFlip(0.5 if self.flip else 0.0),
-            ]
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
-            return transform(torch.from_numpy(pixels.copy())).numpy()
-
-    def _crop_with_pil(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        _, height, width = pixels.shape
-        area = rng.uniform(self.min_scale, 1.0) * width * height
-        aspect_ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-        crop_width = min(width, max(1, round(np.sqrt(area * aspect_ratio))))
-        crop_height = min(height, max(1, round(np.sqrt(area / aspect_ratio))))
-        left, top = rng.integers(width - crop_width + 1), rng.integers(height - crop_height + 1)
-        cropped = resize_box(pixels, (left, top, left + crop_width, top + crop_height), self.image_size)
-        return cropped[:, :, ::-1] if self.flip and rng.random() < 0.5 else cropped
-
-
-def crop_center(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """The largest part in the middle that has the aspect ratio of `image_size`, resized to it."""
-    _, height, width = pixels.shape
-    scale = min(height / image_size[0], width / image_size[1])
-    left, top = (width - scale * image_size[1]) / 2, (height - scale * image_size[0]) / 2
-    return resize_box(pixels, (left, top, width - left, height - top), image_size)
-
-
-def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image_size: tuple[int, int]) -> np.ndarray:
-    """Resizes a part (left, top, right, bottom) of `(num_channels, height, width)` to `(num_channels, *image_size)`."""
-    # channel by channel: PIL has no images of any number of channels, and weighs four by the last
-    channels = [
-        PIL.Image.fromarray(channel).resize(image_size[::-1], PIL.Image.Resampling.BICUBIC, box=box)
-        for channel in pixels
-    ]
-    return np.stack([np.asarray(channel) for channel in channels])
 
 
 class EndlessCrops(IterableDataset):
@@ -220,16 +114,14 @@ class EndlessCrops(IterableDataset):
                 unreadable = {}
             if num_crops == 0 and is_whole_epoch:
                 if unreadable:
-                    raise PretrainingError(
-                        f"None of {len(unreadable)} images can be read, such as {_first(unreadable)}."
-                    )
+                    raise UserError(f"None of {len(unreadable)} images can be read, such as {_first(unreadable)}.")
                 return  # more workers than shards, or all held out: this one has no image, in no epoch
             self.epoch += 1
 
     def _check_unreadable(self, name: str, reason: str):
         num_unreadable = len(self.unreadable_names)
         if num_unreadable > max(FEW_UNREADABLE, self.max_unreadable * self.num_read):
-            raise PretrainingError(
+            raise UserError(
                 f"{num_unreadable} of {self.num_read} images cannot be read, more than --max_unreadable "
                 f"{self.max_unreadable:g} allows. The last one is {name} ({reason})."
             )
@@ -373,10 +265,6 @@ def _ignore_signals(closing, worker_id: int):
     """Ctrl-C and SIGTERM reach workers too, which are still needed until the state is saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if closing.is_set() else None)
-
-
-def describe_error(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _first(unreadable: dict[str, str]) -> str:

@@ -31,8 +31,8 @@ from modeling_greenmim.checkpoint_folders import (
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
 from modeling_greenmim.masking_greenmim import get_unit_grid
 
+from example_command import UserError
 from pretraining_arguments import ModelArguments
-from pretraining_sources import PretrainingError
 
 
 NEW_MODULES = ("decoder",)
@@ -53,7 +53,7 @@ def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
     Makes or loads the model.
 
     Raises:
-        [`PretrainingError`]: if there is none, or its weights do not fit the settings.
+        [`UserError`]: if there is none, or its weights do not fit the settings.
     """
     set_seed(seed)
     try:
@@ -69,7 +69,7 @@ def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
         get_unit_grid(model.config.image_height_and_width, model.config.mask_unit_size)
         return StartingPoint(model, _make_image_processor(args, model.config), origin, licence)
     except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
-        raise PretrainingError(str(error)) from error
+        raise UserError(str(error)) from error
 
 
 def _read_config(args: ModelArguments) -> GreenMimConfig:

@@ -30,9 +30,9 @@ from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProce
 from modeling_greenmim.model_card import describe_encoder, make_model_card
 from modeling_greenmim.publish import UNKNOWN_NAME, USAGE, publish
 
+from example_command import UserError
 from pretraining_arguments import DataArguments, RunArguments
 from pretraining_figures import draw_loss_curve
-from pretraining_sources import PretrainingError
 
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
@@ -155,18 +155,18 @@ def write_results(
         `Path`: the model folder.
 
     Raises:
-        [`PretrainingError`]: if it cannot be written or uploaded.
+        [`UserError`]: if it cannot be written or uploaded.
     """
     try:
         return _write_results(model, image_processor, report, args)
     except (HfHubHTTPError, httpx.HTTPError) as error:
         folder = Path(args.output_dir) / "model"
-        raise PretrainingError(
+        raise UserError(
             f"{folder} is complete, but was not uploaded ({type(error).__name__}: {' '.join(str(error).split())}). "
             f"`hf upload {args.hub_model_id} {folder}` uploads it."
         ) from error
     except (OSError, ValueError) as error:
-        raise PretrainingError(
+        raise UserError(
             f"The training is complete, and its last checkpoint is there, but the model folder is not ({error}). Mend that, "
             "and give the same command with --resume_from_checkpoint latest."
         ) from error

@@ -32,6 +32,8 @@ from transformers import get_scheduler
 
 from modeling_greenmim.parameter_groups import make_parameter_groups
 
+from example_command import StoppedBySignal, UserError
+from example_signals import StopSignals
 from pretraining_arguments import ModelArguments, RunArguments
 from pretraining_checkpoints import Checkpoints
 from pretraining_data import make_collator, make_loader
@@ -39,8 +41,6 @@ from pretraining_evaluation import Evaluation
 from pretraining_model import StartingPoint
 from pretraining_report import get_picture_path
 from pretraining_setup import PretrainingData
-from pretraining_signals import StoppedBySignal, StopSignals
-from pretraining_sources import PretrainingError
 
 
 DEFAULT_EPOCHS = 100.0
@@ -76,17 +76,17 @@ def count_steps(
             The epochs, if they are not.
 
     Raises:
-        [`PretrainingError`]: if an epoch is less than a step, or unknown and asked for.
+        [`UserError`]: if an epoch is less than a step, or unknown and asked for.
     """
     if num_train_images is not None and num_train_images < images_per_step:
-        raise PretrainingError(
+        raise UserError(
             f"There are {num_train_images} images to train on, fewer than the {images_per_step} in a step over all processes: "
             "lower --per_device_train_batch_size or --gradient_accumulation_steps, or --max_eval_samples, which are held out."
         )
     if max_train_steps is not None:
         return max_train_steps
     if num_train_images is None:
-        raise PretrainingError(
+        raise UserError(
             "These data do not tell how many images they hold: give --max_train_steps in place of epochs (with the "
             "Trainer, --max_steps)."
         )
@@ -219,7 +219,7 @@ class PretrainingRun:
         Trains to the end.
 
         Raises:
-            [`PretrainingError`]: if the loss is not finite, or a checkpoint cannot be written.
+            [`UserError`]: if the loss is not finite, or a checkpoint cannot be written.
             [`StoppedBySignal`]: after Ctrl-C or SIGTERM, when the checkpoint is written.
         """
         progress, args = self.progress, self.args
@@ -268,7 +268,7 @@ class PretrainingRun:
             batch = next(batches, None)
             window.seconds_waited += time.perf_counter() - start
             if batch is None:
-                raise PretrainingError(
+                raise UserError(
                     f"Process {self.accelerator.process_index} has no image to train on: all are held out (--max_eval_samples), or "
                     "there are fewer images, or files of images, than processes."
                 )
@@ -324,7 +324,7 @@ class PretrainingRun:
                 what = f"The norm of the gradients is {grad_norm}"
             else:
                 continue
-            raise PretrainingError(
+            raise UserError(
                 f"{what} at step {first_step + index}: the training has diverged. {self.checkpoints.describe_last()} "
                 "A lower --learning_rate (or --base_learning_rate), more --num_warmup_steps, or --mixed_precision no may help."
             )

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 
 from modeling_greenmim import GreenMimConfig
 
+from example_command import UserError
+from example_images import RandomCrop
 from pretraining_arguments import DataArguments
-from pretraining_data import EndlessCrops, HeldOutImages, RandomCrop, read_held_out_images
-from pretraining_sources import ImageReader, ImageSource, PretrainingError
+from pretraining_data import EndlessCrops, HeldOutImages, read_held_out_images
+from pretraining_sources import ImageReader, ImageSource
 
 
 MIN_HELD_OUT = 8
@@ -73,7 +75,7 @@ def open_data(
             Whether labels are read.
 
     Raises:
-        [`PretrainingError`]: if there are no images, or none to evaluate on can be read.
+        [`UserError`]: if there are no images, or none to evaluate on can be read.
     """
     image_size = config.image_height_and_width
     label_column_name = args.label_column_name if with_labels else None
@@ -86,7 +88,7 @@ def open_data(
     held_out = read_held_out_images(held_out_source, number, image_size, config.num_channels, seed)
     if number and not held_out.examples:
         name, reason = next(iter(held_out.unreadable.items()), ("no image at all", "empty"))
-        raise PretrainingError(f"None of {number} held-out images can be read, such as {name} ({reason}).")
+        raise UserError(f"None of {number} held-out images can be read, such as {name} ({reason}).")
     num_train_images = source.num_images
     if num_train_images is not None and args.validation_dir is None:
         num_train_images -= len(held_out.examples)

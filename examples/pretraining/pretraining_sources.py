@@ -34,16 +34,14 @@ from datasets.distributed import split_dataset_by_node
 from torch.utils.data import get_worker_info
 from transformers.utils import logging
 
+from example_command import UserError
+
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".npy")
 BUILDERS = {".parquet": "parquet", ".tar": "webdataset"}
 NUM_SAMPLED_SHARDS = 10
-
-
-class PretrainingError(Exception):
-    """What the user can mend: shown as one line, without a traceback."""
 
 
 class EncodedImage(NamedTuple):
@@ -206,7 +204,7 @@ class ImageStream:
             for example in self.epoch_dataset:
                 yield self._get_image(example)
         except (OSError, EOFError, tarfile.TarError, pyarrow.ArrowException, zlib.error) as error:
-            raise PretrainingError(
+            raise UserError(
                 f"A file of images is damaged, or cannot be reached ({type(error).__name__}: {error}). Mend it, or leave it out, and "
                 "start again: the order of the images follows from their files."
             ) from error
@@ -274,7 +272,7 @@ class ImageReader:
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise PretrainingError(f"{argument} {folder} is not a folder.")
+            raise UserError(f"{argument} {folder} is not a folder.")
         files = sorted(
             os.path.join(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names
         )
@@ -289,7 +287,7 @@ class ImageReader:
                         f"{', '.join(sorted({Path(file).suffix for file in chosen}))}, such as {Path(chosen[0]).name}."
                     )
                 return self.open_files(chosen, argument)
-        raise PretrainingError(
+        raise UserError(
             f"{argument} {folder} holds no parquet file, no tar and no image, among {len(files)} files. Images end in "
             f"{', '.join(IMAGE_EXTENSIONS)}."
         )
@@ -303,12 +301,12 @@ class ImageReader:
             )
             files += [match for match in matches if "://" in match or Path(match).is_file()]
             if not matches or files[-1:] != matches[-1:]:
-                raise PretrainingError(f"{argument} {pattern} is no file.")
+                raise UserError(f"{argument} {pattern} is no file.")
         extensions = {Path(file).suffix.lower() for file in files}
         if extensions <= set(IMAGE_EXTENSIONS) and not any("://" in file for file in files):
             return ImageFiles(files, self.seed, self.rank, self.world_size)
         if len(extensions) != 1 or (extension := extensions.pop()) not in BUILDERS:
-            raise PretrainingError(
+            raise UserError(
                 f"{argument} must name parquet files, or tars, or images on disk, and only one of these kinds, but the files "
                 f"end in {', '.join(sorted(extensions)) or extension}."
             )
@@ -321,7 +319,7 @@ class ImageReader:
         try:
             dataset = datasets.load_dataset(name, config_name, split=split, streaming=True)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            raise PretrainingError(
+            raise UserError(
                 f"--dataset_name {name}, split {split!r}: neither a folder, nor a data set on the Hub that can be read. "
                 f"({type(error).__name__}: {error})"
             ) from error
@@ -336,13 +334,11 @@ class ImageReader:
             files, num_images = list(numbers), sum(numbers.values())
             if not files:
                 file, reason = next(iter(unreadable.items()))
-                raise PretrainingError(
-                    f"{argument}: none of the {builder} files can be read, such as {file} ({reason})."
-                )
+                raise UserError(f"{argument}: none of the {builder} files can be read, such as {file} ({reason}).")
         try:
             dataset = datasets.load_dataset(builder, data_files=list(files), split="train", streaming=True)
         except Exception as error:  # of many kinds: what a damaged tar or an address that does not answer comes to
-            raise PretrainingError(
+            raise UserError(
                 f"{argument}: the {builder} files cannot be opened, such as {files[0]} ({type(error).__name__}: {error})."
             ) from error
         if builder == "parquet":
@@ -353,10 +349,10 @@ class ImageReader:
         self, dataset: datasets.IterableDataset, num_images: int | None, fingerprint: int, unreadable: dict[str, str]
     ) -> ImageStream:
         if dataset.features is None:
-            raise PretrainingError("The data do not tell their columns. Store them as parquet files.")
+            raise UserError("The data do not tell their columns. Store them as parquet files.")
         column = self._find_image_column(dataset.features)
         if self.label_column_name is not None and self.label_column_name not in dataset.features:
-            raise PretrainingError(
+            raise UserError(
                 f"There is no column {self.label_column_name!r} for --label_column_name, only {', '.join(map(repr, dataset.features))}."
             )
         columns = [column] + ([self.label_column_name] if self.label_column_name else [])
@@ -383,12 +379,12 @@ class ImageReader:
         names = [name for name, feature in features.items() if _holds_images(feature)]
         wanted = self.image_column_name or ("image" if "image" in features or len(names) != 1 else names[0])
         if wanted not in features:
-            raise PretrainingError(
+            raise UserError(
                 f"There is no column {wanted!r} in the data, only {', '.join(map(repr, features))}. "
                 "Choose one with --image_column_name."
             )
         if wanted not in names:
-            raise PretrainingError(f"The column {wanted!r} holds no images, but {features[wanted]}.")
+            raise UserError(f"The column {wanted!r} holds no images, but {features[wanted]}.")
         return wanted
 
 

@@ -20,6 +20,7 @@ With several GPUs: `torchrun --nproc_per_node 4 run_pretraining.py ...`. What th
 a resumed run (`--resume_from_checkpoint`) reads all images again that it has seen, and `--learning_rate` is meant as it is.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,15 +31,16 @@ from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import get_decay_parameter_names
 
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+from example_command import UserError, check_num_processes, run_command
 from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_command import check_num_processes, run_command
 from pretraining_data import PretrainingCollator, make_collator, make_loader
 from pretraining_evaluation import Evaluation
 from pretraining_model import make_starting_point
 from pretraining_report import RunReport, describe_data, describe_hardware, get_picture_path, summarize, write_results
 from pretraining_run import count_steps
 from pretraining_setup import PretrainingData, open_data
-from pretraining_sources import PretrainingError
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -87,16 +89,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     """A run from top to bottom."""
     check_num_processes(args.world_size)
     if args.push_to_hub and (args.hub_model_id is None or get_token() is None):
-        raise PretrainingError(
-            "--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN."
-        )
+        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
     if args.n_gpu > 1:
-        raise PretrainingError(
+        raise UserError(
             f"One process cannot train on {args.n_gpu} GPUs, as the plan of a batch cannot be split: start one process for each "
             f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
         )
     if (Path(args.output_dir) / "model").exists():
-        raise PretrainingError(f"--output_dir {args.output_dir} has a model already. Choose another folder.")
+        raise UserError(f"--output_dir {args.output_dir} has a model already. Choose another folder.")
     # images are cropped in the collator, and their masks are what the loss is measured on
     args.remove_unused_columns, args.label_names, args.prediction_loss_only = False, ["bool_masked_pos"], True
     args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end

@@ -24,6 +24,7 @@ masks and weights that would have been next. At the end, `my_run/model` loads wi
 
 import json
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -37,8 +38,10 @@ from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
 from huggingface_hub import get_token
 from transformers.utils import logging
 
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+from example_command import UserError, check_num_processes, run_command
 from pretraining_arguments import DataArguments, ModelArguments, RunArguments
-from pretraining_command import check_num_processes, run_command
 from pretraining_data import HeldOutImages
 from pretraining_evaluation import NUM_FOLDS
 from pretraining_model import StartingPoint, make_starting_point
@@ -52,7 +55,6 @@ from pretraining_report import (
 )
 from pretraining_run import PretrainingRun, Schedule, make_schedule
 from pretraining_setup import PretrainingData, open_data
-from pretraining_sources import PretrainingError
 
 
 ARGUMENTS_FILE = "arguments.json"
@@ -71,11 +73,11 @@ def prepare_output_dir(args: RunArguments, accelerator: Accelerator):
     output_dir = Path(args.output_dir)
     found = [path.name for pattern in RESULTS for path in output_dir.glob(pattern)]
     if found and not (output_dir / ARGUMENTS_FILE).is_file():
-        raise PretrainingError(
+        raise UserError(
             f"--output_dir {output_dir} has a {found[0]!r} that is of no run of this script. Choose another folder."
         )
     if found and not args.overwrite_output_dir and not args.resume_from_checkpoint:
-        raise PretrainingError(
+        raise UserError(
             f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Discard it: "
             "--overwrite_output_dir. Or choose another folder."
         )
@@ -85,7 +87,7 @@ def prepare_output_dir(args: RunArguments, accelerator: Accelerator):
         with tempfile.TemporaryFile(dir=output_dir) as file:
             file.write(b"0")
     except OSError as error:
-        raise PretrainingError(f"Cannot write to --output_dir {output_dir}: {error}") from error
+        raise UserError(f"Cannot write to --output_dir {output_dir}: {error}") from error
 
 
 def begin_output(args: RunArguments, accelerator: Accelerator, hyper_parameters: dict, command: str):
@@ -115,18 +117,16 @@ def make_accelerator(args: RunArguments) -> Accelerator:
             project_config=ProjectConfiguration(args.output_dir, logging_dir=str(Path(args.output_dir) / "logs")),
         )
     except ValueError as error:
-        raise PretrainingError(str(error)) from error
+        raise UserError(str(error)) from error
     check_num_processes(accelerator.num_processes)
     if args.with_tracking and not accelerator.log_with:
-        raise PretrainingError(
+        raise UserError(
             f"--with_tracking: {args.report_to} is not installed. `pip install tensorboard` installs one that needs no account."
         )
     if args.push_to_hub and get_token() is None:
-        raise PretrainingError(
-            "--push_to_hub: there is no token to upload with. Log in (`hf auth login`), or set HF_TOKEN."
-        )
+        raise UserError("--push_to_hub: there is no token to upload with. Log in (`hf auth login`), or set HF_TOKEN.")
     if args.knn and accelerator.distributed_type == DistributedType.FSDP:
-        raise PretrainingError("--knn needs the whole model in each process, which FSDP does not keep.")
+        raise UserError("--knn needs the whole model in each process, which FSDP does not keep.")
     return accelerator
 
 
@@ -136,11 +136,11 @@ def check_labels(args: RunArguments, held_out: HeldOutImages):
         return
     counts = Counter(held_out.labels)
     if None in counts or len(counts) < 2:
-        raise PretrainingError(
+        raise UserError(
             "--knn needs held-out images with labels of at least two kinds: --label_column_name, or a folder for each class."
         )
     if max(counts.values()) < NUM_FOLDS:
-        raise PretrainingError(
+        raise UserError(
             f"--knn needs {NUM_FOLDS} held-out images of a class, but there are {max(counts.values())}: raise --max_eval_samples "
             "and --train_val_split."
         )
@@ -251,7 +251,7 @@ def get_licence(args: RunArguments, start: StartingPoint) -> dict[str, str]:
     """That of the weights it started from, which is not changed by training; else the one that is asked for."""
     stated = start.licence.get("license")
     if args.license and stated and stated != args.license:
-        raise PretrainingError(
+        raise UserError(
             f"The weights that it starts from are under {stated!r}: --license {args.license} would contradict. Leave it out."
         )
     return start.licence or ({"license": args.license} if args.license else {})

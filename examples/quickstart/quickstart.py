@@ -46,10 +46,12 @@ from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_S
 from modeling_greenmim import GreenMimConfig, GreenMimImageProcessorPil
 
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "pretraining"))
 import run_pretraining_no_trainer as pretraining
-from pretraining_data import UNREADABLE_ERRORS
-from pretraining_sources import ImageReader, PretrainingError
+from example_command import UserError
+from example_images import UNREADABLE_ERRORS
+from pretraining_sources import ImageReader
 
 
 DEFAULT_IMAGE_SIZES = (32, 64, 224)
@@ -155,7 +157,7 @@ def make_config(image_size: int, norm_pix_loss: bool) -> GreenMimConfig:
     unit = config.mask_unit_size
     if image_size % unit:
         below = image_size // unit * unit
-        raise PretrainingError(
+        raise UserError(
             f"--image_size {image_size} is not made of whole mask units of {unit} x {unit} pixels. "
             f"Nearest: {below} or {below + unit}."
         )
@@ -217,7 +219,7 @@ def main(arguments: list[str] | None = None):
     args, others = parse_args(arguments)
     try:
         run(args, others, arguments)
-    except (PretrainingError, OSError) as error:
+    except (UserError, OSError) as error:
         sys.exit(f"quickstart.py: {error}")
 
 

@@ -19,22 +19,6 @@ import torch
 from torch import distributed
 
 
-class StoppedBySignal(Exception):
-    """
-    The run was asked to stop, and did.
-
-    Args:
-        message (`str`):
-            How to go on.
-        number (`int`):
-            Number of the signal.
-    """
-
-    def __init__(self, message: str, number: int):
-        super().__init__(message)
-        self.number = number
-
-
 class StopSignals:
     """
     A context in which Ctrl-C and SIGTERM only ask to stop. A second Ctrl-C interrupts at once.

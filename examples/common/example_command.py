@@ -11,19 +11,52 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The command line of the pre-training scripts: arguments, and errors that a user can mend as one line, without a traceback."""
+"""The command line of the examples: arguments, and errors that a user can mend as one line, without a traceback."""
 
 import argparse
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import field
 from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from pretraining_signals import StoppedBySignal
-from pretraining_sources import PretrainingError
+
+class UserError(Exception):
+    """What the user can mend: shown as one line, without a traceback."""
+
+
+class StoppedBySignal(Exception):
+    """
+    The run was asked to stop, and did.
+
+    Args:
+        message (`str`):
+            How to go on.
+        number (`int`):
+            Number of the signal.
+    """
+
+    def __init__(self, message: str, number: int):
+        super().__init__(message)
+        self.number = number
+
+
+def argument(help: str, default=None):
+    """A field whose help is shown by `--help`."""
+    shown = "" if default is None else f" [{default}]"
+    return field(default=default, metadata={"help": help.replace("%", "%%") + shown})
+
+
+def check_range(arguments, name: str, smallest: float, largest: float | None = None):
+    """Raises an error that names the value and the limit."""
+    value = getattr(arguments, name)
+    if value is None or (value >= smallest and (largest is None or value <= largest)):
+        return
+    limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
+    raise UserError(f"--{name} must be {limit}, but is {value}.")
 
 
 def run_command(
@@ -58,9 +91,9 @@ def run_command(
         command = f"# in each of {processes} processes\n{command}"
     try:
         if unknown := parser.parse_known_args(arguments)[1]:
-            raise PretrainingError(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
+            raise UserError(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
         run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command)
-    except PretrainingError as error:
+    except UserError as error:
         sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{get_message(error)}")
     except StoppedBySignal as stop:
         if rank == "0":
@@ -72,9 +105,9 @@ def run_command(
         )
 
 
-def get_message(error: PretrainingError) -> str:
+def get_message(error: UserError) -> str:
     """The message, of an error in a worker without the traceback that it comes with."""
-    _, is_of_worker, message = str(error).rpartition("pretraining_sources.PretrainingError: ")
+    _, is_of_worker, message = str(error).rpartition("example_command.UserError: ")
     return message.strip() if is_of_worker else str(error).strip()
 
 
@@ -82,7 +115,7 @@ def check_num_processes(num_processes: int):
     """Raises an error if processes were started together that do not train together: each would write over the others."""
     started = int(os.environ.get("WORLD_SIZE", 1))
     if started != num_processes:
-        raise PretrainingError(
+        raise UserError(
             f"{started} processes were started, but {num_processes} train together. Start them with `torchrun` or `accelerate "
             "launch`, and look at `accelerate env` for a configuration that says otherwise."
         )
