@@ -1,0 +1,115 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Pre-trains with SimMIM, transformers' `SwinForMaskedImageModeling`, on the images, crops and masks of GreenMIM: the peer of an
+experiment. The encoder computes the whole grid, with mask tokens in the place of hidden patches.
+
+    python run_simmim.py --data_files 'cifar10/train-*.parquet' --config_name_or_path greenmim_cifar10.json --output_dir simmim \\
+        --max_steps 1000 --learning_rate 1.5e-3
+
+Arguments are those of examples/pretraining/run_pretraining.py. The configuration is that of a GreenMIM model, whose Swin is
+trained.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import SwinConfig, SwinForMaskedImageModeling, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "pretraining"))
+from modeling_greenmim import GreenMimConfig
+
+from example_command import UserError, run_command
+from pretraining_arguments import DataArguments, ModelArguments
+from pretraining_data import PretrainingCollator, make_collator
+from pretraining_model import make_starting_point
+from pretraining_setup import open_data
+from run_pretraining import PretrainingTrainer
+
+
+SHARED_SETTINGS = (
+    *("image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio"),
+    *("qkv_bias", "drop_path_rate", "layer_norm_eps"),
+)
+
+
+@dataclass
+class PatchMasks:
+    """
+    Makes the arguments of [`~transformers.SwinForMaskedImageModeling`] of crops: the masks of GreenMIM, patch by patch.
+
+    Args:
+        collator ([`PretrainingCollator`]):
+            That of GreenMIM.
+        patches_per_unit (`int`):
+            Patches along the side of a mask unit.
+        units_per_row (`int`):
+            Mask units along the side of an image.
+    """
+
+    collator: PretrainingCollator
+    patches_per_unit: int
+    units_per_row: int
+
+    def __call__(self, examples: Sequence[dict]) -> dict:
+        batch = self.collator(examples)
+        masks = batch["inputs"]["bool_masked_pos"].unflatten(1, (-1, self.units_per_row))
+        masks = masks.repeat_interleave(self.patches_per_unit, 1).repeat_interleave(self.patches_per_unit, 2)
+        inputs = {"pixel_values": batch["inputs"]["pixel_values"], "bool_masked_pos": masks.flatten(1)}
+        return {**batch, "inputs": inputs}
+
+
+def make_simmim(config: GreenMimConfig) -> SwinForMaskedImageModeling:
+    """A SimMIM model with the Swin of a GreenMIM configuration."""
+    settings = {name: getattr(config, name) for name in SHARED_SETTINGS}
+    return SwinForMaskedImageModeling(SwinConfig(**settings, encoder_stride=config.mask_unit_size))
+
+
+def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
+    """A run from top to bottom."""
+    if (Path(args.output_dir) / "model").exists():
+        raise UserError(f"--output_dir {args.output_dir} has a model already. Choose another folder.")
+    if args.max_steps <= 0:
+        raise UserError("Give --max_steps.")
+    args.remove_unused_columns = False  # images are cropped in the collator
+    start = make_starting_point(model_args, args.seed)
+    config = start.model.config
+    data = open_data(data_args, config, args.seed, args.process_index, args.world_size)
+    collator = PatchMasks(
+        make_collator(config, start.image_processor),
+        config.mask_unit_size // config.patch_size,
+        config.image_height_and_width[1] // config.mask_unit_size,
+    )
+    set_seed(args.seed)
+    trainer = PretrainingTrainer(
+        data, collator, model=make_simmim(config), args=args, processing_class=start.image_processor
+    )
+    checkpoint = args.resume_from_checkpoint
+    if checkpoint == "latest":
+        checkpoint = get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
+    result = trainer.train(checkpoint)
+    trainer.save_metrics("train", result.metrics)
+    trainer.save_model(str(Path(args.output_dir) / "model"))
+
+
+def main(arguments: Sequence[str] | None = None):
+    run_command(run, (DataArguments, ModelArguments, TrainingArguments), __doc__, arguments)
+
+
+if __name__ == "__main__":
+    main()

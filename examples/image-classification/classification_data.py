@@ -1,0 +1,393 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Labelled images: opened with `datasets`, divided, and made into examples, with labels that are those of the model.
+
+Images stay encoded until they are needed, so that one that cannot be read is named.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import datasets
+import numpy as np
+import torch
+from datasets import ClassLabel, Image
+from torch.utils.data import Dataset, IterableDataset
+from transformers.utils import logging
+
+from classification_arguments import DataArguments
+from example_command import UserError
+from example_images import UNREADABLE_ERRORS, describe_error, read_image
+
+
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+
+# of an encoded image and seeds, the input of the model
+Transform = Callable[[np.ndarray, Sequence[int]], np.ndarray]
+
+
+@dataclass
+class LabelledRows:
+    """
+    Rows of encoded images and labels.
+
+    Attributes:
+        rows (`datasets.Dataset` or `datasets.IterableDataset`):
+            With the columns `image`, undecoded, and `label`, a `ClassLabel`.
+        description (`str`):
+            Where they come from, for messages.
+        num_images (`int`, *optional*):
+            How many, if that is known.
+    """
+
+    rows: datasets.Dataset | datasets.IterableDataset
+    description: str
+    num_images: int | None
+
+    @property
+    def label_names(self) -> list[str]:
+        return self.rows.features["label"].names
+
+
+def open_rows(args: DataArguments, seed: int) -> tuple[LabelledRows, LabelledRows]:
+    """
+    Opens the images to train on, and those to evaluate on.
+
+    Args:
+        args ([`DataArguments`]):
+            Which.
+        seed (`int`):
+            Of the choice of images.
+
+    Raises:
+        [`UserError`]: if there are none, a column is missing, a label is missing, or a class has too few images.
+    """
+    train, evaluation = _open_training(args), _open_evaluation(args)
+    if evaluation is None:
+        if args.streaming:
+            raise UserError("Streamed images cannot be divided: give --eval_split_name or --validation_dir.")
+        train, evaluation = split_rows(train, args.train_val_split, seed)
+    check_same_labels(train, evaluation)
+    if args.streaming:
+        return train, _take_first(evaluation, args.max_eval_samples)
+    return (
+        choose_rows(train, args.max_train_samples, seed, "--max_train_samples"),
+        choose_rows(evaluation, args.max_eval_samples, seed, "--max_eval_samples"),
+    )
+
+
+def _open_training(args: DataArguments) -> LabelledRows:
+    if args.train_dir is not None:
+        return _prepare(_load_folder(args.train_dir, "train", "--train_dir", args.streaming), args, args.train_dir)
+    return _load_split(args, args.train_split_name)
+
+
+def _open_evaluation(args: DataArguments) -> LabelledRows | None:
+    if args.validation_dir is not None:
+        rows = _load_folder(args.validation_dir, "validation", "--validation_dir", args.streaming)
+        return _prepare(rows, args, args.validation_dir)
+    if args.eval_split_name is not None:
+        return _load_split(args, args.eval_split_name)
+    if args.dataset_name is not None and "validation" in _get_split_names(args):
+        return _load_split(args, "validation")
+    return None
+
+
+def _load_folder(folder: str, split: str, argument: str, streaming: bool):
+    """A folder of class folders, or of parquet files; of these, the ones that begin with the split, if there are any."""
+    if not Path(folder).is_dir():
+        raise UserError(f"{argument} {folder} is not a folder.")
+    files = sorted(str(path) for path in Path(folder).rglob("*.parquet"))
+    try:
+        if files:
+            files = [file for file in files if Path(file).name.startswith(split)] or files
+            return datasets.load_dataset("parquet", data_files=files, split="train", streaming=streaming)
+        return datasets.load_dataset(
+            "imagefolder", data_dir=folder, split="train", streaming=streaming, drop_labels=False
+        )
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(
+            f"{argument} {folder}: no images in a folder for each class, and no parquet files, that can be read "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def _get_split_names(args: DataArguments) -> list[str]:
+    try:
+        return datasets.get_dataset_split_names(args.dataset_name, args.dataset_config_name)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _make_dataset_error(args, error) from error
+
+
+def _load_split(args: DataArguments, split: str) -> LabelledRows:
+    if split not in (names := _get_split_names(args)):
+        raise UserError(
+            f"--dataset_name {args.dataset_name} has no split {split!r}, only {', '.join(map(repr, names))}."
+        )
+    try:
+        rows = datasets.load_dataset(
+            args.dataset_name, args.dataset_config_name, split=split, streaming=args.streaming
+        )
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _make_dataset_error(args, error) from error
+    return _prepare(rows, args, f"{args.dataset_name}, split {split!r}", split)
+
+
+def _make_dataset_error(args: DataArguments, error: Exception) -> UserError:
+    return UserError(
+        f"--dataset_name {args.dataset_name}: neither a folder, nor a data set on the Hub that can be read "
+        f"({type(error).__name__}: {error})."
+    )
+
+
+def _prepare(rows, args: DataArguments, description: str, split: str = "train") -> LabelledRows:
+    """The two columns that are needed, by names of their own."""
+    features = rows.features
+    if features is None:
+        raise UserError(f"{description} does not tell its columns. Store it as parquet files.")
+    for argument in ("image_column_name", "label_column_name"):
+        if (name := getattr(args, argument)) not in features:
+            raise UserError(
+                f"There is no column {name!r} in {description}, only {', '.join(map(repr, features))}. Choose one with "
+                f"--{argument}."
+            )
+    image, label = args.image_column_name, args.label_column_name
+    if not isinstance(features[image], Image):
+        raise UserError(f"The column {image!r} of {description} holds no images, but {features[image]}.")
+    rows = rows.select_columns([image, label]).cast_column(image, Image(decode=False))
+    rows = rows.rename_columns({old: new for old, new in ((image, "image"), (label, "label")) if old != new})
+    if isinstance(rows, datasets.IterableDataset):
+        if not isinstance(rows.features["label"], ClassLabel):
+            raise UserError(
+                f"--streaming: the column {label!r} of {description} is no ClassLabel, so its classes are known only when all is "
+                "read. Leave --streaming out, or store the classes with the data."
+            )
+        splits = rows.info.splits or {}
+        return LabelledRows(rows, description, splits[split].num_examples if split in splits else None)
+    if len(rows) == 0:
+        raise UserError(f"{description} holds no images.")
+    return LabelledRows(_encode_labels(rows, description, label), description, len(rows))
+
+
+def _encode_labels(rows: datasets.Dataset, description: str, column: str) -> datasets.Dataset:
+    labels = rows.with_format(None)["label"][:]
+    is_class_label = isinstance(rows.features["label"], ClassLabel)
+    missing = [index for index, label in enumerate(labels) if label is None or (is_class_label and label < 0)]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(labels)} images of {description} have no label in the column {column!r}, such as row "
+            f"{missing[0]}. Leave them out."
+        )
+    if is_class_label:
+        return rows
+    if any(not isinstance(label, str | int | bool) for label in labels[:1]):
+        raise UserError(
+            f"The column {column!r} of {description} holds no classes, but {rows.features['label']}. Choose another one with "
+            "--label_column_name."
+        )
+    return rows.class_encode_column("label")
+
+
+def check_same_labels(train: LabelledRows, evaluation: LabelledRows):
+    """Raises an error if there is nothing to tell apart, or if labels are evaluated that are not trained."""
+    if len(train.label_names) < 2:
+        raise UserError(
+            f"{train.description} has one class, {_shorten(train.label_names)}. A classifier needs two: a folder of images for each "
+            "class, or --label_column_name."
+        )
+    unknown = [name for name in evaluation.label_names if name not in train.label_names]
+    if unknown:
+        raise UserError(
+            f"{evaluation.description} has labels that {train.description} has not: {_shorten(unknown)}. The model cannot learn them."
+        )
+
+
+def split_rows(rows: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
+    """Divides rows, each class by itself."""
+    _check_class_sizes(
+        rows, 2, "one to train on and one to evaluate on; or give --validation_dir or --eval_split_name"
+    )
+    number = max(round(share * rows.num_images), len(rows.label_names))
+    parts = _split(rows, number, seed)
+    logger.warning(
+        f"{number} of {rows.num_images} images of {rows.description} are not trained on, but evaluated on (--train_val_split)."
+    )
+    return parts["test"], parts["train"]
+
+
+def choose_rows(rows: LabelledRows, number: int | None, seed: int, argument: str) -> LabelledRows:
+    """A number of rows, the same share of each class; all, if there are not more."""
+    if number is None or number >= rows.num_images:
+        return rows
+    num_classes = len(_count_labels(rows))
+    if number < num_classes:
+        raise UserError(
+            f"{argument} {number} is fewer than the {num_classes} classes of {rows.description}: there would be none of some."
+        )
+    _check_class_sizes(rows, 2, f"for {argument} to take a share of each; or leave {argument} out")
+    return _split(rows, number, seed)["train"]
+
+
+def _split(rows: LabelledRows, number: int, seed: int) -> dict[str, LabelledRows]:
+    # some of the classes may have no image: those that are there are divided
+    try:
+        parts = rows.rows.train_test_split(train_size=number, stratify_by_column="label", seed=seed)
+    except ValueError as error:
+        raise UserError(f"{rows.description} cannot be divided by classes: {error}") from error
+    return {name: LabelledRows(part, rows.description, len(part)) for name, part in parts.items()}
+
+
+def _count_labels(rows: LabelledRows) -> Counter:
+    return Counter(rows.rows.with_format(None)["label"][:])
+
+
+def _check_class_sizes(rows: LabelledRows, smallest: int, purpose: str):
+    small = [rows.label_names[label] for label, number in _count_labels(rows).items() if number < smallest]
+    if small:
+        raise UserError(
+            f"Classes of {rows.description} with fewer than {smallest} images: {_shorten(sorted(small))}. Each needs {purpose}."
+        )
+
+
+def _take_first(rows: LabelledRows, number: int | None) -> LabelledRows:
+    if number is None:
+        return rows
+    return LabelledRows(rows.rows.take(number), rows.description, min(number, rows.num_images or number))
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+@dataclass
+class ExampleMaker:
+    """
+    Makes examples for the model of rows.
+
+    Args:
+        transform (`Transform`):
+            Makes the input of the model.
+        num_channels (`int`):
+            Channels of the model.
+        label_ids (`list[int]`):
+            Of each label of the rows, that of the model.
+        description (`str`):
+            Where the rows come from.
+        seed (`int`):
+            Of everything random.
+    """
+
+    transform: Transform
+    num_channels: int
+    label_ids: list[int]
+    description: str
+    seed: int
+
+    def __call__(self, row: dict, index: int, epoch: int) -> dict:
+        """
+        Returns `pixel_values`, of shape `(num_channels, height, width)`, and `labels`, an integer.
+
+        Raises:
+            [`UserError`]: if the image cannot be read, or has no label.
+        """
+        try:
+            content = row["image"]["bytes"]
+            if content is None:
+                content = Path(row["image"]["path"]).read_bytes()
+            pixels = read_image(content, self.num_channels)
+        except UNREADABLE_ERRORS as error:
+            name = row["image"]["path"] or f"Image {index}"
+            raise UserError(
+                f"{name} of {self.description} cannot be read ({describe_error(error)}). Mend it, or leave it out."
+            ) from error
+        if row["label"] is None or row["label"] < 0:
+            raise UserError(f"Image {index} of {self.description} has no label. Leave it out.")
+        pixel_values = self.transform(pixels, (self.seed, epoch, zlib.crc32(content)))
+        return {"pixel_values": torch.from_numpy(pixel_values), "labels": self.label_ids[row["label"]]}
+
+
+class LabelledImages(Dataset):
+    """
+    Examples of rows that can be read in any order. Crops and other changes depend on the seed, the epoch and the content of
+    the image alone, so that a resumed run sees the same ones.
+
+    Args:
+        rows ([`LabelledRows`]):
+            The rows.
+        make_example ([`ExampleMaker`]):
+            Makes an example of each.
+    """
+
+    def __init__(self, rows: LabelledRows, make_example: ExampleMaker):
+        self.rows = rows.rows
+        self.make_example = make_example
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int):
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.make_example(self.rows[index], index, self.epoch)
+
+
+class StreamedImages(IterableDataset):
+    """
+    Examples of streamed rows, once and in their order.
+
+    Args:
+        rows ([`LabelledRows`]):
+            The rows.
+        make_example ([`ExampleMaker`]):
+            Makes an example of each.
+    """
+
+    def __init__(self, rows: LabelledRows, make_example: ExampleMaker):
+        self.rows = rows.rows
+        self.make_example = make_example
+
+    def __iter__(self) -> Iterator[dict]:
+        for index, row in enumerate(self.rows):
+            yield self.make_example(row, index, 0)
+
+
+class EndlessStream(StreamedImages):
+    """
+    Examples of streamed rows, epoch after epoch, mixed by a buffer of `shuffle_buffer_size` images. Other arguments as for
+    [`StreamedImages`].
+    """
+
+    def __init__(self, rows: LabelledRows, make_example: ExampleMaker, shuffle_buffer_size: int):
+        super().__init__(rows, make_example)
+        self.shuffle_buffer_size = shuffle_buffer_size
+
+    def __iter__(self) -> Iterator[dict]:
+        for epoch in count():
+            seed = int(np.random.default_rng([self.make_example.seed, epoch]).integers(2**31))
+            for index, row in enumerate(self.rows.shuffle(seed, buffer_size=self.shuffle_buffer_size)):
+                yield self.make_example(row, index, epoch)
+
+
+def collate(examples: Sequence[dict]) -> dict[str, torch.Tensor]:
+    """A batch: `pixel_values` of shape `(batch_size, num_channels, height, width)` and `labels` of shape `(batch_size,)`."""
+    return {
+        "pixel_values": torch.stack([example["pixel_values"] for example in examples]),
+        "labels": torch.tensor([example["labels"] for example in examples]),
+    }

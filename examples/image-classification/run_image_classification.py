@@ -1,0 +1,278 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Fine-tunes a GreenMIM or Swin model for image classification with transformers' Trainer.
+
+On your own images, in a folder for each class, from a model of examples/pretraining, or any Swin:
+
+    python run_image_classification.py --train_dir path/to/images --model_name_or_path my_run/model --output_dir my_classifier
+
+On a data set of the Hub, with everything that helps on a long run:
+
+    python run_image_classification.py --dataset_name ethz/food101 --model_name_or_path my_run/model --bf16 --ema_decay 0.9999 \\
+        --num_train_epochs 100 --rand_augment 2 --random_erasing 0.25 --mixup 0.8 --cutmix 1.0 --dataloader_num_workers 8
+
+After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` goes on as if it had not ended. At the
+end, `my_classifier/model` is what `pipeline("image-classification")` runs.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import get_token
+from transformers import EvalPrediction, Trainer
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging
+
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+from classification_arguments import AugmentationArguments, DataArguments, FineTuningArguments, ModelArguments
+from classification_data import (
+    EndlessStream,
+    ExampleMaker,
+    LabelledImages,
+    LabelledRows,
+    StreamedImages,
+    collate,
+    open_rows,
+)
+from classification_model import StartingPoint, get_image_size, make_starting_point
+from classification_report import RunReport, write_model_folder
+from classification_training import AVERAGE_FILE, FineTuningTrainer, StopCallback, WeightAverage
+from classification_transforms import EvaluationTransform, Mixing, TrainingTransform, check_torchvision
+from example_command import StoppedBySignal, UserError, run_command
+from example_metrics import load_metric
+from example_signals import StopSignals
+
+
+# beside those of the data, the model and the augmentation
+REPORTED_SETTINGS = (
+    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
+    *("layer_decay", "weight_decay", "lr_scheduler_type", "warmup_steps", "label_smoothing_factor", "ema_decay"),
+    *("max_grad_norm", "bf16", "fp16", "seed"),
+)
+
+
+def find_checkpoint(args: FineTuningArguments) -> str | None:
+    """
+    The checkpoint to go on from, if there is one.
+
+    Raises:
+        [`UserError`]: if it is none, or a run would be written over.
+    """
+    output_dir, wanted = Path(args.output_dir), args.resume_from_checkpoint
+    if (output_dir / "model").exists():
+        raise UserError(f"--output_dir {output_dir} has a model already. Choose another folder.")
+    last = get_last_checkpoint(output_dir) if output_dir.is_dir() else None
+    if wanted is None:
+        if last is not None:
+            raise UserError(
+                f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Or choose another "
+                "folder."
+            )
+        return None
+    checkpoint = last if wanted == "latest" else wanted
+    if checkpoint is None:
+        return None
+    if not (Path(checkpoint) / "trainer_state.json").is_file():
+        raise UserError(f"--resume_from_checkpoint {checkpoint} is not a checkpoint: it has no trainer_state.json.")
+    if args.ema_decay is not None and not (Path(checkpoint) / AVERAGE_FILE).is_file():
+        raise UserError(f"--ema_decay: {checkpoint} has no {AVERAGE_FILE}; that run has no average of the weights.")
+    return checkpoint
+
+
+def count_stream_steps(args: FineTuningArguments, num_images: int | None):
+    """Gives a run on a stream, of which the Trainer does not know how long it is, its steps and evaluations."""
+    if num_images is None and args.max_steps <= 0:
+        raise UserError("--streaming: the data do not tell how many images they hold. Give --max_steps.")
+    if num_images is None:
+        if "epoch" in (args.eval_strategy, args.save_strategy):
+            raise UserError(
+                "--streaming: the data do not tell how long an epoch is. Give --eval_strategy steps, --save_strategy steps, "
+                "--eval_steps and --save_steps."
+            )
+        return
+    images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    steps_per_epoch = max(1, num_images // images_per_step)
+    if args.max_steps <= 0:
+        args.max_steps = math.ceil(args.num_train_epochs * steps_per_epoch)
+    for name in ("eval", "save"):
+        if getattr(args, f"{name}_strategy") == "epoch":
+            setattr(args, f"{name}_strategy", "steps")
+            setattr(args, f"{name}_steps", steps_per_epoch)
+
+
+def make_datasets(data_args: DataArguments, augmentation_args, start: StartingPoint, rows, seed: int):
+    """Examples to train on, and to evaluate on."""
+    config = start.model.config
+    transforms = (
+        TrainingTransform(augmentation_args, get_image_size(config), start.image_processor),
+        EvaluationTransform(start.image_processor),
+    )
+    makers = [
+        ExampleMaker(
+            transform,
+            config.num_channels,
+            [config.label2id[name] for name in each.label_names],
+            each.description,
+            seed,
+        )
+        for transform, each in zip(transforms, rows)
+    ]
+    if data_args.streaming:
+        return EndlessStream(rows[0], makers[0], data_args.shuffle_buffer_size), StreamedImages(rows[1], makers[1])
+    return LabelledImages(rows[0], makers[0]), LabelledImages(rows[1], makers[1])
+
+
+def make_compute_metrics():
+    """The metrics of an evaluation, through `evaluate`."""
+    metric = load_metric("accuracy")
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        return metric.compute(predictions=prediction.predictions, references=prediction.label_ids)
+
+    return compute_metrics
+
+
+def train(trainer: Trainer, checkpoint: str | None):
+    """
+    Trains to the end.
+
+    Raises:
+        [`StoppedBySignal`]: after Ctrl-C or SIGTERM, when a checkpoint is written.
+    """
+    with StopSignals() as signals:
+        callback = StopCallback(signals)
+        trainer.add_callback(callback)
+        result = trainer.train(checkpoint)
+    if callback.stopped_by:
+        raise StoppedBySignal(
+            f"Stopped after step {trainer.state.global_step}, as asked. --resume_from_checkpoint latest goes on.",
+            callback.stopped_by,
+        )
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    return result.metrics
+
+
+def describe_data(args: DataArguments) -> str:
+    """Which images, by name, without where they are on this machine."""
+    return f"`{get_name(args.dataset_name or args.train_dir)}`"
+
+
+def describe_evaluation(args: DataArguments, load_best_model_at_end: bool) -> str:
+    """Which images it was evaluated on, and what else they were used for."""
+    if args.validation_dir is not None:
+        images = f"`{get_name(args.validation_dir)}`"
+    elif args.eval_split_name is not None:
+        images = f"{describe_data(args)}, split {args.eval_split_name!r}"
+    else:
+        images = f"{describe_data(args)} that were not trained on"
+    return f"{images}, which also chose the best of the evaluated models" if load_best_model_at_end else images
+
+
+def get_name(name: str) -> str:
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def run(
+    data_args: DataArguments,
+    model_args: ModelArguments,
+    augmentation_args: AugmentationArguments,
+    args: FineTuningArguments,
+    command: str,
+):
+    """A run from top to bottom."""
+    logging.disable_progress_bar()  # of loading and saving: that of the training is enough
+    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
+    checkpoint = find_checkpoint(args)
+    check_torchvision(augmentation_args)
+    args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end
+    if push_to_hub and (args.hub_model_id is None or get_token() is None):
+        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
+
+    # 1. images and model
+    rows: tuple[LabelledRows, LabelledRows] = open_rows(data_args, args.seed)
+    start = make_starting_point(model_args, rows[0].label_names, args.seed)
+    train_dataset, eval_dataset = make_datasets(data_args, augmentation_args, start, rows, args.seed)
+    if data_args.streaming:
+        count_stream_steps(args, rows[0].num_images)
+
+    # 2. training
+    mixing = None
+    if augmentation_args.mixup or augmentation_args.cutmix:
+        mixing = Mixing(augmentation_args, start.model.config.num_labels)
+    average = None if args.ema_decay is None else WeightAverage(args.ema_decay, checkpoint)
+    trainer = FineTuningTrainer(
+        mixing,
+        average,
+        model=start.model,
+        args=args,
+        data_collator=collate,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
+        processing_class=start.image_processor,
+        compute_metrics=make_compute_metrics(),
+        preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
+    )
+    train_metrics = train(trainer, checkpoint)
+
+    # 3. the model, and what it is worth
+    if average is not None:
+        if args.load_best_model_at_end and trainer.state.best_model_checkpoint:
+            average.load(trainer.state.best_model_checkpoint)
+        average.copy_to(start.model)
+    metrics = trainer.evaluate()
+    trainer.log_metrics("eval", metrics)
+    trainer.save_metrics("eval", metrics)
+    if not trainer.is_world_process_zero():
+        return
+    settings = {name: getattr(args, name) for name in REPORTED_SETTINGS} | vars(augmentation_args)
+    settings["lr_scheduler_type"] = args.lr_scheduler_type.value
+    report = RunReport(
+        dataset_name=describe_data(data_args),
+        eval_description=describe_evaluation(data_args, args.load_best_model_at_end),
+        num_train_images=rows[0].num_images,
+        num_eval_images=rows[1].num_images,
+        origin=start.origin,
+        settings=settings | {"drop_path_rate": model_args.drop_path_rate},
+        metrics=metrics,
+        seconds=train_metrics["train_runtime"],
+        device=args.device,
+        num_processes=args.world_size,
+        command=command,
+        licence=start.licence,
+    )
+    folder = Path(args.output_dir) / "model"
+    hub_model_id = args.hub_model_id if push_to_hub else None
+    write_model_folder(
+        start.model, start.image_processor, report, folder, hub_model_id, private=bool(args.hub_private_repo)
+    )
+    print(
+        f"\nAccuracy on {describe_number(rows[1])} of {rows[1].description}: {metrics['eval_accuracy']:.4f}\n"
+        f"Model: {folder}, with its card; runs with pipeline('image-classification', model={str(folder)!r})."
+    )
+
+
+def describe_number(rows: LabelledRows) -> str:
+    return "the images" if rows.num_images is None else f"{rows.num_images:,} images"
+
+
+def main(arguments: Sequence[str] | None = None):
+    run_command(run, (DataArguments, ModelArguments, AugmentationArguments, FineTuningArguments), __doc__, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,505 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Fine-tuning and probing in examples/image-classification, as a user starts them."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from datasets import ClassLabel, Dataset, Features, Image, Value
+from safetensors.torch import load_file
+from transformers import (
+    AutoModelForImageClassification,
+    SwinConfig,
+    SwinForMaskedImageModeling,
+    pipeline,
+)
+from transformers.utils import is_torchvision_available
+
+from modeling_greenmim import (
+    GreenMimConfig,
+    GreenMimForImageClassification,
+    GreenMimForMaskedImageModeling,
+    GreenMimImageProcessorPil,
+    publish,
+)
+
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "examples" / "image-classification"
+sys.path += [str(ROOT / "examples" / "common"), str(FOLDER)]
+
+import run_image_classification  # noqa: E402
+import run_probe  # noqa: E402
+
+import example_metrics  # noqa: E402
+from classification_training import FineTuningTrainer, WeightAverage  # noqa: E402
+from example_command import UserError  # noqa: E402
+
+
+COLOURS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
+NUM_IMAGES = 12  # of each class
+SHARED = {
+    "image_size": 16,
+    "patch_size": 2,
+    "embed_dim": 8,
+    "depths": (1, 1),
+    "num_heads": (1, 2),
+    "window_size": 4,
+}
+CONFIG = GreenMimConfig(**SHARED, decoder_hidden_size=16, decoder_num_attention_heads=2, decoder_intermediate_size=32)
+OPTIONS = ("--report_to=none", "--per_device_train_batch_size=6", "--learning_rate=5e-3", "--save_total_limit=10")
+
+
+@pytest.fixture(autouse=True)
+def fresh_state(monkeypatch):
+    # seconds each, and tested elsewhere: that the model folder loads without this package
+    monkeypatch.setattr(publish, "_check_folder", lambda *_: None)
+    # no metric from the network, whether there is one or not
+    monkeypatch.setattr(example_metrics.evaluate, "load", raise_file_not_found)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+def raise_file_not_found(name):
+    raise FileNotFoundError(name)
+
+
+def encode(colour: str, seed: int) -> bytes:
+    noise = np.random.default_rng(seed).integers(-30, 30, size=(20, 18, 3))
+    pixels = np.clip(np.array(COLOURS[colour]) + noise, 0, 255).astype(np.uint8)
+    content = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def write_parquet(path: Path, labels, feature=None, colours=None):
+    colours = colours or list(COLOURS)
+    rows = {
+        "image": [{"bytes": encode(colours[i % len(colours)], i), "path": None} for i in range(len(labels))],
+        "label": labels,
+    }
+    features = Features({"image": Image(), "label": feature or ClassLabel(names=list(COLOURS))})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Dataset.from_dict(rows, features=features).to_parquet(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The same images in class folders and as parquet files; and models to start from."""
+    folder = tmp_path_factory.mktemp("classification")
+    for colour in COLOURS:
+        for index in range(NUM_IMAGES):
+            path = folder / "files" / colour / f"{index:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(colour, index))
+    labels = [i % 3 for i in range(3 * NUM_IMAGES)]
+    write_parquet(folder / "parquet" / "train-0.parquet", labels)
+    write_parquet(folder / "parquet" / "validation-0.parquet", labels[:9])
+    CONFIG.save_pretrained(folder / "config")
+    torch.manual_seed(0)
+    GreenMimForMaskedImageModeling(CONFIG).save_pretrained(folder / "greenmim")
+    size = {"height": 16, "width": 16}
+    processor = GreenMimImageProcessorPil(size=size, crop_size=size, mask_unit_size=4, do_mask=False)
+    processor.save_pretrained(folder / "greenmim")
+    SwinForMaskedImageModeling(SwinConfig(**SHARED, encoder_stride=4)).save_pretrained(folder / "swin")
+    return folder
+
+
+def run(data: Path, output_dir: Path, *options, start="greenmim", images="files", defaults=OPTIONS):
+    model = ["--config_name", data / "config"] if start == "scratch" else ["--model_name_or_path", data / start]
+    where = ["--train_dir", data / images] if images == "files" else ["--dataset_name", data / images]
+    arguments = [*where, *model, "--output_dir", output_dir, *defaults, *options]
+    run_image_classification.main([str(argument) for argument in arguments])
+
+
+def get_error(data, tmp_path, *options, **settings) -> str:
+    """The one line that ends a run that cannot be."""
+    with pytest.raises(SystemExit) as caught:
+        run(data, tmp_path / "run", *options, **settings)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("start", ["greenmim", "swin", "scratch"])
+def test_a_run_leaves_a_folder_that_a_pipeline_runs(data, tmp_path, start, capsys):
+    run(data, tmp_path / "run", "--num_train_epochs=12", "--drop_path_rate=0", start=start)
+    output = capsys.readouterr().out
+    metrics = json.loads((tmp_path / "run" / "eval_results.json").read_text())
+    assert metrics["eval_accuracy"] >= 0.8, "three colours are easy to tell apart"
+    assert f"{metrics['eval_accuracy']:.4f}" in output and "Traceback" not in output
+    folder = tmp_path / "run" / "model"
+    classifier = pipeline("image-classification", model=str(folder))
+    results = [
+        classifier(PIL.Image.open(io.BytesIO(encode(colour, 100 + index))))[0]["label"]
+        for colour in COLOURS
+        for index in range(3)
+    ]
+    assert np.mean([result == colour for result, colour in zip(results, np.repeat(list(COLOURS), 3))]) >= 0.7
+    card = (folder / "README.md").read_text()
+    assert f"{metrics['eval_accuracy']:.4f}" in card and "pipeline_tag: image-classification" in card
+    assert str(data) not in card.split("The command:")[0], "a card does not tell where files are on a machine"
+
+
+def test_parquet_with_a_validation_split(data, tmp_path):
+    run(data, tmp_path / "run", "--max_steps=2", images="parquet")
+    assert json.loads((tmp_path / "run" / "eval_results.json").read_text())["eval_samples_per_second"] > 0
+    assert "`parquet`, 36 images" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_streaming(data, tmp_path):
+    run(data, tmp_path / "run", "--streaming", "--num_train_epochs=2", "--shuffle_buffer_size=5", images="parquet")
+    state = json.loads((tmp_path / "run" / "checkpoint-12" / "trainer_state.json").read_text())
+    assert state["max_steps"] == 12
+    assert [record["step"] for record in state["log_history"] if "eval_accuracy" in record] == [6, 12]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--drop_path_rate=0.3", "--ema_decay=0.9"),
+        ("--gradient_accumulation_steps=2", "--dataloader_num_workers=1"),
+        ("--streaming", "--dataset_name", "parquet"),
+    ],
+)
+def test_a_resumed_run_ends_as_one_that_was_not_stopped(data, tmp_path, options):
+    options = tuple(data / each if each == "parquet" else each for each in options)
+    images = "parquet" if "--streaming" in options else "files"
+    options = tuple(each for each in options if str(each) not in ("--dataset_name", str(data / "parquet")))
+    options += (
+        "--num_train_epochs=3",
+        "--save_strategy=steps",
+        "--save_steps=2",
+        "--eval_strategy=steps",
+        "--eval_steps=2",
+    )
+    run(data, tmp_path / "whole", *options, images=images)
+    shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+    shutil.rmtree(tmp_path / "resumed" / "model")
+    checkpoints = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "resumed").glob("checkpoint-*"))
+    for step in checkpoints[1:]:
+        shutil.rmtree(tmp_path / "resumed" / f"checkpoint-{step}")
+    run(data, tmp_path / "resumed", *options, "--resume_from_checkpoint=latest", images=images)
+    for name in (f"checkpoint-{checkpoints[-1]}", "model"):
+        weights = [load_file(tmp_path / each / name / "model.safetensors") for each in ("whole", "resumed")]
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0]), name
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path):
+    arguments = ["--train_dir", data / "files", "--model_name_or_path", data / "greenmim", *OPTIONS]
+    arguments += ["--output_dir", tmp_path / "run", "--max_steps=100000", "--eval_strategy=no", "--save_strategy=no"]
+    arguments += ["--load_best_model_at_end=false", "--logging_steps=1"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, FOLDER / "run_image_classification.py", *map(str, arguments)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        )
+    deadline = time.monotonic() + 120
+    while "'loss'" not in (tmp_path / "log").read_text():
+        assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 128 + signal.SIGINT
+    output = (tmp_path / "log").read_text()
+    assert "--resume_from_checkpoint latest" in output and "Traceback" not in output
+    (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
+    step = int(checkpoint.name.split("-")[1])
+    assert f"Stopped after step {step}" in output
+    AutoModelForImageClassification.from_pretrained(checkpoint)
+
+
+def test_what_cannot_be(data, tmp_path):
+    assert "no column 'picture'" in get_error(data, tmp_path, "--image_column_name=picture")
+    message = get_error(data, tmp_path, "--label_column_name=class", images="parquet")
+    assert "no column 'class'" in message and "'image', 'label'" in message and "--label_column_name" in message
+    assert "holds no images" in get_error(data, tmp_path, "--image_column_name=label", images="parquet")
+    assert "has no split 'test'" in get_error(data, tmp_path, "--eval_split_name=test", images="parquet")
+    assert "fewer than the 3 classes" in get_error(data, tmp_path, "--max_train_samples=2")
+    assert "not a folder" in get_error(data, tmp_path, "--validation_dir=nowhere")
+    assert "--layer_decay must be" in get_error(data, tmp_path, "--layer_decay=0")
+    assert "--ema_decay must be" in get_error(data, tmp_path, "--ema_decay=1.5")
+    assert "Save strategy: SaveStrategy.STEPS" in get_error(data, tmp_path, "--save_strategy=steps")
+    assert "unknown arguments: --epochs=3" in get_error(data, tmp_path, "--epochs=3")
+    assert "cannot be divided" in get_error(data, tmp_path, "--streaming")
+    assert not (tmp_path / "run").exists(), "nothing was begun"
+
+
+def test_a_stream_of_unknown_length_needs_steps(tmp_path):
+    args = run_image_classification.FineTuningArguments(output_dir=str(tmp_path), report_to="none")
+    with pytest.raises(UserError, match="Give --max_steps"):
+        run_image_classification.count_stream_steps(args, None)
+    args.max_steps = 10
+    with pytest.raises(UserError, match="--eval_strategy steps"):
+        run_image_classification.count_stream_steps(args, None)
+
+
+def test_models_that_cannot_be(data, tmp_path):
+    (tmp_path / "vit").mkdir()
+    (tmp_path / "vit" / "config.json").write_text('{"model_type": "vit"}')
+    message = get_error(data, tmp_path, start=tmp_path / "vit")
+    assert "'vit'" in message and "neither GreenMIM nor Swin" in message
+    assert "nowhere" in get_error(data, tmp_path, start=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, None, -1], [0.5, 1.5, 0.5]])
+def test_labels_that_are_none(data, tmp_path, labels):
+    feature = Value("float32") if 0.5 in labels else None
+    write_parquet(tmp_path / "data" / "train.parquet", labels * 4, feature)
+    message = get_error(data, tmp_path, images=tmp_path / "data")
+    assert ("no classes" if feature else "8 of 20 images") in message and "'label'" in message
+
+
+@pytest.mark.parametrize("labels", [["c", "a", "b"] * 8, [7, 5, 6] * 8])
+def test_labels_of_other_types(data, tmp_path, labels):
+    write_parquet(tmp_path / "data" / "train.parquet", labels, Value("string" if "a" in labels else "int64"))
+    run(data, tmp_path / "run", "--max_steps=1", images=tmp_path / "data")
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert list(config["label2id"]) == [str(label) for label in sorted(labels[:3])]
+
+
+def test_too_few_images_of_a_class(data, tmp_path):
+    write_parquet(tmp_path / "data" / "train.parquet", [0, 1] * 6 + [2])
+    message = get_error(data, tmp_path, images=tmp_path / "data")
+    assert "fewer than 2 images: 'red'" in message and "--validation_dir" in message
+
+
+def test_one_class(data, tmp_path):
+    shutil.copytree(data / "files" / "red", tmp_path / "files" / "red")
+    assert "has one class, 'red'" in get_error(tmp_path, tmp_path, start=data / "greenmim")
+
+
+def test_labels_that_are_evaluated_only(data, tmp_path):
+    shutil.copytree(data / "files" / "red", tmp_path / "validation" / "violet")
+    message = get_error(data, tmp_path, "--validation_dir", tmp_path / "validation")
+    assert "'violet'" in message and "cannot learn" in message
+
+
+def make_classifier(folder: Path, names) -> Path:
+    config = GreenMimConfig(
+        **{**CONFIG.to_dict(), "id2label": dict(enumerate(names)), "label2id": {n: i for i, n in enumerate(names)}}
+    )
+    GreenMimForImageClassification(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_classifier_that_does_not_know_a_label(data, tmp_path):
+    start = make_classifier(tmp_path / "other", ["cat", "blue", "green"])
+    message = get_error(data, tmp_path, start=start)
+    assert "'red' is none of them" in message and "'cat'" in message and "--ignore_mismatched_sizes" in message
+    run(data, tmp_path / "run", "--ignore_mismatched_sizes", "--max_steps=1", start=start)
+    model = AutoModelForImageClassification.from_pretrained(tmp_path / "run" / "model")
+    assert list(model.config.label2id) == list(COLOURS)
+
+
+def test_a_classifier_with_labels_in_another_order_keeps_its_numbers(data, tmp_path):
+    run(data, tmp_path / "first", "--num_train_epochs=12", "--drop_path_rate=0")
+    model = AutoModelForImageClassification.from_pretrained(tmp_path / "first" / "model")
+    order = [2, 0, 1]
+    names = [list(COLOURS)[index] for index in order]
+    other = GreenMimForImageClassification.from_pretrained(make_classifier(tmp_path / "permuted", names))
+    weights = model.state_dict()
+    weights |= {f"classifier.{name}": weights[f"classifier.{name}"][order] for name in ("weight", "bias")}
+    other.load_state_dict(weights)
+    other.save_pretrained(tmp_path / "permuted")
+    # nearly nothing is learned: the accuracy is that of the first
+    run(data, tmp_path / "second", "--max_steps=1", "--learning_rate=1e-9", start=tmp_path / "permuted")
+    accuracy = [
+        json.loads((tmp_path / each / "eval_results.json").read_text())["eval_accuracy"]
+        for each in ("first", "second")
+    ]
+    assert accuracy[1] == accuracy[0] >= 0.8
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", encode("red", 0)[:60]])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read(data, tmp_path, content, workers):
+    shutil.copytree(data / "files", tmp_path / "files")
+    (tmp_path / "files" / "red" / "03.png").write_bytes(content)
+    message = get_error(tmp_path, tmp_path, f"--dataloader_num_workers={workers}", start=data / "greenmim")
+    assert "red/03.png" in message and "cannot be read" in message and "leave it out" in message
+
+
+def test_an_output_folder_that_holds_a_run(data, tmp_path):
+    run(data, tmp_path / "run", "--max_steps=1")
+    assert "has a model already" in get_error(data, tmp_path)
+    shutil.rmtree(tmp_path / "run" / "model")
+    assert "--resume_from_checkpoint latest" in get_error(data, tmp_path)
+
+
+def make_trainer(tmp_path, **settings) -> FineTuningTrainer:
+    model = GreenMimForImageClassification(CONFIG)
+    args = run_image_classification.FineTuningArguments(
+        output_dir=str(tmp_path), eval_strategy="no", load_best_model_at_end=False, report_to="none", **settings
+    )
+    return FineTuningTrainer(model=model, args=args, train_dataset=[])
+
+
+def test_learning_rates_fall_from_layer_to_layer(tmp_path):
+    trainer = make_trainer(tmp_path, learning_rate=1.0, layer_decay=0.5)
+    rates = {
+        id(parameter): group["lr"]
+        for group in trainer.create_optimizer().param_groups
+        for parameter in group["params"]
+    }
+    model = trainer.model
+    assert rates[id(model.classifier.weight)] == 1.0
+    assert rates[id(model.greenmim.encoder.layers[1].blocks[0].mlp.fc1.weight)] == 0.5
+    assert rates[id(model.greenmim.encoder.layers[0].blocks[0].mlp.fc1.weight)] == 0.25
+    assert rates[id(model.greenmim.embeddings.patch_embeddings.projection.weight)] == 0.125
+
+
+def test_the_loss_is_that_of_the_model(tmp_path):
+    trainer = make_trainer(tmp_path, label_smoothing_factor=0.2)
+    torch.manual_seed(0)
+    inputs = {"pixel_values": torch.randn(5, 3, 16, 16), "labels": torch.randint(2, (5,))}
+    trainer.model.eval()
+    expected = trainer.model(**inputs)
+    torch.testing.assert_close(trainer.compute_loss(trainer.model, inputs), expected.loss)
+    trainer.model.train()
+    torch.manual_seed(1)
+    smoothed = trainer.compute_loss(trainer.model, inputs)
+    log_probabilities = expected.logits.log_softmax(-1)
+    by_hand = -(
+        0.8 * log_probabilities.gather(1, inputs["labels"][:, None])[:, 0] + 0.2 * log_probabilities.mean(-1)
+    ).mean()
+    torch.testing.assert_close(smoothed, by_hand)
+
+
+def test_gradients_of_accumulated_batches_are_those_of_one(data, tmp_path):
+    """The loss is a mean over a batch, so the Trainer has to divide it: transformers 5.17 and 5.23 decide that in two ways."""
+    options = ("--max_steps=1", "--drop_path_rate=0", "--warmup_steps=0", "--max_grad_norm=0", "--weight_decay=0")
+    options += ("--adam_epsilon=1.0", "--logging_steps=1")  # steps proportional to gradients
+    run(data, tmp_path / "one", *options, "--per_device_train_batch_size=12")
+    run(data, tmp_path / "three", *options, "--per_device_train_batch_size=4", "--gradient_accumulation_steps=3")
+    weights = [load_file(tmp_path / each / "model" / "model.safetensors") for each in ("one", "three")]
+    start = load_file(data / "greenmim" / "model.safetensors")
+    names = [name for name in start if name in weights[0]]
+    steps = [torch.cat([(each[name] - start[name]).flatten() for name in names]) for each in weights]
+    assert steps[0].norm() > 1e-4
+    torch.testing.assert_close(steps[1], steps[0], rtol=1e-3, atol=1e-6)
+
+
+def test_average_of_the_weights():
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = WeightAverage(0.9)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+        average.on_train_begin(None, None, None, model)
+        average.on_step_end(None, None, None, model)  # the first one is where it begins
+        model.weight.fill_(2.0)
+        average.on_step_end(None, None, None, model)
+    with average.applied_to(model):
+        torch.testing.assert_close(model.weight.item(), 0.9 * 1.0 + 0.1 * 2.0)
+    assert model.weight.item() == 2.0
+
+
+def test_the_average_is_what_is_evaluated_and_kept(data, tmp_path):
+    options = (
+        "--num_train_epochs=2",
+        "--ema_decay=0.99999",
+        "--learning_rate=0.1",
+        "--drop_path_rate=0",
+        "--save_total_limit=5",
+    )
+    run(data, tmp_path / "run", *options)
+    final = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    averages = [torch.load(path / "average.pt", weights_only=True) for path in (tmp_path / "run").glob("checkpoint-*")]
+    assert any(all(torch.equal(final[name], each[f"module.{name}"]) for name in final) for each in averages)
+    last = load_file(max((tmp_path / "run").glob("checkpoint-*"), key=os.path.getmtime) / "model.safetensors")
+    assert not torch.equal(final["classifier.weight"], last["classifier.weight"])
+
+
+@pytest.mark.skipif(is_torchvision_available(), reason="torchvision is installed")
+def test_what_needs_torchvision_says_so(data, tmp_path):
+    message = get_error(data, tmp_path, "--mixup=0.8", "--rand_augment=2")
+    assert "--rand_augment, --mixup" in message and "pip install torchvision" in message
+
+
+@pytest.mark.skipif(not is_torchvision_available(), reason="torchvision is not installed")
+def test_recipe_with_torchvision(data, tmp_path):
+    options = ("--rand_augment=2", "--random_erasing=0.5", "--mixup=0.8", "--cutmix=1.0", "--ema_decay=0.9")
+    options += (
+        "--num_train_epochs=3",
+        "--save_strategy=steps",
+        "--save_steps=3",
+        "--eval_strategy=steps",
+        "--eval_steps=3",
+    )
+    run(data, tmp_path / "whole", *options)
+    shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+    shutil.rmtree(tmp_path / "resumed" / "model")
+    for path in (tmp_path / "resumed").glob("checkpoint-*"):
+        if path.name != "checkpoint-3":
+            shutil.rmtree(path)
+    run(data, tmp_path / "resumed", *options, "--resume_from_checkpoint=latest")
+    weights = [load_file(tmp_path / each / "model" / "model.safetensors") for each in ("whole", "resumed")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_the_metric_is_that_of_evaluate_where_it_can_be_had(monkeypatch):
+    monkeypatch.setattr(example_metrics.evaluate, "load", lambda name: f"{name} of the Hub")
+    assert example_metrics.load_metric("accuracy") == "accuracy of the Hub"
+    monkeypatch.setattr(example_metrics.evaluate, "load", raise_file_not_found)
+    metric = example_metrics.load_metric("accuracy")
+    assert metric.compute(predictions=[0, 1, 1, 2], references=[0, 1, 2, 2]) == {"accuracy": 0.75}
+
+
+def test_probe(data, tmp_path, capsys):
+    models = [data / "greenmim", data / "swin"]
+    arguments = [
+        "--model_name_or_path",
+        *models,
+        "--train_dir",
+        data / "files",
+        "--output_file",
+        tmp_path / "out.json",
+    ]
+    run_probe.main([str(argument) for argument in [*arguments, "--train_val_split=0.3", "--num_neighbors=3"]])
+    results = json.loads((tmp_path / "out.json").read_text())["accuracy"]
+    assert list(results) == [str(model) for model in models]
+    # features of a random encoder tell colours apart
+    assert all(accuracy >= 0.7 for each in results.values() for accuracy in each.values())
+    assert "linear" in capsys.readouterr().out
+
+
+def test_probe_of_the_same_weights_is_the_same(data, tmp_path):
+    """As SimMIM's Swin, and converted: one answer."""
+    from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
+
+    convert_swin_to_greenmim(data / "swin", tmp_path / "converted", seed=0)
+    arguments = ["--model_name_or_path", data / "swin", tmp_path / "converted", "--train_dir", data / "files"]
+    arguments += ["--image_processor_name", data / "greenmim", "--output_file", tmp_path / "out.json"]
+    run_probe.main([str(argument) for argument in arguments])
+    first, second = json.loads((tmp_path / "out.json").read_text())["accuracy"].values()
+    assert first == second
+
+
+def test_probe_of_what_is_no_model(data, tmp_path):
+    with pytest.raises(SystemExit, match="nowhere cannot be loaded"):
+        run_probe.main(["--model_name_or_path", str(tmp_path / "nowhere"), "--train_dir", str(data / "files")])
