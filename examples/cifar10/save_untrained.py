@@ -1,0 +1,36 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Saves a model with random weights: what the features of a network are worth before it has learned anything.
+
+python save_untrained.py greenmim_cifar10.json output_dir
+"""
+
+import sys
+
+from transformers import AutoConfig, set_seed
+
+from modeling_greenmim import GreenMimModel
+from modeling_greenmim.checkpoint_folders import make_image_processor
+
+
+def main():
+    config_name, output_dir = sys.argv[1:]
+    config = AutoConfig.from_pretrained(config_name)
+    set_seed(0)
+    GreenMimModel(config).save_pretrained(output_dir)
+    make_image_processor(config).save_pretrained(output_dir)
+
+
+if __name__ == "__main__":
+    main()
