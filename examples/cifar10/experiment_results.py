@@ -67,7 +67,7 @@ def collect(output_dir: Path) -> dict:
         accuracy = json.loads(path.read_text())["accuracy"]
         results["probes"][path.stem] = {_get_step(name): value for name, value in accuracy.items()}
     for start in (*STARTS, *VARIANTS):
-        for num_labels in FINE_TUNING:
+        for num_labels in sorted(FINE_TUNING):
             paths = [
                 get_fine_tuning_folder(output_dir, start, num_labels, seed) / "eval_results.json" for seed in SEEDS
             ]
@@ -95,11 +95,11 @@ def make_tables(results: dict) -> str:
         )
     if results["fine_tuning"]:
         lines = [
-            f"| start | {' | '.join(f'{number:,} labels' for number in FINE_TUNING)} |",
+            f"| start | {' | '.join(f'{number:,} labels' for number in sorted(FINE_TUNING))} |",
             "|---" * (1 + len(FINE_TUNING)) + "|",
         ]
         for start, accuracies in results["fine_tuning"].items():
-            cells = [_describe_spread(accuracies.get(str(number), [])) for number in FINE_TUNING]
+            cells = [_describe_spread(accuracies.get(str(number), [])) for number in sorted(FINE_TUNING)]
             lines.append(f"| {TITLES[start]} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     if results["probes"]:
