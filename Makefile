@@ -42,7 +42,7 @@ test: transformers-tests test-torchvision
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-torchvision: transformers-tests .torchvision/.installed
-	PYTHONPATH=.torchvision:tests $(BIN)/python -m pytest -p torchvision_shim -k "torchvision or backends or common" tests/test_image_processing_greenmim.py tests/test_common_image_processing_greenmim.py
+	PYTHONPATH=.torchvision:tests $(BIN)/python -m pytest -p torchvision_shim -k "torchvision or backends or common" tests/test_image_processing_greenmim.py tests/test_common_image_processing_greenmim.py tests/test_image_classification.py
 
 test-all: transformers-tests test-torchvision other-environments test-oldest
 	$(BIN)/python -m pytest -n 2

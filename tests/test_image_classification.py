@@ -352,6 +352,20 @@ def test_an_output_folder_that_holds_a_run(data, tmp_path):
     assert "--resume_from_checkpoint latest" in get_error(data, tmp_path)
 
 
+@pytest.mark.parametrize("last_written", ["trainer_state.json", "average.pt"])
+def test_a_checkpoint_that_was_not_written_whole_is_left_out(data, tmp_path, last_written):
+    options = ("--num_train_epochs=2",) + (("--ema_decay=0.9",) if last_written == "average.pt" else ())
+    run(data, tmp_path / "whole", *options)
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    shutil.rmtree(tmp_path / "killed" / "model")
+    (tmp_path / "killed" / "checkpoint-12" / last_written).unlink()
+    message = get_error(data, tmp_path, *options, "--resume_from_checkpoint", tmp_path / "killed" / "checkpoint-12")
+    assert "is not a checkpoint that this run can go on from" in message
+    run(data, tmp_path / "killed", *options, "--resume_from_checkpoint=latest")
+    weights = [load_file(tmp_path / each / "model" / "model.safetensors") for each in ("whole", "killed")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
 def make_trainer(tmp_path, **settings) -> FineTuningTrainer:
     model = GreenMimForImageClassification(CONFIG)
     args = run_image_classification.FineTuningArguments(

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow.parquet
 import torch
 from datasets import ClassLabel, Image
 from torch.utils.data import Dataset, IterableDataset
@@ -77,7 +78,13 @@ def open_rows(args: DataArguments, seed: int) -> tuple[LabelledRows, LabelledRow
     Raises:
         [`UserError`]: if there are none, a column is missing, a label is missing, or a class has too few images.
     """
-    train, evaluation = _open_training(args), _open_evaluation(args)
+    train = _open_training(args)
+    if len(train.label_names) < 2:
+        raise UserError(
+            f"{train.description} has one class, {_shorten(train.label_names)}. A classifier needs two: a folder of images for each "
+            "class, or --label_column_name."
+        )
+    evaluation = _open_evaluation(args)
     if evaluation is None:
         if args.streaming:
             raise UserError("Streamed images cannot be divided: give --eval_split_name or --validation_dir.")
@@ -93,14 +100,13 @@ def open_rows(args: DataArguments, seed: int) -> tuple[LabelledRows, LabelledRow
 
 def _open_training(args: DataArguments) -> LabelledRows:
     if args.train_dir is not None:
-        return _prepare(_load_folder(args.train_dir, "train", "--train_dir", args.streaming), args, args.train_dir)
+        return _load_folder(args, args.train_dir, "train", "--train_dir")
     return _load_split(args, args.train_split_name)
 
 
 def _open_evaluation(args: DataArguments) -> LabelledRows | None:
     if args.validation_dir is not None:
-        rows = _load_folder(args.validation_dir, "validation", "--validation_dir", args.streaming)
-        return _prepare(rows, args, args.validation_dir)
+        return _load_folder(args, args.validation_dir, "validation", "--validation_dir")
     if args.eval_split_name is not None:
         return _load_split(args, args.eval_split_name)
     if args.dataset_name is not None and "validation" in _get_split_names(args):
@@ -108,23 +114,30 @@ def _open_evaluation(args: DataArguments) -> LabelledRows | None:
     return None
 
 
-def _load_folder(folder: str, split: str, argument: str, streaming: bool):
+def _load_folder(args: DataArguments, folder: str, split: str, argument: str) -> LabelledRows:
     """A folder of class folders, or of parquet files; of these, the ones that begin with the split, if there are any."""
     if not Path(folder).is_dir():
         raise UserError(f"{argument} {folder} is not a folder.")
     files = sorted(str(path) for path in Path(folder).rglob("*.parquet"))
+    settings = {"path": "imagefolder", "data_dir": folder, "drop_labels": False}
+    if files:
+        files = [file for file in files if Path(file).name.startswith(split)] or files
+        settings = {"path": "parquet", "data_files": files}
     try:
-        if files:
-            files = [file for file in files if Path(file).name.startswith(split)] or files
-            return datasets.load_dataset("parquet", data_files=files, split="train", streaming=streaming)
-        return datasets.load_dataset(
-            "imagefolder", data_dir=folder, split="train", streaming=streaming, drop_labels=False
-        )
+        rows = datasets.load_dataset(**settings, split="train", streaming=args.streaming)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(
             f"{argument} {folder}: no images in a folder for each class, and no parquet files, that can be read "
             f"({type(error).__name__}: {error})."
         ) from error
+    return _prepare(rows, args, folder, _count_rows(files))
+
+
+def _count_rows(files: Sequence[str]) -> int | None:
+    """Rows of parquet files on this machine; `None` for others."""
+    if not files or not all(file.endswith(".parquet") and Path(file).is_file() for file in files):
+        return None
+    return sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
 
 
 def _get_split_names(args: DataArguments) -> list[str]:
@@ -143,9 +156,15 @@ def _load_split(args: DataArguments, split: str) -> LabelledRows:
         rows = datasets.load_dataset(
             args.dataset_name, args.dataset_config_name, split=split, streaming=args.streaming
         )
+        num_images = None
+        if args.streaming:
+            builder = datasets.load_dataset_builder(args.dataset_name, args.dataset_config_name)
+            splits = builder.info.splits or {}
+            files = (builder.config.data_files or {}).get(split, [])
+            num_images = splits[split].num_examples if split in splits else _count_rows(list(files))
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise _make_dataset_error(args, error) from error
-    return _prepare(rows, args, f"{args.dataset_name}, split {split!r}", split)
+    return _prepare(rows, args, f"{args.dataset_name}, split {split!r}", num_images)
 
 
 def _make_dataset_error(args: DataArguments, error: Exception) -> UserError:
@@ -155,8 +174,8 @@ def _make_dataset_error(args: DataArguments, error: Exception) -> UserError:
     )
 
 
-def _prepare(rows, args: DataArguments, description: str, split: str = "train") -> LabelledRows:
-    """The two columns that are needed, by names of their own."""
+def _prepare(rows, args: DataArguments, description: str, num_images: int | None) -> LabelledRows:
+    """The two columns that are needed, by names of their own. `num_images` is that of a stream, where it is known."""
     features = rows.features
     if features is None:
         raise UserError(f"{description} does not tell its columns. Store it as parquet files.")
@@ -177,8 +196,7 @@ def _prepare(rows, args: DataArguments, description: str, split: str = "train") 
                 f"--streaming: the column {label!r} of {description} is no ClassLabel, so its classes are known only when all is "
                 "read. Leave --streaming out, or store the classes with the data."
             )
-        splits = rows.info.splits or {}
-        return LabelledRows(rows, description, splits[split].num_examples if split in splits else None)
+        return LabelledRows(rows, description, num_images)
     if len(rows) == 0:
         raise UserError(f"{description} holds no images.")
     return LabelledRows(_encode_labels(rows, description, label), description, len(rows))
@@ -204,12 +222,7 @@ def _encode_labels(rows: datasets.Dataset, description: str, column: str) -> dat
 
 
 def check_same_labels(train: LabelledRows, evaluation: LabelledRows):
-    """Raises an error if there is nothing to tell apart, or if labels are evaluated that are not trained."""
-    if len(train.label_names) < 2:
-        raise UserError(
-            f"{train.description} has one class, {_shorten(train.label_names)}. A classifier needs two: a folder of images for each "
-            "class, or --label_column_name."
-        )
+    """Raises an error that names the labels to be evaluated that are not trained."""
     unknown = [name for name in evaluation.label_names if name not in train.label_names]
     if unknown:
         raise UserError(

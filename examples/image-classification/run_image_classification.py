@@ -33,7 +33,6 @@ from pathlib import Path
 
 from huggingface_hub import get_token
 from transformers import EvalPrediction, Trainer
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 
@@ -75,22 +74,29 @@ def find_checkpoint(args: FineTuningArguments) -> str | None:
     output_dir, wanted = Path(args.output_dir), args.resume_from_checkpoint
     if (output_dir / "model").exists():
         raise UserError(f"--output_dir {output_dir} has a model already. Choose another folder.")
-    last = get_last_checkpoint(output_dir) if output_dir.is_dir() else None
+    complete = list_complete_checkpoints(output_dir, with_average=args.ema_decay is not None)
     if wanted is None:
-        if last is not None:
+        if complete:
             raise UserError(
                 f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Or choose another "
                 "folder."
             )
         return None
-    checkpoint = last if wanted == "latest" else wanted
-    if checkpoint is None:
-        return None
-    if not (Path(checkpoint) / "trainer_state.json").is_file():
-        raise UserError(f"--resume_from_checkpoint {checkpoint} is not a checkpoint: it has no trainer_state.json.")
-    if args.ema_decay is not None and not (Path(checkpoint) / AVERAGE_FILE).is_file():
-        raise UserError(f"--ema_decay: {checkpoint} has no {AVERAGE_FILE}; that run has no average of the weights.")
-    return checkpoint
+    if wanted == "latest":
+        return str(complete[-1]) if complete else None
+    if Path(wanted).resolve() not in (path.resolve() for path in complete):
+        raise UserError(
+            f"--resume_from_checkpoint {wanted} is not a checkpoint that this run can go on from: one in {output_dir}, and complete. "
+            f"There are: {', '.join(path.name for path in complete) or 'none'}."
+        )
+    return wanted
+
+
+def list_complete_checkpoints(output_dir: Path, with_average: bool) -> list[Path]:
+    """The checkpoints of a run, without one that it was killed while writing, the oldest first."""
+    last_written = AVERAGE_FILE if with_average else "trainer_state.json"
+    paths = [path for path in output_dir.glob("checkpoint-*") if (path / last_written).is_file()]
+    return sorted(paths, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def count_stream_steps(args: FineTuningArguments, num_images: int | None):
