@@ -326,7 +326,9 @@ def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int) -> list[s
 
 
 def _run_job(job: Job, output_dir: Path, num_parallel: int) -> tuple[float, bool]:
-    """Seconds, and whether it is done."""
+    """Seconds, and whether it is done: by another call, if it is already."""
+    if job.result.exists():
+        return 0.0, True
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(1, processors // num_parallel)
     command = [sys.executable, *job.make_command()]

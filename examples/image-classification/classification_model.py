@@ -21,7 +21,6 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     AutoConfig,
-    AutoImageProcessor,
     BaseImageProcessor,
     PretrainedConfig,
     PreTrainedModel,
@@ -30,6 +29,9 @@ from transformers import (
     set_seed,
 )
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+# the one of the package asks for torchvision, in transformers 5.17
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.checkpoint_folders import (
