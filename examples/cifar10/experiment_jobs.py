@@ -48,10 +48,19 @@ TIMED_STEPS = 100
 NUM_TIMINGS = 2
 SEEDS = (0, 1, 2)
 # images with labels -> epochs, as many as two processor cores allow
-FINE_TUNING = {5000: 20, 500: 60, 50000: 4}
-NUM_VARIANT_LABELS = 5000
-STARTS = ("scratch", "greenmim", "simmim_same_time", "simmim_same_images")
-VARIANTS = ("batch_masks", "scrambled")
+FINE_TUNING = {5000: 20, 50000: 4, 500: 60}
+# starts of a fine-tuning, and with how many labels each is tried; the first answer the question whether pre-training pays
+STARTS = {
+    "scratch": (5000, 50000, 500),
+    "greenmim": (5000, 50000, 500),
+    "simmim_same_time": (5000, 50000, 500),
+    "simmim_same_images": (5000, 500),
+    "batch_masks": (5000,),
+    "scrambled": (5000,),
+}
+NUM_FIRST_STARTS = 3
+# of these, features are measured along the pre-training; of the others, at the end
+WATCHED = ("greenmim", "simmim_same_images")
 NUM_PROBE_IMAGES = 10000
 
 
@@ -78,13 +87,22 @@ class Job:
 
 
 def make_jobs(data_dir: str, output_dir: Path) -> list[Job]:
-    """All jobs, those first that others need."""
-    return [
-        *_make_timings(data_dir, output_dir),
-        *_make_pretrainings(data_dir, output_dir),
-        *_make_probes(data_dir, output_dir),
-        *_make_fine_tunings(data_dir, output_dir),
-    ]
+    """All jobs, those first that others need, or that matter most."""
+    maker = JobMaker(data_dir, output_dir)
+    jobs = [*maker.make_timings(), maker.make_untrained(), maker.make_probe("untrained")]
+    names = list(STARTS)
+    for starts in (names[:NUM_FIRST_STARTS], names[NUM_FIRST_STARTS:]):
+        for start in starts:
+            if start != "scratch":
+                jobs += [*maker.make_pretraining(start), maker.make_probe(start)]
+        jobs += [
+            maker.make_fine_tuning(start, num_labels, seed)
+            for num_labels in FINE_TUNING
+            for seed in SEEDS
+            for start in starts
+            if num_labels in STARTS[start]
+        ]
+    return jobs
 
 
 def get_fine_tuning_folder(output_dir: Path, start: str, num_labels: int, seed: int) -> Path:
@@ -114,170 +132,143 @@ def get_steps_in_the_same_time(output_dir: Path) -> int:
     return round(NUM_STEPS * speeds["simmim"] / speeds["greenmim"])
 
 
-def _get_data_arguments(data_dir: str) -> list[str]:
-    return ["--data_files", f"{data_dir}/train-*.parquet", "--min_crop_scale", "0.5", "--max_eval_samples", "500"]
+@dataclass(frozen=True)
+class JobMaker:
+    """
+    Makes the jobs of a folder.
 
+    Args:
+        data_dir (`str`):
+            Folder of CIFAR-10.
+        output_dir (`Path`):
+            Folder of all runs.
+    """
 
-def _make_greenmim_command(
-    script: str, data_dir: str, folder: Path, num_steps: int, checkpointing_steps: int, *options: str
-) -> list[str]:
-    interval = str(checkpointing_steps)
-    return [
-        *(SCRIPTS[script], *_get_data_arguments(data_dir), "--config_name_or_path", CONFIG, "--seed", "0"),
-        *("--output_dir", str(folder), "--max_train_steps", str(num_steps), "--num_workers", "0"),
-        *("--per_device_train_batch_size", str(BATCH_SIZE), "--base_learning_rate", str(LEARNING_RATE)),
-        *("--eval_steps", interval, "--checkpointing_steps", interval, "--checkpoints_total_limit", "20"),
-        *("--license", "apache-2.0", "--resume_from_checkpoint", "latest", *options),
-    ]
+    data_dir: str
+    output_dir: Path
 
+    def make_timings(self) -> list[Job]:
+        """In turn, one after the other: what else the machine does then weighs on both."""
+        jobs = []
+        for number in range(NUM_TIMINGS):
+            for method in ("greenmim", "simmim"):
+                folder = get_timed_folders(self.output_dir, method)[number]
+                make = self._make_simmim_command if method == "simmim" else self._make_greenmim_command
+                command = make(folder, TIMED_STEPS, TIMED_STEPS)
+                needs = tuple(job.name for job in jobs[-1:])
+                jobs.append(Job(folder.name, partial(list, command), folder / "model", needs))
+        return jobs
 
-def _make_simmim_command(data_dir: str, folder: Path, num_steps: int, checkpointing_steps: int) -> list[str]:
-    # the same optimizer and schedule, as the Trainer names them
-    return [
-        *(SCRIPTS["simmim"], *_get_data_arguments(data_dir), "--config_name_or_path", CONFIG, "--seed", "0"),
-        *("--output_dir", str(folder), "--max_steps", str(num_steps), "--dataloader_num_workers", "0"),
-        *("--per_device_train_batch_size", str(BATCH_SIZE), "--learning_rate", str(LEARNING_RATE * BATCH_SIZE / 256)),
-        *("--weight_decay", "0.05", "--adam_beta2", "0.95", "--lr_scheduler_type", "cosine", "--warmup_steps", "0.05"),
-        *(
-            "--save_steps",
-            str(checkpointing_steps),
-            "--save_total_limit",
-            "20",
-            "--logging_steps",
-            "100",
-            "--report_to",
-            "none",
-        ),
-        *("--resume_from_checkpoint", "latest"),
-    ]
+    def make_untrained(self) -> Job:
+        folder = self.output_dir / "untrained" / "model"
+        return Job("untrained", partial(list, [SCRIPTS["untrained"], CONFIG, str(folder)]), folder)
 
+    def make_pretraining(self, name: str) -> list[Job]:
+        """The jobs that end with a GreenMIM model in `{name}/model`, or for SimMIM in `{name}_converted/model`."""
+        folder = self.output_dir / name
+        if not name.startswith("simmim"):
+            script = "scrambled" if name == "scrambled" else "greenmim"
+            options = ["--no_mask_per_sample"] if name == "batch_masks" else []
+            command = self._make_greenmim_command(folder, NUM_STEPS, CHECKPOINTING_STEPS, script)
+            return [Job(name, partial(list, command + options), folder / "model")]
 
-def _make_timings(data_dir: str, output_dir: Path) -> list[Job]:
-    """In turn, one after the other: what else the machine does then weighs on both."""
-    jobs = []
-    for number in range(NUM_TIMINGS):
-        for method, make_command in (
-            ("greenmim", partial(_make_greenmim_command, "greenmim")),
-            ("simmim", _make_simmim_command),
-        ):
-            folder = get_timed_folders(output_dir, method)[number]
-            command = make_command(data_dir, folder, TIMED_STEPS, TIMED_STEPS)
-            jobs.append(
-                Job(folder.name, partial(list, command), folder / "model", tuple(job.name for job in jobs[-1:]))
-            )
-    return jobs
+        def make_command() -> list[str]:
+            num_steps = get_steps_in_the_same_time(self.output_dir) if name == "simmim_same_time" else NUM_STEPS
+            return self._make_simmim_command(folder, num_steps, CHECKPOINTING_STEPS)
 
+        converted = _get_model_folder(self.output_dir, name)
+        conversion = [
+            *("-m", "modeling_greenmim.convert_swin_to_greenmim"),
+            *("--checkpoint_path", str(folder / "model"), "--output_dir", str(converted)),
+        ]
+        timings = tuple(each.name for each in get_timed_folders(self.output_dir, "simmim"))
+        return [
+            Job(name, make_command, folder / "model", timings if name == "simmim_same_time" else ()),
+            Job(f"{name}_converted", partial(list, conversion), converted, (name,)),
+        ]
 
-def _make_pretrainings(data_dir: str, output_dir: Path) -> list[Job]:
-    timings = tuple(folder.name for folder in get_timed_folders(output_dir, "simmim"))
-
-    def make(name: str, make_command: Callable[[Path], list[str]], needs: tuple[str, ...] = ()) -> Job:
-        folder = output_dir / name
-        return Job(name, partial(make_command, folder), folder / "model", needs)
-
-    def make_greenmim(name: str, script: str, *options: str) -> Job:
-        return make(
-            name,
-            lambda folder: _make_greenmim_command(script, data_dir, folder, NUM_STEPS, CHECKPOINTING_STEPS, *options),
-        )
-
-    def make_simmim_same_time(folder: Path) -> list[str]:
-        return _make_simmim_command(data_dir, folder, get_steps_in_the_same_time(output_dir), CHECKPOINTING_STEPS)
-
-    return [
-        make_greenmim("greenmim", "greenmim"),
-        make("simmim_same_time", make_simmim_same_time, timings),
-        make(
-            "simmim_same_images",
-            lambda folder: _make_simmim_command(data_dir, folder, NUM_STEPS, CHECKPOINTING_STEPS),
-        ),
-        make_greenmim("batch_masks", "greenmim", "--no_mask_per_sample"),
-        make_greenmim("scrambled", "scrambled"),
-        *(
-            Job(
-                f"{name}_converted",
-                lambda name=name: [
-                    *("-m", "modeling_greenmim.convert_swin_to_greenmim"),
-                    *("--checkpoint_path", str(output_dir / name / "model")),
-                    *("--output_dir", str(output_dir / f"{name}_converted" / "model")),
-                ],
-                output_dir / f"{name}_converted" / "model",
-                (name,),
-            )
-            for name in ("simmim_same_time", "simmim_same_images")
-        ),
-        Job(
-            "untrained",
-            lambda: [SCRIPTS["untrained"], CONFIG, str(output_dir / "untrained" / "model")],
-            output_dir / "untrained" / "model",
-        ),
-    ]
-
-
-def _make_probes(data_dir: str, output_dir: Path) -> list[Job]:
-    def make(name: str) -> Job:
-        folder, result = output_dir / name, output_dir / "probes" / f"{name}.json"
+    def make_probe(self, name: str) -> Job:
+        folder, result = self.output_dir / name, self.output_dir / "probes" / f"{name}.json"
 
         def make_command() -> list[str]:
             checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-            models = [str(path) for path in checkpoints] or [str(folder / "model")]
+            models = (checkpoints or [folder / "model"])[0 if name in WATCHED else -1 :]
             result.parent.mkdir(exist_ok=True)
             return [
-                *(SCRIPTS["probe"], "--dataset_name", data_dir, "--eval_split_name", "test", "--seed", "0"),
-                *("--max_train_samples", str(NUM_PROBE_IMAGES), "--model_name_or_path", *models),
-                *("--image_processor_name", str(output_dir / "untrained" / "model"), "--output_file", str(result)),
+                *(SCRIPTS["probe"], "--dataset_name", self.data_dir, "--eval_split_name", "test", "--seed", "0"),
+                *("--max_train_samples", str(NUM_PROBE_IMAGES), "--model_name_or_path", *map(str, models)),
+                *(
+                    "--image_processor_name",
+                    str(self.output_dir / "untrained" / "model"),
+                    "--output_file",
+                    str(result),
+                ),
             ]
 
-        return Job(f"probe_{name}", make_command, result, (name, "untrained"))
+        return Job(f"probe_{name}", make_command, result, (name,) if name == "untrained" else (name, "untrained"))
 
-    names = ("untrained", "greenmim", "simmim_same_images", "simmim_same_time", "batch_masks", "scrambled")
-    return [make(name) for name in names]
-
-
-def _make_fine_tunings(data_dir: str, output_dir: Path) -> list[Job]:
-    def make(start: str, num_labels: int, seed: int) -> Job:
-        folder = get_fine_tuning_folder(output_dir, start, num_labels, seed)
-        source = {
-            "simmim_same_time": "simmim_same_time_converted",
-            "simmim_same_images": "simmim_same_images_converted",
-        }
-        source = source.get(start, start)
-        # each start at what suited it best in a trial with 5,000 labels and learning rates of 1e-3 and 2e-3
-        model = ["--model_name_or_path", str(output_dir / source / "model"), "--layer_decay", "0.8"]
+    def make_fine_tuning(self, start: str, num_labels: int, seed: int) -> Job:
+        folder = get_fine_tuning_folder(self.output_dir, start, num_labels, seed)
+        model_folder = _get_model_folder(self.output_dir, start)
+        # of 1e-3 and 2e-3, in a trial with 5,000 labels, the latter was better after pre-training, and as good from scratch
+        model = ["--model_name_or_path", str(model_folder), "--layer_decay", "0.8"]
         if start == "scratch":
             model = ["--config_name", CONFIG, "--layer_decay", "1.0"]
+        # the last model is evaluated, not the best: test images choose nothing
         command = [
-            *(SCRIPTS["classify"], "--dataset_name", data_dir, "--eval_split_name", "test", *model),
+            *(SCRIPTS["classify"], "--dataset_name", self.data_dir, "--eval_split_name", "test", *model),
             *("--max_train_samples", str(num_labels), "--num_train_epochs", str(FINE_TUNING[num_labels])),
-            *(
-                "--per_device_train_batch_size",
-                "128",
-                "--per_device_eval_batch_size",
-                "500",
-                "--learning_rate",
-                "2e-3",
-            ),
-            *(
-                "--min_crop_scale",
-                "0.5",
-                "--eval_strategy",
-                "no",
-                "--load_best_model_at_end",
-                "false",
-                "--seed",
-                str(seed),
-            ),
-            *("--save_steps", "100", "--save_strategy", "steps", "--save_total_limit", "1", "--report_to", "none"),
-            *("--logging_steps", "100", "--output_dir", str(folder), "--resume_from_checkpoint", "latest"),
+            *("--per_device_train_batch_size", "128", "--per_device_eval_batch_size", "500"),
+            *("--learning_rate", "2e-3", "--min_crop_scale", "0.5", "--seed", str(seed)),
+            *("--eval_strategy", "no", "--load_best_model_at_end", "false", "--logging_steps", "100"),
+            *("--save_strategy", "steps", "--save_steps", "100", "--save_total_limit", "1"),
+            *("--output_dir", str(folder), "--resume_from_checkpoint", "latest"),
         ]
-        return Job(folder.name, lambda: command, folder / "model", () if start == "scratch" else (source,))
+        return Job(
+            folder.name,
+            partial(list, command),
+            folder / "model",
+            () if start == "scratch" else (model_folder.parent.name,),
+        )
 
-    return [
-        make(start, num_labels, seed)
-        for num_labels in FINE_TUNING
-        for seed in SEEDS
-        for start in (*STARTS, *(VARIANTS if num_labels == NUM_VARIANT_LABELS else ()))
-    ]
+    def _make_greenmim_command(
+        self, folder: Path, num_steps: int, checkpointing_steps: int, script: str = "greenmim"
+    ) -> list[str]:
+        interval = str(checkpointing_steps)
+        return [
+            *(SCRIPTS[script], *self._get_data_arguments(), "--config_name_or_path", CONFIG, "--seed", "0"),
+            *("--output_dir", str(folder), "--max_train_steps", str(num_steps), "--num_workers", "0"),
+            *("--per_device_train_batch_size", str(BATCH_SIZE), "--base_learning_rate", str(LEARNING_RATE)),
+            *("--eval_steps", interval, "--checkpointing_steps", interval, "--checkpoints_total_limit", "20"),
+            *("--license", "apache-2.0", "--resume_from_checkpoint", "latest"),
+        ]
+
+    def _make_simmim_command(self, folder: Path, num_steps: int, checkpointing_steps: int) -> list[str]:
+        # the same optimizer and schedule, as the Trainer names them
+        learning_rate = LEARNING_RATE * BATCH_SIZE / 256
+        return [
+            *(SCRIPTS["simmim"], *self._get_data_arguments(), "--config_name_or_path", CONFIG, "--seed", "0"),
+            *("--output_dir", str(folder), "--max_steps", str(num_steps), "--dataloader_num_workers", "0"),
+            *("--per_device_train_batch_size", str(BATCH_SIZE), "--learning_rate", str(learning_rate)),
+            *("--weight_decay", "0.05", "--adam_beta2", "0.95", "--lr_scheduler_type", "cosine"),
+            *("--warmup_steps", "0.05", "--logging_steps", "100"),
+            *("--save_steps", str(checkpointing_steps), "--save_total_limit", "20"),
+            *("--resume_from_checkpoint", "latest"),
+        ]
+
+    def _get_data_arguments(self) -> list[str]:
+        return [
+            "--data_files",
+            f"{self.data_dir}/train-*.parquet",
+            "--min_crop_scale",
+            "0.5",
+            "--max_eval_samples",
+            "500",
+        ]
+
+
+def _get_model_folder(output_dir: Path, start: str) -> Path:
+    return output_dir / (f"{start}_converted" if start.startswith("simmim") else start) / "model"
 
 
 def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int) -> list[str]:

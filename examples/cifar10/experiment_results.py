@@ -24,7 +24,6 @@ from experiment_jobs import (
     NUM_STEPS,
     SEEDS,
     STARTS,
-    VARIANTS,
     get_fine_tuning_folder,
     get_images_per_second,
     get_steps_in_the_same_time,
@@ -66,7 +65,7 @@ def collect(output_dir: Path) -> dict:
     for path in sorted((output_dir / "probes").glob("*.json")):
         accuracy = json.loads(path.read_text())["accuracy"]
         results["probes"][path.stem] = {_get_step(name): value for name, value in accuracy.items()}
-    for start in (*STARTS, *VARIANTS):
+    for start in STARTS:
         for num_labels in sorted(FINE_TUNING):
             paths = [
                 get_fine_tuning_folder(output_dir, start, num_labels, seed) / "eval_results.json" for seed in SEEDS

@@ -101,8 +101,11 @@ def describe_hardware(num_processes: int, device: torch.device) -> str:
 
 def describe_data(args: DataArguments, num_train_images: int | None) -> str:
     """Which images, for the card: names, not where they are on this machine."""
-    name = args.dataset_name or Path(args.train_dir or args.data_files[0]).resolve().name
-    others = f" and {len(args.data_files) - 1} other files" if args.data_files and len(args.data_files) > 1 else ""
+    if args.data_files:
+        name = "/".join(Path(args.data_files[0]).absolute().parts[-2:])
+        others = f" and {len(args.data_files) - 1} other files" if len(args.data_files) > 1 else ""
+    else:
+        name, others = args.dataset_name or Path(args.train_dir).resolve().name, ""
     return f"`{name}`{others}, {describe_number(num_train_images)}"
 
 
