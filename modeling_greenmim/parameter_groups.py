@@ -80,7 +80,8 @@ def make_parameter_groups(
             appendix; for Swin, SimMIM, https://huggingface.co/papers/2111.09886, section 4.1).
 
     Returns:
-        `list[dict]`: with `params`, `lr` and `weight_decay`. Every trainable parameter is in one of them.
+        `list[dict]`: with `params`, `lr` and `weight_decay`. Every trainable parameter is in one of them. The highest learning
+        rate comes first: it is the one that the Trainer logs.
 
     Example:
 
@@ -104,7 +105,7 @@ def make_parameter_groups(
             groups.setdefault(settings, []).append(parameter)
     return [
         {"params": parameters, "lr": learning_rate, "weight_decay": weight_decay}
-        for (learning_rate, weight_decay), parameters in groups.items()
+        for (learning_rate, weight_decay), parameters in sorted(groups.items(), key=lambda item: -item[0][0])
     ]
 
 

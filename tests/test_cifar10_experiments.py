@@ -86,12 +86,22 @@ def test_what_is_done_is_not_run_again_and_what_needs_a_failure_is_not_run(tmp_p
         make_job(tmp_path, "writes_nothing", "pass"),
     ]
     (tmp_path / "first").write_text("done before")
-    assert sorted(run_jobs(jobs, tmp_path, num_parallel=2)) == ["writes_nothing", "wrong"]
+    assert sorted(run_jobs(jobs, tmp_path, num_parallel=2, num_threads=1)) == ["after", "writes_nothing", "wrong"]
     assert (tmp_path / "first").read_text() == "done before"
     assert (tmp_path / "second").exists() and not (tmp_path / "after").exists()
     assert "no" in (tmp_path / "wrong.log").read_text()
-    assert "wrong: FAILED" in capsys.readouterr().out
-    assert run_jobs(jobs[:2], tmp_path, num_parallel=1) == []
+    output = capsys.readouterr().out
+    assert "wrong: FAILED" in output and "after: not run, as it needs wrong" in output
+    assert run_jobs(jobs[:2], tmp_path, num_parallel=1, num_threads=1) == []
+
+
+def test_a_job_whose_command_cannot_be_made_has_failed(tmp_path):
+    def make_command():
+        raise FileNotFoundError("no metrics.json")
+
+    jobs = [Job("job", make_command, tmp_path / "result")]
+    assert run_jobs(jobs, tmp_path, num_parallel=1, num_threads=1) == ["job"]
+    assert "no metrics.json" in (tmp_path / "job.log").read_text()
 
 
 def test_simmim_is_the_swin_of_the_configuration():

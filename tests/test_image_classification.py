@@ -14,6 +14,7 @@
 """Fine-tuning and probing in examples/image-classification, as a user starts them."""
 
 import io
+import itertools
 import json
 import os
 import shutil
@@ -55,8 +56,10 @@ import run_image_classification  # noqa: E402
 import run_probe  # noqa: E402
 
 import example_metrics  # noqa: E402
-from classification_training import FineTuningTrainer, WeightAverage  # noqa: E402
-from example_command import UserError  # noqa: E402
+from classification_data import list_class_folders  # noqa: E402
+from classification_training import EmaCallback, FineTuningTrainer  # noqa: E402
+from example_command import UserError, check_num_processes  # noqa: E402
+from example_signals import StopSignals  # noqa: E402
 
 
 COLOURS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
@@ -129,9 +132,10 @@ def data(tmp_path_factory):
     return folder
 
 
-def run(data: Path, output_dir: Path, *options, start="greenmim", images="files", defaults=OPTIONS):
+def run(data, output_dir, *options, start="greenmim", images="files", as_train_dir=False, defaults=OPTIONS):
     model = ["--config_name", data / "config"] if start == "scratch" else ["--model_name_or_path", data / start]
-    where = ["--train_dir", data / images] if images == "files" else ["--dataset_name", data / images]
+    where = data / images if images in ("files", "parquet") else images
+    where = ["--train_dir" if as_train_dir or images == "files" else "--dataset_name", where]
     arguments = [*where, *model, "--output_dir", output_dir, *defaults, *options]
     run_image_classification.main([str(argument) for argument in arguments])
 
@@ -312,9 +316,12 @@ def test_a_classifier_that_does_not_know_a_label(data, tmp_path):
     start = make_classifier(tmp_path / "other", ["cat", "blue", "green"])
     message = get_error(data, tmp_path, start=start)
     assert "'red' is none of them" in message and "'cat'" in message and "--ignore_mismatched_sizes" in message
-    run(data, tmp_path / "run", "--ignore_mismatched_sizes", "--max_steps=1", start=start)
+    run(data, tmp_path / "run", "--ignore_mismatched_sizes", "--max_steps=1", "--learning_rate=1e-9", start=start)
     model = AutoModelForImageClassification.from_pretrained(tmp_path / "run" / "model")
     assert list(model.config.label2id) == list(COLOURS)
+    old = AutoModelForImageClassification.from_pretrained(start)
+    assert (model.classifier.weight - old.classifier.weight).abs().max() > 1e-3, "of the same size, but new"
+    torch.testing.assert_close(model.greenmim.layernorm.weight, old.greenmim.layernorm.weight)
 
 
 def test_a_classifier_with_labels_in_another_order_keeps_its_numbers(data, tmp_path):
@@ -352,18 +359,146 @@ def test_an_output_folder_that_holds_a_run(data, tmp_path):
     assert "--resume_from_checkpoint latest" in get_error(data, tmp_path)
 
 
-@pytest.mark.parametrize("last_written", ["trainer_state.json", "average.pt"])
+@pytest.mark.parametrize("last_written", ["trainer_state.json", "ema.pt"])
 def test_a_checkpoint_that_was_not_written_whole_is_left_out(data, tmp_path, last_written):
-    options = ("--num_train_epochs=2",) + (("--ema_decay=0.9",) if last_written == "average.pt" else ())
+    options = ("--num_train_epochs=2",) + (("--ema_decay=0.9",) if last_written == "ema.pt" else ())
     run(data, tmp_path / "whole", *options)
     shutil.copytree(tmp_path / "whole", tmp_path / "killed")
     shutil.rmtree(tmp_path / "killed" / "model")
     (tmp_path / "killed" / "checkpoint-12" / last_written).unlink()
-    message = get_error(data, tmp_path, *options, "--resume_from_checkpoint", tmp_path / "killed" / "checkpoint-12")
-    assert "is not a checkpoint that this run can go on from" in message
+    with pytest.raises(SystemExit, match="is not a checkpoint that this run can go on from.*checkpoint-6"):
+        run(data, tmp_path / "killed", *options, "--resume_from_checkpoint", tmp_path / "killed" / "checkpoint-12")
     run(data, tmp_path / "killed", *options, "--resume_from_checkpoint=latest")
     weights = [load_file(tmp_path / each / "model" / "model.safetensors") for each in ("whole", "killed")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize("stop_at", [4, 6, 9])  # in an epoch, at its end, and where a checkpoint is due
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_run_that_was_stopped_goes_on_exactly(data, tmp_path, monkeypatch, stop_at, limit):
+    options = ("--num_train_epochs=3", "--drop_path_rate=0.3", f"--save_total_limit={limit}")
+    if stop_at == 9:
+        options += ("--save_strategy=steps", "--save_steps=3", "--eval_strategy=steps", "--eval_steps=3")
+    run(data, tmp_path / "whole", *options)
+    get_agreed = StopSignals.get_agreed
+    monkeypatch.setattr(StopSignals, "get_agreed", lambda self: signal.SIGTERM * (next(steps) == stop_at))
+    steps = itertools.count(1)
+    with pytest.raises(SystemExit) as caught:
+        run(data, tmp_path / "stopped", *options)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert (tmp_path / "stopped" / f"checkpoint-{stop_at}").is_dir()
+    monkeypatch.setattr(StopSignals, "get_agreed", get_agreed)
+    run(data, tmp_path / "stopped", *options, "--resume_from_checkpoint=latest")
+    weights = [load_file(tmp_path / each / "model" / "model.safetensors") for each in ("whole", "stopped")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    metrics = [json.loads((tmp_path / each / "eval_results.json").read_text()) for each in ("whole", "stopped")]
+    assert metrics[0]["eval_loss"] == metrics[1]["eval_loss"]
+
+
+def test_latest_does_not_write_over_checkpoints_that_it_cannot_use(data, tmp_path):
+    (tmp_path / "run" / "checkpoint-3").mkdir(parents=True)
+    message = get_error(data, tmp_path, "--resume_from_checkpoint=latest")
+    assert "checkpoint-3 has no trainer_state.json" in message
+
+
+def test_processes_that_do_not_train_together(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(run_image_classification, "check_num_processes", check_num_processes)
+    with pytest.raises(UserError, match="--use_cpu"):
+        check_num_processes(1)
+
+
+@pytest.mark.parametrize("images", ["files", "parquet"])
+def test_two_processes(data, tmp_path, images):
+    """Trained together: half as many steps, every image evaluated once, one model."""
+    where = (
+        ["--train_dir", data / "files"] if images == "files" else ["--dataset_name", data / "parquet", "--streaming"]
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [FOLDER / "run_image_classification.py", "--use_cpu", *where, "--model_name_or_path", data / "greenmim"]
+    command += [
+        "--output_dir",
+        tmp_path / "run",
+        "--num_train_epochs=2",
+        "--per_device_train_batch_size=3",
+        "--ema_decay=0.9",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    result = subprocess.run(
+        [str(each) for each in command], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "Accuracy" in result.stdout
+    num_train_images = 31 if images == "files" else 36
+    (last,) = (tmp_path / "run").glob(f"checkpoint-{2 * -(-num_train_images // 6)}")
+    assert (last / "ema.pt").is_file() and (tmp_path / "run" / "model" / "config.json").is_file()
+
+
+def test_names_of_files_and_classes_are_not_taken_for_splits(tmp_path, data):
+    """`datasets` would take a file `train_00.png`, or a class `train`, for a split, and leave out the others."""
+    for index, colour in enumerate(COLOURS):
+        for number in range(4):
+            name = ["train", "test_track", "red"][index]
+            path = tmp_path / "files" / name / "deeper" / f"{['train', 'my_test', 'x'][number % 3]}_{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(colour, number))
+    rows = list_class_folders(tmp_path / "files", "--train_dir")
+    assert len(rows) == 12 and rows.features["label"].names == ["red", "test_track", "train"]
+    assert np.bincount(rows["label"][:]).tolist() == [4, 4, 4]
+
+
+def test_folders_that_are_no_class_folders(tmp_path, data):
+    shutil.copytree(data / "files", tmp_path / "splits" / "train")
+    shutil.copytree(data / "files", tmp_path / "splits" / "val")
+    message = get_error(tmp_path, tmp_path, start=data / "greenmim", images=tmp_path / "splits", as_train_dir=True)
+    assert "folders of splits (train, val)" in message
+    shutil.copytree(data / "files", tmp_path / "mixed")
+    (tmp_path / "mixed" / "lost.png").write_bytes(encode("red", 0))
+    message = get_error(tmp_path, tmp_path, start=data / "greenmim", images=tmp_path / "mixed", as_train_dir=True)
+    assert "1 images, such as lost.png" in message
+    message = get_error(data, tmp_path, "--validation_dir", data / "files")
+    assert "give other images to evaluate on" in message
+
+
+def test_parquet_files_of_splits_are_not_mixed(tmp_path, data):
+    labels = [i % 3 for i in range(12)]
+    write_parquet(tmp_path / "both" / "train-0.parquet", labels)
+    write_parquet(tmp_path / "both" / "test-0.parquet", labels)
+    settings = {"start": data / "greenmim", "images": tmp_path / "both", "as_train_dir": True}
+    message = get_error(data, tmp_path, "--validation_dir", tmp_path / "both", **settings)
+    assert "of train and test" in message and "none of validation" in message and "--eval_split_name" in message
+    assert "other images" in get_error(data, tmp_path, "--eval_split_name=train", images="parquet")
+    run(data, tmp_path / "run", "--max_steps=1", **settings)
+    assert "`both`, 9 images" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_a_folder_may_have_the_name_of_a_builder(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(data)
+    run(data, tmp_path / "run", "--max_steps=1", images=Path("parquet"))
+
+
+def test_more_workers_than_parts_of_a_stream(data, tmp_path):
+    message = get_error(data, tmp_path, "--streaming", "--dataloader_num_workers=2", images="parquet")
+    assert "--dataloader_num_workers 2" in message and "1 parts" in message
+    assert "--max_train_samples" in get_error(data, tmp_path, "--streaming", "--max_train_samples=5", images="parquet")
+
+
+@pytest.mark.parametrize("persistent", ["false", "true"])
+def test_crops_change_from_epoch_to_epoch(data, tmp_path, persistent, monkeypatch):
+    seen = []
+    collate = run_image_classification.collate
+
+    def record(examples):
+        seen.append(round(float(sum(example["pixel_values"].double().sum() for example in examples)), 6))
+        (tmp_path / "seen").open("a").write(f"{seen[-1]}\n")
+        return collate(examples)
+
+    monkeypatch.setattr(run_image_classification, "collate", record)
+    options = ("--num_train_epochs=3", "--dataloader_num_workers=1", f"--dataloader_persistent_workers={persistent}")
+    options += ("--eval_strategy=no", "--save_strategy=no", "--load_best_model_at_end=false", "--max_train_samples=6")
+    run(data, tmp_path / "run", *options, "--no_flip")
+    sums = (tmp_path / "seen").read_text().split()[:3]  # one batch of the same six images in each epoch
+    assert len(set(sums)) == 3
 
 
 def make_trainer(tmp_path, **settings) -> FineTuningTrainer:
@@ -386,6 +521,24 @@ def test_learning_rates_fall_from_layer_to_layer(tmp_path):
     assert rates[id(model.greenmim.encoder.layers[1].blocks[0].mlp.fc1.weight)] == 0.5
     assert rates[id(model.greenmim.encoder.layers[0].blocks[0].mlp.fc1.weight)] == 0.25
     assert rates[id(model.greenmim.embeddings.patch_embeddings.projection.weight)] == 0.125
+
+
+def test_the_learning_rate_in_the_log_is_the_one_that_is_asked_for(data, tmp_path):
+    run(
+        data,
+        tmp_path / "run",
+        "--max_steps=1",
+        "--logging_steps=1",
+        "--lr_scheduler_type=constant",
+        "--warmup_steps=0",
+    )
+    state = json.loads((tmp_path / "run" / "checkpoint-1" / "trainer_state.json").read_text())
+    assert state["log_history"][0]["learning_rate"] == 5e-3
+
+
+def test_the_optimizer_is_the_one_that_is_asked_for(tmp_path):
+    assert isinstance(make_trainer(tmp_path).create_optimizer(), torch.optim.AdamW)
+    assert isinstance(make_trainer(tmp_path, optim="sgd").create_optimizer(), torch.optim.SGD)
 
 
 def test_the_loss_is_that_of_the_model(tmp_path):
@@ -421,16 +574,33 @@ def test_gradients_of_accumulated_batches_are_those_of_one(data, tmp_path):
 
 def test_average_of_the_weights():
     model = torch.nn.Linear(1, 1, bias=False)
-    average = WeightAverage(0.9)
+    ema = EmaCallback(0.15)
     with torch.no_grad():
         model.weight.fill_(1.0)
-        average.on_train_begin(None, None, None, model)
-        average.on_step_end(None, None, None, model)  # the first one is where it begins
+        ema.on_train_begin(None, None, None, model)
+        ema.on_step_end(None, None, None, model)  # the first one is where it begins
         model.weight.fill_(2.0)
-        average.on_step_end(None, None, None, model)
-    with average.applied_to(model):
-        torch.testing.assert_close(model.weight.item(), 0.9 * 1.0 + 0.1 * 2.0)
+        ema.on_step_end(None, None, None, model)
+    with ema.applied_to(model):
+        torch.testing.assert_close(model.weight.item(), 0.15 * 1.0 + 0.85 * 2.0)
     assert model.weight.item() == 2.0
+
+
+def test_a_young_average_has_a_short_memory():
+    """Else a short run would end with the weights that it started from."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    ema = EmaCallback(0.9999)
+    expected = 0.0
+    with torch.no_grad():
+        model.weight.fill_(expected)
+        ema.on_train_begin(None, None, None, model)
+        ema.on_step_end(None, None, None, model)
+        model.weight.fill_(1.0)
+        for number in range(1, 20):
+            ema.on_step_end(None, None, None, model)
+            decay = (1 + number) / (10 + number)
+            expected = decay * expected + (1 - decay)
+    torch.testing.assert_close(ema.model.module.weight.item(), expected)
 
 
 def test_the_average_is_what_is_evaluated_and_kept(data, tmp_path):
@@ -443,7 +613,7 @@ def test_the_average_is_what_is_evaluated_and_kept(data, tmp_path):
     )
     run(data, tmp_path / "run", *options)
     final = load_file(tmp_path / "run" / "model" / "model.safetensors")
-    averages = [torch.load(path / "average.pt", weights_only=True) for path in (tmp_path / "run").glob("checkpoint-*")]
+    averages = [torch.load(path / "ema.pt", weights_only=True) for path in (tmp_path / "run").glob("checkpoint-*")]
     assert any(all(torch.equal(final[name], each[f"module.{name}"]) for name in final) for each in averages)
     last = load_file(max((tmp_path / "run").glob("checkpoint-*"), key=os.path.getmtime) / "model.safetensors")
     assert not torch.equal(final["classifier.weight"], last["classifier.weight"])
@@ -451,13 +621,19 @@ def test_the_average_is_what_is_evaluated_and_kept(data, tmp_path):
 
 @pytest.mark.skipif(is_torchvision_available(), reason="torchvision is installed")
 def test_what_needs_torchvision_says_so(data, tmp_path):
-    message = get_error(data, tmp_path, "--mixup=0.8", "--rand_augment=2")
-    assert "--rand_augment, --mixup" in message and "pip install torchvision" in message
+    message = get_error(data, tmp_path, "--mixup_alpha=0.8", "--rand_augment_num_ops=2")
+    assert "--rand_augment_num_ops, --mixup_alpha" in message and "pip install torchvision" in message
 
 
 @pytest.mark.skipif(not is_torchvision_available(), reason="torchvision is not installed")
 def test_recipe_with_torchvision(data, tmp_path):
-    options = ("--rand_augment=2", "--random_erasing=0.5", "--mixup=0.8", "--cutmix=1.0", "--ema_decay=0.9")
+    options = (
+        "--rand_augment_num_ops=2",
+        "--random_erasing_prob=0.5",
+        "--mixup_alpha=0.8",
+        "--cutmix_alpha=1.0",
+        "--ema_decay=0.9",
+    )
     options += (
         "--num_train_epochs=3",
         "--save_strategy=steps",
@@ -512,6 +688,16 @@ def test_probe_of_the_same_weights_is_the_same(data, tmp_path):
     run_probe.main([str(argument) for argument in arguments])
     first, second = json.loads((tmp_path / "out.json").read_text())["accuracy"].values()
     assert first == second
+
+
+def test_probe_where_not_all_classes_are_evaluated(data, tmp_path):
+    for colour in ("green", "red"):
+        shutil.copytree(data / "files" / colour, tmp_path / "validation" / colour)
+    arguments = ["--model_name_or_path", data / "greenmim", "--train_dir", data / "files", "--num_neighbors=3"]
+    arguments += ["--validation_dir", tmp_path / "validation", "--output_file", tmp_path / "out.json"]
+    run_probe.main([str(argument) for argument in arguments])
+    (accuracy,) = json.loads((tmp_path / "out.json").read_text())["accuracy"].values()
+    assert accuracy["knn"] == 1.0  # the same images
 
 
 def test_probe_of_what_is_no_model(data, tmp_path):

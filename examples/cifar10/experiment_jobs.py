@@ -16,6 +16,8 @@
 import json
 import os
 import shlex
+import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -114,15 +116,14 @@ def get_timed_folders(output_dir: Path, method: str) -> list[Path]:
 
 
 def get_images_per_second(output_dir: Path, method: str) -> float:
-    """Speed of a pre-training, the best of the timings."""
+    """Speed of a pre-training, the best of the timings: what else the machine did weighs least on it."""
     speeds = []
     for folder in get_timed_folders(output_dir, method):
         if method == "greenmim":
-            metrics = json.loads((folder / "metrics.json").read_text())
-            speeds.append(metrics["images_seen"] / metrics["seconds"])
+            history = json.loads((folder / "metrics.json").read_text())["history"]
+            speeds.append(statistics.median(each["images_per_second"] for each in history if "loss" in each))
         else:
-            metrics = json.loads((folder / "train_results.json").read_text())
-            speeds.append(metrics["train_samples_per_second"])
+            speeds.append(json.loads((folder / "train_results.json").read_text())["images_per_second"])
     return max(speeds)
 
 
@@ -156,7 +157,7 @@ class JobMaker:
                 make = self._make_simmim_command if method == "simmim" else self._make_greenmim_command
                 command = make(folder, TIMED_STEPS, TIMED_STEPS)
                 needs = tuple(job.name for job in jobs[-1:])
-                jobs.append(Job(folder.name, partial(list, command), folder / "model", needs))
+                jobs.append(Job(folder.name, partial(_start_anew, folder, command), folder / "model", needs))
         return jobs
 
     def make_untrained(self) -> Job:
@@ -267,11 +268,17 @@ class JobMaker:
         ]
 
 
+def _start_anew(folder: Path, command: list[str]) -> list[str]:
+    """Removes what a run that was stopped has left: half a run times nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return command
+
+
 def _get_model_folder(output_dir: Path, start: str) -> Path:
     return output_dir / (f"{start}_converted" if start.startswith("simmim") else start) / "model"
 
 
-def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int) -> list[str]:
+def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int, num_threads: int) -> list[str]:
     """
     Runs what is not done yet.
 
@@ -281,10 +288,12 @@ def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int) -> list[s
         output_dir (`Path`):
             Folder of the logs.
         num_parallel (`int`):
-            Jobs at a time. Each gets its share of the processors.
+            Jobs at a time.
+        num_threads (`int`):
+            Threads of each.
 
     Returns:
-        `list[str]`: names of the jobs that failed; those that need them were not run.
+        `list[str]`: names of the jobs that failed, or could not be run as what they need is not done.
     """
     left = [job for job in jobs if not job.result.exists()]
     total, finished = len(left), 0
@@ -296,9 +305,11 @@ def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int) -> list[s
             while left or running:
                 for job in [job for job in left if done.issuperset(job.needs)][: num_parallel - len(running)]:
                     left.remove(job)
-                    running[pool.submit(_run_job, job, output_dir, num_parallel)] = job
+                    running[pool.submit(_run_job, job, output_dir, num_threads)] = job
                 if not running:
-                    break  # what is left needs what failed
+                    for job in left:
+                        print(f"{job.name}: not run, as it needs {', '.join(set(job.needs) - done)}", flush=True)
+                    return failed + [job.name for job in left]
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     job = running.pop(future)
                     finished += 1
@@ -316,18 +327,20 @@ def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int) -> list[s
     return failed
 
 
-def _run_job(job: Job, output_dir: Path, num_parallel: int) -> tuple[float, bool]:
+def _run_job(job: Job, output_dir: Path, num_threads: int) -> tuple[float, bool]:
     """Seconds, and whether it is done: by another call, if it is already."""
     if job.result.exists():
         return 0.0, True
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, processors // num_parallel)
-    command = [sys.executable, *job.make_command()]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(num_threads)}
     start = time.perf_counter()
     with (output_dir / f"{job.name}.log").open("a") as log:
+        try:
+            command = [sys.executable, *job.make_command()]
+        except (OSError, ValueError, KeyError) as error:
+            log.write(f"\n{type(error).__name__}: {error}\n")
+            return time.perf_counter() - start, False
         log.write(f"\n$ {shlex.join(command)}\n")
         log.flush()
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         process.wait()
     return time.perf_counter() - start, process.returncode == 0 and job.result.exists()

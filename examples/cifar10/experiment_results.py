@@ -20,6 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiment_jobs import (
+    BATCH_SIZE,
     FINE_TUNING,
     NUM_STEPS,
     SEEDS,
@@ -106,7 +107,7 @@ def make_tables(results: dict) -> str:
         for name, by_step in sorted(results["probes"].items(), key=lambda item: list(TITLES).index(item[0])):
             step, accuracy = max(by_step.items(), key=lambda item: int(item[0]))
             lines.append(
-                f"| {TITLES[name]} | {int(step) * 256:,} | {100 * accuracy['linear']:.1f} | {100 * accuracy['knn']:.1f} |"
+                f"| {TITLES[name]} | {int(step) * BATCH_SIZE:,} | {100 * accuracy['linear']:.1f} | {100 * accuracy['knn']:.1f} |"
             )
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
@@ -138,7 +139,7 @@ def draw(results: dict) -> Figure:
         by_step = {**untrained, **results["probes"].get(name, {})}
         if len(by_step) > 1:
             steps = sorted(by_step, key=int)
-            images = [int(step) * 256 / 1e6 for step in steps]
+            images = [int(step) * BATCH_SIZE / 1e6 for step in steps]
             for kind, style in (("linear", "-"), ("knn", "--")):
                 values = [100 * by_step[step][kind] for step in steps]
                 label = f"{TITLES[name]}, {'linear' if kind == 'linear' else 'k-NN'}"

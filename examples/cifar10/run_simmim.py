@@ -21,20 +21,24 @@ Arguments are those of examples/pretraining/run_pretraining.py. The configuratio
 trained.
 """
 
+import statistics
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from transformers import SwinConfig, SwinForMaskedImageModeling, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import SwinConfig, SwinForMaskedImageModeling, TrainerCallback, TrainingArguments, set_seed
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "pretraining"))
 from modeling_greenmim import GreenMimConfig
+from modeling_greenmim.checkpoint_folders import create_folder
 
-from example_command import UserError, run_command
+from example_command import UserError, check_num_processes, run_command
+from example_trainer import find_checkpoint, train
 from pretraining_arguments import DataArguments, ModelArguments
 from pretraining_data import PretrainingCollator, make_collator
 from pretraining_model import make_starting_point
@@ -74,6 +78,19 @@ class PatchMasks:
         return {**batch, "inputs": inputs}
 
 
+class StepClock(TrainerCallback):
+    """Times steps, from the end of one to the end of the next. The median leaves out what happens now and then: checkpoints."""
+
+    def __init__(self):
+        self.ends = []
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.ends.append(time.perf_counter())
+
+    def get_median_seconds(self) -> float:
+        return statistics.median(end - start for start, end in pairwise(self.ends))
+
+
 def make_simmim(config: GreenMimConfig) -> SwinForMaskedImageModeling:
     """A SimMIM model with the Swin of a GreenMIM configuration."""
     settings = {name: getattr(config, name) for name in SHARED_SETTINGS}
@@ -82,8 +99,8 @@ def make_simmim(config: GreenMimConfig) -> SwinForMaskedImageModeling:
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
     """A run from top to bottom."""
-    if (Path(args.output_dir) / "model").exists():
-        raise UserError(f"--output_dir {args.output_dir} has a model already. Choose another folder.")
+    check_num_processes(args.world_size)
+    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
     if args.max_steps <= 0:
         raise UserError("Give --max_steps.")
     args.remove_unused_columns = False  # images are cropped in the collator
@@ -99,12 +116,15 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     trainer = PretrainingTrainer(
         data, collator, model=make_simmim(config), args=args, processing_class=start.image_processor
     )
-    checkpoint = args.resume_from_checkpoint
-    if checkpoint == "latest":
-        checkpoint = get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
-    result = trainer.train(checkpoint)
-    trainer.save_metrics("train", result.metrics)
-    trainer.save_model(str(Path(args.output_dir) / "model"))
+    clock = StepClock()
+    trainer.add_callback(clock)
+    metrics = train(trainer, checkpoint)
+    images_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    if len(clock.ends) > 1:
+        metrics["images_per_second"] = images_per_step / clock.get_median_seconds()
+    trainer.save_metrics("train", metrics)
+    with create_folder(Path(args.output_dir) / "model") as folder:
+        trainer.save_model(str(folder))
 
 
 def main(arguments: Sequence[str] | None = None):

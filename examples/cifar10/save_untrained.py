@@ -21,15 +21,16 @@ import sys
 from transformers import AutoConfig, set_seed
 
 from modeling_greenmim import GreenMimModel
-from modeling_greenmim.checkpoint_folders import make_image_processor
+from modeling_greenmim.checkpoint_folders import create_folder, make_image_processor
 
 
 def main():
     config_name, output_dir = sys.argv[1:]
     config = AutoConfig.from_pretrained(config_name)
     set_seed(0)
-    GreenMimModel(config).save_pretrained(output_dir)
-    make_image_processor(config).save_pretrained(output_dir)
+    with create_folder(output_dir) as folder:
+        GreenMimModel(config).save_pretrained(folder)
+        make_image_processor(config).save_pretrained(folder)
 
 
 if __name__ == "__main__":

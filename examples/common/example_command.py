@@ -117,5 +117,5 @@ def check_num_processes(num_processes: int):
     if started != num_processes:
         raise UserError(
             f"{started} processes were started, but {num_processes} train together. Start them with `torchrun` or `accelerate "
-            "launch`, and look at `accelerate env` for a configuration that says otherwise."
+            "launch`, and look at `accelerate env` for a configuration that says otherwise; the Trainer, on a CPU, needs --use_cpu."
         )

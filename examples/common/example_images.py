@@ -98,7 +98,8 @@ class RandomCrop:
             ]
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
+            # not `torch.manual_seed`, which seeds the devices, too
+            torch.default_generator.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
             return transform(torch.from_numpy(pixels.copy())).numpy()
 
     def _crop_with_pil(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -38,7 +38,9 @@ class DataArguments:
     max_train_samples: int | None = argument(
         "Train on so many images, the same share of each class. They are chosen by --seed."
     )
-    max_eval_samples: int | None = argument("Evaluate on so many images, the same share of each class.")
+    max_eval_samples: int | None = argument(
+        "Evaluate on so many images, the same share of each class; with --streaming, on the first ones."
+    )
     image_column_name: str = argument("Column of the images.", "image")
     label_column_name: str = argument("Column of the labels.", "label")
     streaming: bool = argument(
@@ -55,6 +57,10 @@ class DataArguments:
             )
         if not 0 < self.train_val_split < 1:
             raise UserError(f"--train_val_split must be above 0 and below 1, but is {self.train_val_split}.")
+        if self.streaming and self.max_train_samples is not None:
+            raise UserError(
+                "--max_train_samples needs to know all images, and --streaming does not: give --max_steps, or one of them."
+            )
         for name in ("max_train_samples", "max_eval_samples", "shuffle_buffer_size"):
             check_range(self, name, 1)
 
@@ -86,22 +92,22 @@ class AugmentationArguments:
 
     min_crop_scale: float = argument("Crops have this share of the area of an image, up to all of it.", 0.2)
     flip: bool = argument("Whether to flip half of the images.", True)
-    rand_augment: int = argument("Operations of RandAugment on each image, such as 2. 0: none.", 0)
+    rand_augment_num_ops: int = argument("Operations of RandAugment on each image, such as 2. 0: none.", 0)
     rand_augment_magnitude: int = argument("How strong they are, from 0 to 30.", 9)
-    random_erasing: float = argument("Share of images of which a rectangle is erased, such as 0.25.", 0.0)
-    mixup: float = argument("Parameter of the beta distribution of mixup, such as 0.8. 0: none.", 0.0)
-    cutmix: float = argument(
+    random_erasing_prob: float = argument("Share of images of which a rectangle is erased, such as 0.25.", 0.0)
+    mixup_alpha: float = argument("Parameter of the beta distribution of mixup, such as 0.8. 0: none.", 0.0)
+    cutmix_alpha: float = argument(
         "That of CutMix, such as 1.0. With both, each batch gets the one or the other. 0: none.", 0.0
     )
 
     def __post_init__(self):
         if not 0 < self.min_crop_scale <= 1:
             raise UserError(f"--min_crop_scale must be above 0 and at most 1, but is {self.min_crop_scale}.")
-        check_range(self, "rand_augment", 0)
+        check_range(self, "rand_augment_num_ops", 0)
         check_range(self, "rand_augment_magnitude", 0, 30)
-        check_range(self, "random_erasing", 0, 1)
-        check_range(self, "mixup", 0)
-        check_range(self, "cutmix", 0)
+        check_range(self, "random_erasing_prob", 0, 1)
+        check_range(self, "mixup_alpha", 0)
+        check_range(self, "cutmix_alpha", 0)
 
 
 @dataclass

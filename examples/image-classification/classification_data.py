@@ -38,6 +38,12 @@ from example_images import UNREADABLE_ERRORS, describe_error, read_image
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
+# how files and folders of splits are named
+SPLIT_PREFIXES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+SPLIT_FOLDERS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".npy")
+NUM_FOLDER_SHARDS = 64  # of a folder that is streamed: so many workers may share it
+
 # of an encoded image and seeds, the input of the model
 Transform = Callable[[np.ndarray, Sequence[int]], np.ndarray]
 
@@ -85,6 +91,12 @@ def open_rows(args: DataArguments, seed: int) -> tuple[LabelledRows, LabelledRow
             "class, or --label_column_name."
         )
     evaluation = _open_evaluation(args)
+    if (
+        evaluation is not None
+        and evaluation.description == train.description
+        and evaluation.num_images == train.num_images
+    ):
+        raise UserError(f"{train.description} is what is learned: give other images to evaluate on.")
     if evaluation is None:
         if args.streaming:
             raise UserError("Streamed images cannot be divided: give --eval_split_name or --validation_dir.")
@@ -115,22 +127,79 @@ def _open_evaluation(args: DataArguments) -> LabelledRows | None:
 
 
 def _load_folder(args: DataArguments, folder: str, split: str, argument: str) -> LabelledRows:
-    """A folder of class folders, or of parquet files; of these, the ones that begin with the split, if there are any."""
+    """A folder of parquet files, or of class folders."""
     if not Path(folder).is_dir():
         raise UserError(f"{argument} {folder} is not a folder.")
     files = sorted(str(path) for path in Path(folder).rglob("*.parquet"))
-    settings = {"path": "imagefolder", "data_dir": folder, "drop_labels": False}
-    if files:
-        files = [file for file in files if Path(file).name.startswith(split)] or files
-        settings = {"path": "parquet", "data_files": files}
+    if not files:
+        rows = list_class_folders(Path(folder), argument)
+        num_images = len(rows)
+        if args.streaming:
+            rows = rows.to_iterable_dataset(num_shards=min(num_images, NUM_FOLDER_SHARDS))
+        return _prepare(rows, args, folder, num_images)
+    files = _choose_files(files, split, argument, folder)
     try:
-        rows = datasets.load_dataset(**settings, split="train", streaming=args.streaming)
+        rows = datasets.load_dataset("parquet", data_files=files, split="train", streaming=args.streaming)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(
-            f"{argument} {folder}: no images in a folder for each class, and no parquet files, that can be read "
-            f"({type(error).__name__}: {error})."
-        ) from error
+        raise UserError(f"{argument} {folder} cannot be read ({type(error).__name__}: {error}).") from error
     return _prepare(rows, args, folder, _count_rows(files))
+
+
+def _choose_files(files: Sequence[str], split: str, argument: str, folder: str) -> list[str]:
+    """Of files that are named after splits, those of one; else all."""
+    by_split = {name: [] for name in SPLIT_PREFIXES}
+    for file in files:
+        for name, prefixes in SPLIT_PREFIXES.items():
+            if Path(file).name.lower().startswith(prefixes):
+                by_split[name].append(file)
+    named = [name for name, of_split in by_split.items() if of_split]
+    if not named:
+        return list(files)
+    if not by_split[split]:
+        raise UserError(
+            f"{argument} {folder} has parquet files of {' and '.join(named)}, by their names, and none of {split}. For a data set with "
+            f"splits, use --dataset_name {folder}, with --train_split_name and --eval_split_name."
+        )
+    return by_split[split]
+
+
+def list_class_folders(folder: Path, argument: str) -> datasets.Dataset:
+    """
+    Lists the images of a folder with a folder for each class.
+
+    Args:
+        folder (`Path`):
+            The folder. Names of classes are those of the folders in it, which may hold images at any depth.
+        argument (`str`):
+            What named it, for messages.
+
+    Returns:
+        `datasets.Dataset` with `image`, a path, and `label`, a class.
+
+    Raises:
+        [`UserError`]: if it holds something else.
+    """
+    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_EXTENSIONS and path.is_file())
+    classes = sorted({path.relative_to(folder).parts[0] for path in images if path.parent != folder})
+    beside = [path for path in images if path.parent == folder]
+    if not images:
+        raise UserError(f"{argument} {folder} holds no images, in folders for their classes, and no parquet files.")
+    if beside:
+        raise UserError(
+            f"{argument} {folder} has {len(beside)} images, such as {beside[0].name}, that are in no folder of a class: there is none "
+            "of them to tell what they show."
+        )
+    if all(name.lower() in SPLIT_FOLDERS for name in classes):
+        raise UserError(
+            f"{argument} {folder} has folders of splits ({', '.join(classes)}), not of classes: give one of them as --train_dir, and "
+            "one as --validation_dir."
+        )
+    rows = {
+        "image": [{"path": str(path), "bytes": None} for path in images],
+        "label": [classes.index(path.relative_to(folder).parts[0]) for path in images],
+    }
+    features = datasets.Features({"image": Image(decode=False), "label": ClassLabel(names=classes)})
+    return datasets.Dataset.from_dict(rows, features=features)
 
 
 def _count_rows(files: Sequence[str]) -> int | None:
@@ -142,7 +211,7 @@ def _count_rows(files: Sequence[str]) -> int | None:
 
 def _get_split_names(args: DataArguments) -> list[str]:
     try:
-        return datasets.get_dataset_split_names(args.dataset_name, args.dataset_config_name)
+        return datasets.get_dataset_split_names(_get_path(args), args.dataset_config_name)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise _make_dataset_error(args, error) from error
 
@@ -153,18 +222,21 @@ def _load_split(args: DataArguments, split: str) -> LabelledRows:
             f"--dataset_name {args.dataset_name} has no split {split!r}, only {', '.join(map(repr, names))}."
         )
     try:
-        rows = datasets.load_dataset(
-            args.dataset_name, args.dataset_config_name, split=split, streaming=args.streaming
-        )
+        rows = datasets.load_dataset(_get_path(args), args.dataset_config_name, split=split, streaming=args.streaming)
         num_images = None
         if args.streaming:
-            builder = datasets.load_dataset_builder(args.dataset_name, args.dataset_config_name)
+            builder = datasets.load_dataset_builder(_get_path(args), args.dataset_config_name)
             splits = builder.info.splits or {}
             files = (builder.config.data_files or {}).get(split, [])
             num_images = splits[split].num_examples if split in splits else _count_rows(list(files))
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise _make_dataset_error(args, error) from error
     return _prepare(rows, args, f"{args.dataset_name}, split {split!r}", num_images)
+
+
+def _get_path(args: DataArguments) -> str:
+    """A folder in a form that is not taken for the name of a builder, such as `parquet`."""
+    return str(Path(args.dataset_name).absolute()) if Path(args.dataset_name).is_dir() else args.dataset_name
 
 
 def _make_dataset_error(args: DataArguments, error: Exception) -> UserError:
@@ -196,7 +268,8 @@ def _prepare(rows, args: DataArguments, description: str, num_images: int | None
                 f"--streaming: the column {label!r} of {description} is no ClassLabel, so its classes are known only when all is "
                 "read. Leave --streaming out, or store the classes with the data."
             )
-        return LabelledRows(rows, description, num_images)
+        # by row groups, if they are parquet files: parts of even size, for many workers
+        return LabelledRows(rows.reshard(), description, num_images)
     if len(rows) == 0:
         raise UserError(f"{description} holds no images.")
     return LabelledRows(_encode_labels(rows, description, label), description, len(rows))
@@ -213,7 +286,7 @@ def _encode_labels(rows: datasets.Dataset, description: str, column: str) -> dat
         )
     if is_class_label:
         return rows
-    if any(not isinstance(label, str | int | bool) for label in labels[:1]):
+    if not isinstance(labels[0], str | int):
         raise UserError(
             f"The column {column!r} of {description} holds no classes, but {rows.features['label']}. Choose another one with "
             "--label_column_name."
@@ -349,16 +422,16 @@ class LabelledImages(Dataset):
     def __init__(self, rows: LabelledRows, make_example: ExampleMaker):
         self.rows = rows.rows
         self.make_example = make_example
-        self.epoch = 0
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # with workers that stay from epoch to epoch
 
     def set_epoch(self, epoch: int):
-        self.epoch = epoch
+        self.epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict:
-        return self.make_example(self.rows[index], index, self.epoch)
+        return self.make_example(self.rows[index], index, int(self.epoch))
 
 
 class StreamedImages(IterableDataset):
@@ -394,8 +467,13 @@ class EndlessStream(StreamedImages):
     def __iter__(self) -> Iterator[dict]:
         for epoch in count():
             seed = int(np.random.default_rng([self.make_example.seed, epoch]).integers(2**31))
-            for index, row in enumerate(self.rows.shuffle(seed, buffer_size=self.shuffle_buffer_size)):
+            # one shard at a time: `datasets` sleeps for seconds at the end of several
+            rows = self.rows.shuffle(seed, buffer_size=self.shuffle_buffer_size, max_buffer_input_shards=1)
+            index = -1
+            for index, row in enumerate(rows):
                 yield self.make_example(row, index, epoch)
+            if index < 0:
+                return  # more workers than shards: this one has none
 
 
 def collate(examples: Sequence[dict]) -> dict[str, torch.Tensor]:

@@ -85,10 +85,10 @@ def make_starting_point(args: ModelArguments, label_names: list[str], seed: int)
             set_labels(config, label_names)
             return StartingPoint(model_class(config), image_processor, "Its weights started at random.", {})
         has_classifier = any(each.endswith("ForImageClassification") for each in config.architectures or [])
-        if not has_classifier or args.ignore_mismatched_sizes:
-            set_labels(config, label_names)
-        else:
+        if has_classifier and not args.ignore_mismatched_sizes:
             check_labels(config, label_names, name)
+        else:
+            set_labels(config, label_names)
         # in float32, whatever it was saved in
         model = load_checkpoint(
             model_class,
@@ -98,9 +98,11 @@ def make_starting_point(args: ModelArguments, label_names: list[str], seed: int)
             dtype=torch.float32,
             ignore_mismatched_sizes=args.ignore_mismatched_sizes,
         )
+        if has_classifier and args.ignore_mismatched_sizes:  # also one that happens to be of the same size
+            model.classifier = model_class(config).classifier
         origin = f"It started from the weights of `{Path(name).resolve().name if Path(name).is_dir() else name}`."
         return StartingPoint(model, image_processor, origin, read_licence(name))
-    except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise UserError(str(error)) from error
 
 

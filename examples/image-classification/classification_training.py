@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The training: transformers' Trainer with learning rates for each layer, mixed images, averaged weights, and a stop that saves."""
+"""The training: transformers' Trainer with learning rates for each layer, mixed images and averaged weights."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +23,11 @@ from transformers import Trainer, TrainerCallback
 
 from modeling_greenmim.parameter_groups import make_parameter_groups
 
-from classification_transforms import Mixing
-from example_signals import StopSignals
+from classification_transforms import MixupCutmix
+from example_command import UserError
 
 
-AVERAGE_FILE = "average.pt"
+EMA_FILE = "ema.pt"
 
 
 class FineTuningTrainer(Trainer):
@@ -35,9 +35,9 @@ class FineTuningTrainer(Trainer):
     A Trainer with a learning rate for each layer, and labels that may be mixed.
 
     Args:
-        mixing ([`Mixing`], *optional*):
+        mixup ([`MixupCutmix`], *optional*):
             What is done to the batches that are trained on.
-        average ([`WeightAverage`], *optional*):
+        ema ([`EmaCallback`], *optional*):
             Average of the weights, which is what is evaluated.
         **kwargs:
             Those of [`~transformers.Trainer`].
@@ -46,24 +46,25 @@ class FineTuningTrainer(Trainer):
     # the loss here is a mean over a batch: the Trainer has to divide it when gradients are accumulated
     loss_is_scaled_for_ga = False
 
-    def __init__(self, mixing: Mixing | None = None, average: "WeightAverage | None" = None, **kwargs):
+    def __init__(self, mixup: MixupCutmix | None = None, ema: "EmaCallback | None" = None, **kwargs):
         super().__init__(**kwargs)
         self.model_accepts_loss_kwargs = False  # the same, for older releases
-        self.mixing = mixing
-        self.average = average
+        self.mixup = mixup
+        self.ema = ema
         self.add_callback(EpochCallback(self.train_dataset))
-        if average is not None:
-            self.add_callback(average)
+        if ema is not None:
+            self.add_callback(ema)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            args = self.args
-            self.optimizer = torch.optim.AdamW(
-                make_parameter_groups(self.model, args.learning_rate, args.weight_decay, args.layer_decay),
-                betas=(args.adam_beta1, args.adam_beta2),
-                eps=args.adam_epsilon,
-                fused=True,
-            )
+            args, model = self.args, model or self.model
+            optimizer_class, settings = self.get_optimizer_cls_and_kwargs(args, model)
+            if unknown := settings.keys() & {"params", "model", "optimizer_dict"}:
+                raise UserError(
+                    f"--optim {args.optim} chooses its own {', '.join(unknown)}, not learning rates by layer."
+                )
+            groups = make_parameter_groups(model, args.learning_rate, args.weight_decay, args.layer_decay)
+            self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
 
     def compute_loss(self, model: nn.Module, inputs: dict, return_outputs: bool = False, **kwargs):
@@ -71,16 +72,16 @@ class FineTuningTrainer(Trainer):
         label_smoothing = 0.0
         if model.training:
             label_smoothing = self.args.label_smoothing_factor
-            if self.mixing is not None and len(labels) > 1:
-                pixel_values, labels = self.mixing(pixel_values, labels)
+            if self.mixup is not None and len(labels) > 1:
+                pixel_values, labels = self.mixup(pixel_values, labels)
         outputs = model(pixel_values=pixel_values)
         loss = nn.functional.cross_entropy(outputs.logits, labels, label_smoothing=label_smoothing)
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
-        if self.average is None or not self.average.has_begun:
+        if self.ema is None or not self.ema.has_begun:
             return super().evaluate(*args, **kwargs)
-        with self.average.applied_to(self.model):
+        with self.ema.applied_to(self.model):
             return super().evaluate(*args, **kwargs)
 
 
@@ -101,9 +102,10 @@ class EpochCallback(TrainerCallback):
             self.dataset.set_epoch(int(state.epoch or 0))
 
 
-class WeightAverage(TrainerCallback):
+class EmaCallback(TrainerCallback):
     """
-    An exponential moving average of the weights, kept beside each checkpoint.
+    An exponential moving average of the weights, kept beside each checkpoint. It begins with a short memory, which grows with
+    the steps: the decay after `n` steps is at most `(1 + n) / (10 + n)`.
 
     Args:
         decay (`float`):
@@ -122,7 +124,7 @@ class WeightAverage(TrainerCallback):
         return self.model is not None
 
     def on_train_begin(self, args, state, control, model: nn.Module, **kwargs):
-        self.model = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+        self.model = AveragedModel(model, multi_avg_fn=self._average)
         if self.resume_from_checkpoint is not None:
             self.load(self.resume_from_checkpoint)
 
@@ -132,12 +134,12 @@ class WeightAverage(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            torch.save(self.model.state_dict(), folder / AVERAGE_FILE)
+            torch.save(self.model.state_dict(), folder / EMA_FILE)
 
     def load(self, checkpoint: str | Path):
         """Goes to where the average was at a checkpoint."""
         device = next(self.model.parameters()).device
-        self.model.load_state_dict(torch.load(Path(checkpoint) / AVERAGE_FILE, map_location=device, weights_only=True))
+        self.model.load_state_dict(torch.load(Path(checkpoint) / EMA_FILE, map_location=device, weights_only=True))
 
     def copy_to(self, model: nn.Module):
         """Gives a model the average as its weights."""
@@ -153,26 +155,7 @@ class WeightAverage(TrainerCallback):
         finally:
             model.load_state_dict(weights)
 
-
-class StopCallback(TrainerCallback):
-    """
-    After Ctrl-C or SIGTERM, saves a checkpoint at the end of the step, and ends the training.
-
-    Args:
-        signals ([`StopSignals`]):
-            What tells that it is asked for.
-
-    Attributes:
-        stopped_by (`int`):
-            Number of the signal that ended the training, 0 for none.
-    """
-
-    def __init__(self, signals: StopSignals):
-        self.signals = signals
-        self.stopped_by = 0
-
-    def on_step_end(self, args, state, control, **kwargs):
-        stopped_by = self.signals.get_agreed()
-        if stopped_by and state.global_step < state.max_steps:
-            self.stopped_by = stopped_by
-            control.should_save = control.should_training_stop = True
+    def _average(self, averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: torch.Tensor):
+        number = int(num_averaged)
+        decay = min(self.decay, (1 + number) / (10 + number))
+        get_ema_multi_avg_fn(decay)(averaged, current, num_averaged)

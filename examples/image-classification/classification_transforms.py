@@ -29,7 +29,11 @@ from example_images import RandomCrop
 
 def check_torchvision(args: AugmentationArguments):
     """Raises an error if something is asked for that torchvision does, and it is not installed."""
-    wanted = [name for name in ("rand_augment", "random_erasing", "mixup", "cutmix") if getattr(args, name)]
+    wanted = [
+        name
+        for name in ("rand_augment_num_ops", "random_erasing_prob", "mixup_alpha", "cutmix_alpha")
+        if getattr(args, name)
+    ]
     if wanted and not is_torchvision_available():
         raise UserError(
             f"{', '.join('--' + name for name in wanted)}: torchvision does that, and is not installed. `pip install torchvision`, in "
@@ -62,11 +66,12 @@ class TrainingTransform:
         crop = RandomCrop(self.image_size, args.min_crop_scale, args.flip)
         pixels = np.ascontiguousarray(crop(pixels, (*seed, 0)))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.default_rng((*seed, 1)).integers(2**63)))
-            if args.rand_augment:
+            # not `torch.manual_seed`, which seeds the devices, too
+            torch.default_generator.manual_seed(int(np.random.default_rng((*seed, 1)).integers(2**63)))
+            if args.rand_augment_num_ops:
                 from torchvision.transforms import v2
 
-                augment = v2.RandAugment(args.rand_augment, args.rand_augment_magnitude)
+                augment = v2.RandAugment(args.rand_augment_num_ops, args.rand_augment_magnitude)
                 pixels = augment(torch.from_numpy(pixels)).numpy()
             pixel_values = self.image_processor(
                 pixels,
@@ -76,10 +81,10 @@ class TrainingTransform:
                 input_data_format="channels_first",
                 return_tensors="np",
             )["pixel_values"][0]
-            if args.random_erasing:
+            if args.random_erasing_prob:
                 from torchvision.transforms import v2
 
-                pixel_values = v2.RandomErasing(args.random_erasing)(torch.from_numpy(pixel_values)).numpy()
+                pixel_values = v2.RandomErasing(args.random_erasing_prob)(torch.from_numpy(pixel_values)).numpy()
         return pixel_values
 
 
@@ -102,14 +107,14 @@ class EvaluationTransform:
         )["pixel_values"][0]
 
 
-class Mixing:
+class MixupCutmix:
     """
     Mixup (https://huggingface.co/papers/1710.09412) and CutMix (https://huggingface.co/papers/1905.04899), one of them for each
     batch.
 
     Args:
         args ([`AugmentationArguments`]):
-            With `mixup` or `cutmix`.
+            With `mixup_alpha` or `cutmix_alpha`.
         num_labels (`int`):
             Number of classes.
     """
@@ -118,10 +123,10 @@ class Mixing:
         from torchvision.transforms import v2
 
         self.transforms = []
-        if args.mixup:
-            self.transforms.append(v2.MixUp(alpha=args.mixup, num_classes=num_labels))
-        if args.cutmix:
-            self.transforms.append(v2.CutMix(alpha=args.cutmix, num_classes=num_labels))
+        if args.mixup_alpha:
+            self.transforms.append(v2.MixUp(alpha=args.mixup_alpha, num_classes=num_labels))
+        if args.cutmix_alpha:
+            self.transforms.append(v2.CutMix(alpha=args.cutmix_alpha, num_classes=num_labels))
 
     def __call__(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns mixed images, and a probability of each class, of shape `(batch_size, num_labels)`."""

@@ -20,7 +20,7 @@ On your own images, in a folder for each class, from a model of examples/pretrai
 On a data set of the Hub, with everything that helps on a long run:
 
     python run_image_classification.py --dataset_name ethz/food101 --model_name_or_path my_run/model --bf16 --ema_decay 0.9999 \\
-        --num_train_epochs 100 --rand_augment 2 --random_erasing 0.25 --mixup 0.8 --cutmix 1.0 --dataloader_num_workers 8
+        --num_train_epochs 100 --rand_augment_num_ops 2 --random_erasing_prob 0.25 --mixup_alpha 0.8 --cutmix_alpha 1.0 --dataloader_num_workers 8
 
 After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` goes on as if it had not ended. At the
 end, `my_classifier/model` is what `pipeline("image-classification")` runs.
@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import get_token
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction
 from transformers.utils import logging
 
 
@@ -49,11 +49,11 @@ from classification_data import (
 )
 from classification_model import StartingPoint, get_image_size, make_starting_point
 from classification_report import RunReport, write_model_folder
-from classification_training import AVERAGE_FILE, FineTuningTrainer, StopCallback, WeightAverage
-from classification_transforms import EvaluationTransform, Mixing, TrainingTransform, check_torchvision
-from example_command import StoppedBySignal, UserError, run_command
+from classification_training import EMA_FILE, EmaCallback, FineTuningTrainer
+from classification_transforms import EvaluationTransform, MixupCutmix, TrainingTransform, check_torchvision
+from example_command import UserError, check_num_processes, run_command
 from example_metrics import load_metric
-from example_signals import StopSignals
+from example_trainer import STATE_FILE, find_checkpoint, train
 
 
 # beside those of the data, the model and the augmentation
@@ -62,41 +62,6 @@ REPORTED_SETTINGS = (
     *("layer_decay", "weight_decay", "lr_scheduler_type", "warmup_steps", "label_smoothing_factor", "ema_decay"),
     *("max_grad_norm", "bf16", "fp16", "seed"),
 )
-
-
-def find_checkpoint(args: FineTuningArguments) -> str | None:
-    """
-    The checkpoint to go on from, if there is one.
-
-    Raises:
-        [`UserError`]: if it is none, or a run would be written over.
-    """
-    output_dir, wanted = Path(args.output_dir), args.resume_from_checkpoint
-    if (output_dir / "model").exists():
-        raise UserError(f"--output_dir {output_dir} has a model already. Choose another folder.")
-    complete = list_complete_checkpoints(output_dir, with_average=args.ema_decay is not None)
-    if wanted is None:
-        if complete:
-            raise UserError(
-                f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Or choose another "
-                "folder."
-            )
-        return None
-    if wanted == "latest":
-        return str(complete[-1]) if complete else None
-    if Path(wanted).resolve() not in (path.resolve() for path in complete):
-        raise UserError(
-            f"--resume_from_checkpoint {wanted} is not a checkpoint that this run can go on from: one in {output_dir}, and complete. "
-            f"There are: {', '.join(path.name for path in complete) or 'none'}."
-        )
-    return wanted
-
-
-def list_complete_checkpoints(output_dir: Path, with_average: bool) -> list[Path]:
-    """The checkpoints of a run, without one that it was killed while writing, the oldest first."""
-    last_written = AVERAGE_FILE if with_average else "trainer_state.json"
-    paths = [path for path in output_dir.glob("checkpoint-*") if (path / last_written).is_file()]
-    return sorted(paths, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def count_stream_steps(args: FineTuningArguments, num_images: int | None):
@@ -110,14 +75,22 @@ def count_stream_steps(args: FineTuningArguments, num_images: int | None):
                 "--eval_steps and --save_steps."
             )
         return
-    images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-    steps_per_epoch = max(1, num_images // images_per_step)
+    images_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     if args.max_steps <= 0:
-        args.max_steps = math.ceil(args.num_train_epochs * steps_per_epoch)
+        args.max_steps = math.ceil(args.num_train_epochs * num_images / images_per_step)
     for name in ("eval", "save"):
         if getattr(args, f"{name}_strategy") == "epoch":
             setattr(args, f"{name}_strategy", "steps")
-            setattr(args, f"{name}_steps", steps_per_epoch)
+            setattr(args, f"{name}_steps", math.ceil(num_images / images_per_step))
+
+
+def check_num_workers(args: FineTuningArguments, rows: LabelledRows):
+    """Raises an error if a stream has fewer parts than workers: some would have nothing to do."""
+    if args.dataloader_num_workers > rows.rows.num_shards:
+        raise UserError(
+            f"--dataloader_num_workers {args.dataloader_num_workers}: {rows.description} can be read in {rows.rows.num_shards} parts (row "
+            "groups, or files). Give at most as many workers."
+        )
 
 
 def make_datasets(data_args: DataArguments, augmentation_args, start: StartingPoint, rows, seed: int):
@@ -152,27 +125,6 @@ def make_compute_metrics():
     return compute_metrics
 
 
-def train(trainer: Trainer, checkpoint: str | None):
-    """
-    Trains to the end.
-
-    Raises:
-        [`StoppedBySignal`]: after Ctrl-C or SIGTERM, when a checkpoint is written.
-    """
-    with StopSignals() as signals:
-        callback = StopCallback(signals)
-        trainer.add_callback(callback)
-        result = trainer.train(checkpoint)
-    if callback.stopped_by:
-        raise StoppedBySignal(
-            f"Stopped after step {trainer.state.global_step}, as asked. --resume_from_checkpoint latest goes on.",
-            callback.stopped_by,
-        )
-    trainer.log_metrics("train", result.metrics)
-    trainer.save_metrics("train", result.metrics)
-    return result.metrics
-
-
 def describe_data(args: DataArguments) -> str:
     """Which images, by name, without where they are on this machine."""
     return f"`{get_name(args.dataset_name or args.train_dir)}`"
@@ -203,7 +155,9 @@ def run(
     """A run from top to bottom."""
     logging.disable_progress_bar()  # of loading and saving: that of the training is enough
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
-    checkpoint = find_checkpoint(args)
+    check_num_processes(args.world_size)
+    last_written = STATE_FILE if args.ema_decay is None else EMA_FILE
+    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint, last_written)
     check_torchvision(augmentation_args)
     args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end
     if push_to_hub and (args.hub_model_id is None or get_token() is None):
@@ -215,15 +169,16 @@ def run(
     train_dataset, eval_dataset = make_datasets(data_args, augmentation_args, start, rows, args.seed)
     if data_args.streaming:
         count_stream_steps(args, rows[0].num_images)
+        check_num_workers(args, rows[0])
 
     # 2. training
-    mixing = None
-    if augmentation_args.mixup or augmentation_args.cutmix:
-        mixing = Mixing(augmentation_args, start.model.config.num_labels)
-    average = None if args.ema_decay is None else WeightAverage(args.ema_decay, checkpoint)
+    mixup = None
+    if augmentation_args.mixup_alpha or augmentation_args.cutmix_alpha:
+        mixup = MixupCutmix(augmentation_args, start.model.config.num_labels)
+    ema = None if args.ema_decay is None else EmaCallback(args.ema_decay, checkpoint)
     trainer = FineTuningTrainer(
-        mixing,
-        average,
+        mixup,
+        ema,
         model=start.model,
         args=args,
         data_collator=collate,
@@ -234,12 +189,14 @@ def run(
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
     )
     train_metrics = train(trainer, checkpoint)
+    trainer.log_metrics("train", train_metrics)
+    trainer.save_metrics("train", train_metrics)
 
     # 3. the model, and what it is worth
-    if average is not None:
+    if ema is not None:
         if args.load_best_model_at_end and trainer.state.best_model_checkpoint:
-            average.load(trainer.state.best_model_checkpoint)
-        average.copy_to(start.model)
+            ema.load(trainer.state.best_model_checkpoint)
+        ema.copy_to(start.model)
     metrics = trainer.evaluate()
     trainer.log_metrics("eval", metrics)
     trainer.save_metrics("eval", metrics)
@@ -247,9 +204,10 @@ def run(
         return
     settings = {name: getattr(args, name) for name in REPORTED_SETTINGS} | vars(augmentation_args)
     settings["lr_scheduler_type"] = args.lr_scheduler_type.value
+    eval_description = describe_evaluation(data_args, args.load_best_model_at_end)
     report = RunReport(
         dataset_name=describe_data(data_args),
-        eval_description=describe_evaluation(data_args, args.load_best_model_at_end),
+        eval_description=eval_description,
         num_train_images=rows[0].num_images,
         num_eval_images=rows[1].num_images,
         origin=start.origin,
@@ -267,7 +225,7 @@ def run(
         start.model, start.image_processor, report, folder, hub_model_id, private=bool(args.hub_private_repo)
     )
     print(
-        f"\nAccuracy on {describe_number(rows[1])} of {rows[1].description}: {metrics['eval_accuracy']:.4f}\n"
+        f"\nAccuracy {metrics['eval_accuracy']:.4f}, on {describe_number(rows[1])} of {eval_description}.\n"
         f"Model: {folder}, with its card; runs with pipeline('image-classification', model={str(folder)!r})."
     )
 

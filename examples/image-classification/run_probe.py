@@ -53,7 +53,7 @@ class ProbeArguments:
     model_name_or_path: list[str] = argument("Models, GreenMIM or Swin: folders, or names on the Hub.")
     image_processor_name: str | None = argument("Image processor of all of them. Without it, that of each.")
     num_neighbors: int = argument("Nearest neighbours that vote.", 20)
-    regularization: float = argument("Inverse strength of the regularization of the linear classifier.", 1.0)
+    C: float = argument("Inverse strength of the regularization of the linear classifier, as in scikit-learn.", 1.0)
     batch_size: int = argument("Images at a time.", 256)
     num_workers: int = argument("Processes that decode images.", 0)
     seed: int = argument("Seed of the choice of images.", 0)
@@ -65,21 +65,25 @@ class ProbeArguments:
         for name in ("num_neighbors", "batch_size"):
             check_range(self, name, 1)
         check_range(self, "num_workers", 0)
-        if not self.regularization > 0:
-            raise UserError(f"--regularization must be above 0, but is {self.regularization}.")
+        if not self.C > 0:
+            raise UserError(f"--C must be above 0, but is {self.C}.")
 
 
 @torch.no_grad()
 def extract_features(
-    model: PreTrainedModel, image_processor: BaseImageProcessor, rows: LabelledRows, args: ProbeArguments
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    rows: LabelledRows,
+    label_names: list[str],
+    args: ProbeArguments,
 ) -> tuple[np.ndarray, np.ndarray]:
     """
     Features of images.
 
     Returns:
-        Features of shape `(num_images, hidden_size)`, and labels of shape `(num_images,)`.
+        Features of shape `(num_images, hidden_size)`, and labels of shape `(num_images,)`, positions in `label_names`.
     """
-    labels = list(range(len(rows.label_names)))
+    labels = [label_names.index(name) for name in rows.label_names]
     maker = ExampleMaker(
         EvaluationTransform(image_processor), model.config.num_channels, labels, rows.description, args.seed
     )
@@ -102,10 +106,10 @@ def measure(
     except (OSError, ValueError) as error:
         raise UserError(f"--model_name_or_path {name} cannot be loaded: {error}") from error
     (features, labels), (eval_features, eval_labels) = (
-        extract_features(model, image_processor, each, args) for each in rows
+        extract_features(model, image_processor, each, rows[0].label_names, args) for each in rows
     )
     classifiers = {
-        "linear": make_pipeline(StandardScaler(), LogisticRegression(C=args.regularization, max_iter=1000)),
+        "linear": make_pipeline(StandardScaler(), LogisticRegression(C=args.C, max_iter=1000)),
         "knn": KNeighborsClassifier(min(args.num_neighbors, len(labels)), metric="cosine", weights="distance"),
     }
     return {
@@ -128,9 +132,11 @@ def run(data_args: DataArguments, args: ProbeArguments, command: str):
     for name in args.model_name_or_path:
         results[name] = measure(name, rows, args, device)
         print(f"{name:{width}}  {results[name]['linear']:.4f} {results[name]['knn']:.4f}", flush=True)
-        if args.output_file is not None:
-            content = {"command": command, "num_images": [each.num_images for each in rows], "accuracy": results}
-            Path(args.output_file).write_text(json.dumps(content, indent=2))
+    if args.output_file is not None:
+        content = {"command": command, "num_images": [each.num_images for each in rows], "accuracy": results}
+        new = Path(f"{args.output_file}.new")
+        new.write_text(json.dumps(content, indent=2))
+        new.rename(args.output_file)  # whole, or not there
 
 
 def main(arguments: Sequence[str] | None = None):

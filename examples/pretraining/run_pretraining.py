@@ -26,7 +26,6 @@ from pathlib import Path
 
 from huggingface_hub import get_token
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import get_decay_parameter_names
@@ -34,6 +33,7 @@ from modeling_greenmim.parameter_groups import get_decay_parameter_names
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from example_command import UserError, check_num_processes, run_command
+from example_trainer import find_checkpoint, train
 from pretraining_arguments import DataArguments, ModelArguments
 from pretraining_data import PretrainingCollator, make_collator, make_loader
 from pretraining_evaluation import Evaluation
@@ -95,8 +95,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
             f"One process cannot train on {args.n_gpu} GPUs, as the plan of a batch cannot be split: start one process for each "
             f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
         )
-    if (Path(args.output_dir) / "model").exists():
-        raise UserError(f"--output_dir {args.output_dir} has a model already. Choose another folder.")
+    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
     # images are cropped in the collator, and their masks are what the loss is measured on
     args.remove_unused_columns, args.label_names, args.prediction_loss_only = False, ["bool_masked_pos"], True
     args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end
@@ -116,11 +115,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
 
     # 2. training
     trainer = PretrainingTrainer(data, collator, model=start.model, args=args, processing_class=start.image_processor)
-    checkpoint = args.resume_from_checkpoint
-    if checkpoint == "latest":
-        checkpoint = get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
     first_step = 0 if checkpoint is None else int(Path(checkpoint).name.rpartition("-")[2])
-    trainer.train(checkpoint)
+    train(trainer, checkpoint)
     if args.do_eval and data.held_out.examples:
         trainer.evaluate()
 

@@ -1,0 +1,130 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What transformers' Trainer is missing for runs that are stopped: a stop that saves, and checkpoints that are known to be whole."""
+
+from pathlib import Path
+
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from example_command import StoppedBySignal, UserError
+from example_signals import StopSignals
+
+
+STATE_FILE = "trainer_state.json"  # what the Trainer writes last
+
+
+def find_checkpoint(output_dir: str | Path, wanted: str | None, last_written: str = STATE_FILE) -> str | None:
+    """
+    The checkpoint that `--resume_from_checkpoint` means.
+
+    Args:
+        output_dir (`str` or `Path`):
+            Folder of the run.
+        wanted (`str`, *optional*):
+            `latest`, or a folder.
+        last_written (`str`, *optional*):
+            A file that a checkpoint has when it is whole.
+
+    Returns:
+        `str`, or `None` if the run starts.
+
+    Raises:
+        [`UserError`]: if a run would be written over, or there is no such checkpoint.
+    """
+    output_dir = Path(output_dir)
+    if (output_dir / "model").exists():
+        raise UserError(f"--output_dir {output_dir} has a model already. Choose another folder.")
+    found = [path for path in output_dir.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
+    found = sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    whole = [path for path in found if (path / last_written).is_file()]
+    if wanted is None and found:
+        raise UserError(
+            f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Or choose another "
+            "folder."
+        )
+    if wanted is None or (wanted == "latest" and not found):
+        return None
+    if not whole:
+        raise UserError(
+            f"--output_dir {output_dir} has no checkpoint to go on from: {found[-1].name if found else wanted} has no {last_written}. "
+            "Choose another folder, or remove what is there."
+        )
+    if wanted == "latest":
+        return str(whole[-1])
+    if Path(wanted).resolve() not in [path.resolve() for path in whole]:
+        raise UserError(
+            f"--resume_from_checkpoint {wanted} is not a checkpoint that this run can go on from: one in {output_dir}, with a "
+            f"{last_written}. There are: {', '.join(path.name for path in whole)}."
+        )
+    return wanted
+
+
+class StopCallback(TrainerCallback):
+    """
+    After Ctrl-C or SIGTERM, saves a checkpoint at the end of the step, and ends the training.
+
+    Args:
+        signals ([`StopSignals`]):
+            What tells that it is asked for.
+
+    Attributes:
+        stopped_by (`int`):
+            Number of the signal that ended the training, 0 for none.
+    """
+
+    def __init__(self, signals: StopSignals):
+        self.signals = signals
+        self.stopped_by = 0
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs):
+        stopped_by = self.signals.get_agreed()
+        if stopped_by and state.global_step < state.max_steps:
+            self.stopped_by = stopped_by
+            control.should_save = control.should_training_stop = True
+            # else the Trainer would remove this checkpoint at the end, if it is not the best
+            args.save_total_limit, args.load_best_model_at_end = None, False
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs):
+        # in the middle of an epoch, which the Trainer takes for its end
+        if self.stopped_by and state.epoch % 1 > 0:
+            control.should_evaluate = control.should_save = False
+
+
+def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
+    """
+    Trains to the end.
+
+    Args:
+        trainer ([`~transformers.Trainer`]):
+            The Trainer.
+        checkpoint (`str`, *optional*):
+            What to go on from.
+
+    Returns:
+        `dict[str, float]`: metrics of the training.
+
+    Raises:
+        [`StoppedBySignal`]: after Ctrl-C or SIGTERM, when a checkpoint is written.
+    """
+    with StopSignals() as signals:
+        callback = StopCallback(signals)
+        trainer.add_callback(callback)
+        metrics = trainer.train(checkpoint).metrics
+    if callback.stopped_by:
+        raise StoppedBySignal(
+            f"Stopped after step {trainer.state.global_step}, as asked. --resume_from_checkpoint latest goes on.",
+            callback.stopped_by,
+        )
+    return metrics
