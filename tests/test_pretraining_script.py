@@ -14,9 +14,11 @@
 """The pre-training scripts in this process: what they report, refuse and leave behind. What needs processes of its own (kills,
 signals, several processes) is in test_pretraining_runs.py."""
 
+import itertools
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -43,6 +45,7 @@ import pretraining_evaluation  # noqa: E402
 import run_pretraining  # noqa: E402
 import run_pretraining_no_trainer  # noqa: E402
 from example_command import UserError  # noqa: E402
+from example_signals import StopSignals  # noqa: E402
 from pretraining_data import EndlessCrops  # noqa: E402
 
 
@@ -483,6 +486,21 @@ def test_pretraining_with_the_trainer(images, tmp_path):
     losses = [[record["loss"] for record in each["history"] if "loss" in record] for each in (metrics, resumed)]
     assert losses[0] == losses[1]
     assert get_last_checkpoint(tmp_path / "resumed").endswith("checkpoint-6")
+
+
+def test_the_trainer_is_stopped_and_goes_on(images, tmp_path, monkeypatch):
+    whole = run_trainer(images, tmp_path / "whole")
+    steps = itertools.count(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSignals, "get_agreed", lambda self: signal.SIGINT * (next(steps) == 2))
+        with pytest.raises(SystemExit) as caught:
+            run_trainer(images, tmp_path / "stopped")
+    assert caught.value.code == 128 + signal.SIGINT
+    with pytest.raises(SystemExit, match="holds a run already"):
+        run_trainer(images, tmp_path / "stopped")
+    resumed = run_trainer(images, tmp_path / "stopped", "--resume_from_checkpoint=latest")
+    losses = [[record["loss"] for record in each["history"] if "loss" in record] for each in (whole, resumed)]
+    assert losses[0] == losses[1]
 
 
 def test_the_trainer_counts_epochs(images, tmp_path):

@@ -137,12 +137,13 @@ def _load_folder(args: DataArguments, folder: str, split: str, argument: str) ->
         if args.streaming:
             rows = rows.to_iterable_dataset(num_shards=min(num_images, NUM_FOLDER_SHARDS))
         return _prepare(rows, args, folder, num_images)
-    files = _choose_files(files, split, argument, folder)
+    chosen = _choose_files(files, split, argument, folder)
+    description = folder if len(chosen) == len(files) else f"{folder}, files of {split}"
     try:
-        rows = datasets.load_dataset("parquet", data_files=files, split="train", streaming=args.streaming)
+        rows = datasets.load_dataset("parquet", data_files=chosen, split="train", streaming=args.streaming)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"{argument} {folder} cannot be read ({type(error).__name__}: {error}).") from error
-    return _prepare(rows, args, folder, _count_rows(files))
+    return _prepare(rows, args, description, _count_rows(chosen))
 
 
 def _choose_files(files: Sequence[str], split: str, argument: str, folder: str) -> list[str]:
