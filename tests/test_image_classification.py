@@ -343,8 +343,9 @@ def test_a_classifier_with_labels_in_another_order_keeps_its_numbers(data, tmp_p
     assert accuracy[1] == accuracy[0] >= 0.8
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", encode("red", 0)[:60]])
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("content", "workers"), [(b"", 0), (b"no image", 0), (encode("red", 0)[:60], 1)], ids=["empty", "text", "cut off"]
+)
 def test_an_image_that_cannot_be_read(data, tmp_path, content, workers):
     shutil.copytree(data / "files", tmp_path / "files")
     (tmp_path / "files" / "red" / "03.png").write_bytes(content)
@@ -373,8 +374,10 @@ def test_a_checkpoint_that_was_not_written_whole_is_left_out(data, tmp_path, las
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-@pytest.mark.parametrize("stop_at", [4, 6, 9])  # in an epoch, at its end, and where a checkpoint is due
-@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize(
+    ("stop_at", "limit"),
+    [(4, 1), (6, 3), (9, 3)],  # in an epoch, at its end, and where a checkpoint is due
+)
 def test_a_run_that_was_stopped_goes_on_exactly(data, tmp_path, monkeypatch, stop_at, limit):
     options = ("--num_train_epochs=3", "--drop_path_rate=0.3", f"--save_total_limit={limit}")
     if stop_at == 9:
@@ -408,7 +411,7 @@ def test_processes_that_do_not_train_together(data, tmp_path, monkeypatch):
         check_num_processes(1)
 
 
-@pytest.mark.parametrize("images", ["files", "parquet"])
+@pytest.mark.parametrize("images", ["files", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_two_processes(data, tmp_path, images):
     """Trained together: half as many steps, every image evaluated once, one model."""
     where = (
