@@ -57,8 +57,9 @@ import run_probe  # noqa: E402
 
 import example_metrics  # noqa: E402
 from classification_data import list_class_folders  # noqa: E402
-from classification_training import EmaCallback, FineTuningTrainer  # noqa: E402
+from classification_training import ClassificationTrainer  # noqa: E402
 from example_command import UserError, check_num_processes  # noqa: E402
+from example_fine_tuning import EmaCallback  # noqa: E402
 from example_signals import StopSignals  # noqa: E402
 
 
@@ -255,7 +256,7 @@ def test_what_cannot_be(data, tmp_path):
 
 
 def test_a_stream_of_unknown_length_needs_steps(tmp_path):
-    args = run_image_classification.FineTuningArguments(output_dir=str(tmp_path), report_to="none")
+    args = run_image_classification.ClassificationTrainingArguments(output_dir=str(tmp_path), report_to="none")
     with pytest.raises(UserError, match="Give --max_steps"):
         run_image_classification.count_stream_steps(args, None)
     args.max_steps = 10
@@ -504,12 +505,12 @@ def test_crops_change_from_epoch_to_epoch(data, tmp_path, persistent, monkeypatc
     assert len(set(sums)) == 3
 
 
-def make_trainer(tmp_path, **settings) -> FineTuningTrainer:
+def make_trainer(tmp_path, **settings) -> ClassificationTrainer:
     model = GreenMimForImageClassification(CONFIG)
-    args = run_image_classification.FineTuningArguments(
+    args = run_image_classification.ClassificationTrainingArguments(
         output_dir=str(tmp_path), eval_strategy="no", load_best_model_at_end=False, report_to="none", **settings
     )
-    return FineTuningTrainer(model=model, args=args, train_dataset=[])
+    return ClassificationTrainer(model=model, args=args, train_dataset=[])
 
 
 def test_learning_rates_fall_from_layer_to_layer(tmp_path):

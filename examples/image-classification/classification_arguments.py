@@ -13,11 +13,10 @@
 # limitations under the License.
 """Arguments of run_image_classification.py, with the names of transformers' script of that name, where it has them."""
 
-from dataclasses import dataclass, field
-
-from transformers import TrainingArguments
+from dataclasses import dataclass
 
 from example_command import UserError, argument, check_range
+from example_fine_tuning import FineTuningArguments
 
 
 @dataclass
@@ -111,49 +110,13 @@ class AugmentationArguments:
 
 
 @dataclass
-class FineTuningArguments(TrainingArguments):
-    """[`~transformers.TrainingArguments`] with what fine-tuning of hierarchical models adds, and other defaults."""
+class ClassificationTrainingArguments(FineTuningArguments):
+    """[`FineTuningArguments`] with defaults for classification."""
 
-    layer_decay: float = argument(
-        "The learning rate of each layer is that of the layer above, multiplied by this. 1: the same for all.", 0.8
-    )
-    ema_decay: float | None = argument(
-        "Evaluate and keep a moving average of the weights, with this decay, such as 0.999. Without it, the weights."
-    )
     output_dir: str = argument(
         "Folder of the run: checkpoints, results, and at the end the model.", "image_classification"
     )
-    num_train_epochs: float = argument("Epochs to train.", 30.0)
     per_device_train_batch_size: int = argument("Images in a step, for each process.", 64)
     per_device_eval_batch_size: int = argument("Images at a time in evaluations, for each process.", 64)
-    learning_rate: float = argument("Highest learning rate, that of the last layer.", 1e-3)
-    weight_decay: float = argument("Of AdamW, for weight matrices alone.", 0.05)
-    lr_scheduler_type: str = argument("Schedule of the learning rate.", "cosine")
-    warmup_steps: float = argument("Steps, or below 1 the share of all, in which the learning rate rises.", 0.1)
     label_smoothing_factor: float = argument("Share of each label that is spread over all classes.", 0.1)
-    eval_strategy: str = argument("When to evaluate: epoch, steps or no.", "epoch")
-    save_strategy: str = argument("When to write checkpoints: epoch, steps, best or no.", "epoch")
-    save_total_limit: int | None = argument("Checkpoints to keep, beside the best one.", 2)
-    load_best_model_at_end: bool = argument("Keep the best of the evaluated models, not the last one.", True)
-    metric_for_best_model: str | None = argument("Which one is the best.", "accuracy")
-    resume_from_checkpoint: str | None = argument(
-        "'latest' (in --output_dir; if there is none, the run starts), or the folder of a checkpoint."
-    )
-    # images are decoded here, not by the Trainer
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Has to be false."})
-
-    def __post_init__(self):
-        if self.load_best_model_at_end and self.eval_strategy == "no":
-            raise UserError(
-                "--eval_strategy no needs --load_best_model_at_end false: no model is known to be the best."
-            )
-        if not 0 < self.layer_decay <= 1:
-            raise UserError(f"--layer_decay must be above 0 and at most 1, but is {self.layer_decay}.")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise UserError(f"--ema_decay must be above 0 and below 1, but is {self.ema_decay}.")
-        if self.remove_unused_columns:
-            raise UserError("--remove_unused_columns has to be false: the images are read from the columns.")
-        try:
-            super().__post_init__()
-        except ValueError as error:
-            raise UserError(" ".join(str(error).split())) from error
+    metric_for_best_model: str | None = argument("Which model is the best.", "accuracy")

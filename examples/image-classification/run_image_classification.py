@@ -31,13 +31,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import get_token
 from transformers import EvalPrediction
 from transformers.utils import logging
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
-from classification_arguments import AugmentationArguments, DataArguments, FineTuningArguments, ModelArguments
+from modeling_greenmim import GreenMimConfig
+from modeling_greenmim.model_card import describe_encoder
+
+from classification_arguments import (
+    AugmentationArguments,
+    ClassificationTrainingArguments,
+    DataArguments,
+    ModelArguments,
+)
 from classification_data import (
     EndlessStream,
     ExampleMaker,
@@ -48,23 +55,30 @@ from classification_data import (
     open_rows,
 )
 from classification_model import StartingPoint, get_image_size, make_starting_point
-from classification_report import RunReport, write_model_folder
-from classification_training import EMA_FILE, EmaCallback, FineTuningTrainer
+from classification_training import ClassificationTrainer
 from classification_transforms import EvaluationTransform, MixupCutmix, TrainingTransform, check_torchvision
 from example_command import UserError, check_num_processes, run_command
 from example_metrics import load_metric
-from example_trainer import STATE_FILE, find_checkpoint, train
-
-
-# beside those of the data, the model and the augmentation
-REPORTED_SETTINGS = (
-    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
-    *("layer_decay", "weight_decay", "lr_scheduler_type", "warmup_steps", "label_smoothing_factor", "ema_decay"),
-    *("max_grad_norm", "bf16", "fp16", "seed"),
+from example_report import (
+    RunReport,
+    check_hub_settings,
+    describe_number,
+    get_name,
+    log_metrics,
+    write_model_folder,
 )
+from example_trainer import find_checkpoint, train
 
 
-def count_stream_steps(args: FineTuningArguments, num_images: int | None):
+USAGE = """
+from transformers import pipeline
+
+classifier = pipeline("image-classification", model="{{name}}"{trust})
+classifier("path/to/image.jpg")
+"""
+
+
+def count_stream_steps(args: ClassificationTrainingArguments, num_images: int | None):
     """Gives a run on a stream, of which the Trainer does not know how long it is, its steps and evaluations."""
     if num_images is None and args.max_steps <= 0:
         raise UserError("--streaming: the data do not tell how many images they hold. Give --max_steps.")
@@ -84,7 +98,7 @@ def count_stream_steps(args: FineTuningArguments, num_images: int | None):
             setattr(args, f"{name}_steps", math.ceil(num_images / images_per_step))
 
 
-def check_num_workers(args: FineTuningArguments, rows: LabelledRows):
+def check_num_workers(args: ClassificationTrainingArguments, rows: LabelledRows):
     """Raises an error if a stream has fewer parts than workers: some would have nothing to do."""
     if args.dataloader_num_workers > rows.rows.num_shards:
         raise UserError(
@@ -141,27 +155,20 @@ def describe_evaluation(args: DataArguments, load_best_model_at_end: bool) -> st
     return f"{images}, which also chose the best of the evaluated models" if load_best_model_at_end else images
 
 
-def get_name(name: str) -> str:
-    return Path(name).resolve().name if Path(name).is_dir() else name
-
-
 def run(
     data_args: DataArguments,
     model_args: ModelArguments,
     augmentation_args: AugmentationArguments,
-    args: FineTuningArguments,
+    args: ClassificationTrainingArguments,
     command: str,
 ):
     """A run from top to bottom."""
     logging.disable_progress_bar()  # of loading and saving: that of the training is enough
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
     check_num_processes(args.world_size)
-    last_written = STATE_FILE if args.ema_decay is None else EMA_FILE
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint, last_written)
+    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint, args.last_written)
     check_torchvision(augmentation_args)
-    args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end
-    if push_to_hub and (args.hub_model_id is None or get_token() is None):
-        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
+    hub_model_id = check_hub_settings(args)
 
     # 1. images and model
     rows: tuple[LabelledRows, LabelledRows] = open_rows(data_args, args.seed)
@@ -175,10 +182,8 @@ def run(
     mixup = None
     if augmentation_args.mixup_alpha or augmentation_args.cutmix_alpha:
         mixup = MixupCutmix(augmentation_args, start.model.config.num_labels)
-    ema = None if args.ema_decay is None else EmaCallback(args.ema_decay, checkpoint)
-    trainer = FineTuningTrainer(
+    trainer = ClassificationTrainer(
         mixup,
-        ema,
         model=start.model,
         args=args,
         data_collator=collate,
@@ -189,53 +194,46 @@ def run(
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
     )
     train_metrics = train(trainer, checkpoint)
-    trainer.log_metrics("train", train_metrics)
-    trainer.save_metrics("train", train_metrics)
 
     # 3. the model, and what it is worth
-    if ema is not None:
-        if args.load_best_model_at_end and trainer.state.best_model_checkpoint:
-            ema.load(trainer.state.best_model_checkpoint)
-        ema.copy_to(start.model)
+    trainer.keep_average()
     metrics = trainer.evaluate()
-    trainer.log_metrics("eval", metrics)
-    trainer.save_metrics("eval", metrics)
+    log_metrics(trainer, train_metrics, metrics)
     if not trainer.is_world_process_zero():
         return
-    settings = {name: getattr(args, name) for name in REPORTED_SETTINGS} | vars(augmentation_args)
-    settings["lr_scheduler_type"] = args.lr_scheduler_type.value
-    eval_description = describe_evaluation(data_args, args.load_best_model_at_end)
+    config = start.model.config
+    is_greenmim = isinstance(config, GreenMimConfig)
+    encoder = describe_encoder(config) if is_greenmim else "Swin Transformer"
     report = RunReport(
+        task="image-classification",
+        model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
+        usage=USAGE.format(trust=", trust_remote_code=True" if is_greenmim else ""),
         dataset_name=describe_data(data_args),
-        eval_description=eval_description,
+        eval_description=describe_evaluation(data_args, args.load_best_model_at_end),
         num_train_images=rows[0].num_images,
         num_eval_images=rows[1].num_images,
         origin=start.origin,
-        settings=settings | {"drop_path_rate": model_args.drop_path_rate},
-        metrics=metrics,
+        settings=vars(augmentation_args) | {"drop_path_rate": model_args.drop_path_rate},
+        results={"Accuracy": metrics["eval_accuracy"]},
+        main_result=("accuracy", metrics["eval_accuracy"]),
         seconds=train_metrics["train_runtime"],
-        device=args.device,
-        num_processes=args.world_size,
         command=command,
         licence=start.licence,
     )
-    folder = Path(args.output_dir) / "model"
-    hub_model_id = args.hub_model_id if push_to_hub else None
-    write_model_folder(
-        start.model, start.image_processor, report, folder, hub_model_id, private=bool(args.hub_private_repo)
-    )
+    folder = write_model_folder(start.model, start.image_processor, report, args, hub_model_id, with_code=is_greenmim)
     print(
-        f"\nAccuracy {metrics['eval_accuracy']:.4f}, on {describe_number(rows[1])} of {eval_description}.\n"
+        f"\nAccuracy {metrics['eval_accuracy']:.4f}, on {describe_number(rows[1].num_images)} of {report.eval_description}.\n"
         f"Model: {folder}, with its card; runs with pipeline('image-classification', model={str(folder)!r})."
     )
 
 
-def describe_number(rows: LabelledRows) -> str:
-    return "the images" if rows.num_images is None else f"{rows.num_images:,} images"
-
-
 def main(arguments: Sequence[str] | None = None):
-    run_command(run, (DataArguments, ModelArguments, AugmentationArguments, FineTuningArguments), __doc__, arguments)
+    run_command(
+        run,
+        (DataArguments, ModelArguments, AugmentationArguments, ClassificationTrainingArguments),
+        __doc__,
+        arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -14,14 +14,12 @@
 """What a run leaves: the model folder, with a card that is filled from the run."""
 
 import json
-import platform
 import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 from transformers import TrainingArguments
@@ -31,6 +29,7 @@ from modeling_greenmim.model_card import describe_encoder, make_model_card
 from modeling_greenmim.publish import UNKNOWN_NAME, USAGE, publish
 
 from example_command import UserError
+from example_report import describe_number
 from pretraining_arguments import DataArguments, RunArguments
 from pretraining_figures import draw_loss_curve
 
@@ -92,13 +91,6 @@ def get_picture_path(output_dir: str | Path, step: int) -> Path:
     return Path(output_dir) / "reconstructions" / f"step-{step:07d}.png"
 
 
-def describe_hardware(num_processes: int, device: torch.device) -> str:
-    """The machine, for a card."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
-    threads = f", {torch.get_num_threads()} threads each" if device.type == "cpu" else ""
-    return f"{num_processes} x {name}{threads}"
-
-
 def describe_data(args: DataArguments, num_train_images: int | None) -> str:
     """Which images, for the card: names, not where they are on this machine."""
     if args.data_files:
@@ -107,11 +99,6 @@ def describe_data(args: DataArguments, num_train_images: int | None) -> str:
     else:
         name, others = args.dataset_name or Path(args.train_dir).resolve().name, ""
     return f"`{name}`{others}, {describe_number(num_train_images)}"
-
-
-def describe_number(num_train_images: int | None) -> str:
-    """How many images."""
-    return "an unknown number of images" if num_train_images is None else f"{num_train_images:,} images"
 
 
 def summarize(report: RunReport, folder: Path, args: RunArguments | TrainingArguments) -> str:

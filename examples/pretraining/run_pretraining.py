@@ -33,12 +33,13 @@ from modeling_greenmim.parameter_groups import get_decay_parameter_names
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from example_command import UserError, check_num_processes, run_command
+from example_report import describe_hardware
 from example_trainer import find_checkpoint, train
 from pretraining_arguments import DataArguments, ModelArguments
 from pretraining_data import PretrainingCollator, make_collator, make_loader
 from pretraining_evaluation import Evaluation
 from pretraining_model import make_starting_point
-from pretraining_report import RunReport, describe_data, describe_hardware, get_picture_path, summarize, write_results
+from pretraining_report import RunReport, describe_data, get_picture_path, summarize, write_results
 from pretraining_run import count_steps
 from pretraining_setup import PretrainingData, open_data
 
@@ -142,7 +143,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
             )
         }
         | {"mask_ratio": start.model.config.mask_ratio, "norm_pix_loss": start.model.config.norm_pix_loss},
-        hardware=describe_hardware(args.world_size, args.device),
+        hardware=describe_hardware(args.device, args.world_size),
         command=command,
         step=trainer.state.global_step,
         images_seen=trainer.state.global_step * images_per_step,

@@ -41,6 +41,7 @@ from transformers.utils import logging
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from example_command import UserError, check_num_processes, run_command
+from example_report import describe_hardware, describe_number
 from pretraining_arguments import DataArguments, ModelArguments, RunArguments
 from pretraining_data import HeldOutImages
 from pretraining_evaluation import NUM_FOLDS
@@ -48,8 +49,6 @@ from pretraining_model import StartingPoint, make_starting_point
 from pretraining_report import (
     RunReport,
     describe_data,
-    describe_hardware,
-    describe_number,
     summarize,
     write_results,
 )
@@ -196,7 +195,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     check_labels(args, data.held_out)
     images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * accelerator.num_processes
     schedule = make_schedule(args, images_per_step, data.num_train_images)
-    hardware = describe_hardware(accelerator.num_processes, accelerator.device)
+    hardware = describe_hardware(accelerator.device, accelerator.num_processes)
     accelerator.print(
         f"{describe_number(data.num_train_images).capitalize()} to train on, {len(data.held_out.examples)} held out, cropped to "
         f"{' x '.join(map(str, config.image_height_and_width))} pixels.\n"

@@ -1,0 +1,233 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a fine-tuning leaves: a model folder, with a card that is filled from the run."""
+
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from huggingface_hub import EvalResult, ModelCard, get_token
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx
+from transformers import BaseImageProcessor, PreTrainedModel, Trainer
+
+from modeling_greenmim.checkpoint_folders import create_folder
+from modeling_greenmim.model_card import make_model_card
+from modeling_greenmim.publish import UNKNOWN_NAME, publish, push_to_hub
+
+from example_command import UserError
+from example_fine_tuning import FineTuningArguments
+
+
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate")
+REPORTED_SETTINGS = (
+    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
+    *("layer_decay", "weight_decay", "lr_scheduler_type", "warmup_steps", "label_smoothing_factor", "ema_decay"),
+    *("max_grad_norm", "bf16", "fp16", "seed"),
+)
+
+
+@dataclass
+class RunReport:
+    """
+    What there is to tell about a fine-tuning.
+
+    Attributes:
+        task (`str`):
+            Its name on the Hub, such as `image-classification`.
+        model_description (`str`):
+            What was fine-tuned, as a part of a sentence.
+        usage (`str`):
+            Python code that uses the model, with `{name}` for its folder or repository.
+        dataset_name (`str`):
+            What it learned from, by name.
+        eval_description (`str`):
+            What it was evaluated on.
+        num_train_images, num_eval_images (`int`, *optional*):
+            How many, where that is known.
+        origin (`str`):
+            What the weights started from.
+        settings (`dict`):
+            Name -> value of what decides what is learned, beside `REPORTED_SETTINGS`.
+        results (`dict[str, float]`):
+            Title -> what was measured in the last evaluation.
+        main_result (`tuple[str, float]`):
+            Type on the Hub, such as `accuracy`, and value of the first of them.
+        seconds (`float`):
+            How long the training took, in the last session of the run.
+        command (`str`):
+            The command, as it was given.
+        licence (`dict[str, str]`):
+            Licence of the weights, see [`make_model_card`].
+    """
+
+    task: str
+    model_description: str
+    usage: str
+    dataset_name: str
+    eval_description: str
+    num_train_images: int | None
+    num_eval_images: int | None
+    origin: str
+    settings: dict
+    results: dict[str, float]
+    main_result: tuple[str, float]
+    seconds: float
+    command: str
+    licence: dict[str, str]
+
+
+def check_hub_settings(args: FineTuningArguments) -> str | None:
+    """
+    Where to upload the model folder at the end; the Trainer shall upload nothing.
+
+    Raises:
+        [`UserError`]: if it is to be uploaded, and there is no name or no token.
+    """
+    push, args.push_to_hub = args.push_to_hub, False
+    if push and (args.hub_model_id is None or get_token() is None):
+        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
+    return args.hub_model_id if push else None
+
+
+def log_metrics(trainer: Trainer, train_metrics: dict[str, float], eval_metrics: dict[str, float]):
+    """Prints and saves metrics, as the scripts of transformers do."""
+    for split, metrics in (("train", train_metrics), ("eval", eval_metrics)):
+        trainer.log_metrics(split, metrics)
+        trainer.save_metrics(split, metrics)
+
+
+def write_model_folder(
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    report: RunReport,
+    args: FineTuningArguments,
+    hub_model_id: str | None,
+    with_code: bool,
+) -> Path:
+    """
+    Writes the model, its image processor and a card into a folder that a pipeline runs, and uploads it if it has a name on the
+    Hub.
+
+    Args:
+        model (`PreTrainedModel`):
+            The model.
+        image_processor (`BaseImageProcessor`):
+            Its image processor.
+        report ([`RunReport`]):
+            For the card.
+        args ([`FineTuningArguments`]):
+            Of the run.
+        hub_model_id (`str`, *optional*):
+            Where to upload it to.
+        with_code (`bool`):
+            Whether it is one of the models of this package, whose code goes with it.
+
+    Returns:
+        `Path`: the folder.
+
+    Raises:
+        [`UserError`]: if it cannot be written or uploaded.
+    """
+    folder, private = Path(args.output_dir) / "model", bool(args.hub_private_repo)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
+            new = Path(temporary) / "model"
+            model.cpu().save_pretrained(new)
+            image_processor.save_pretrained(new)
+            make_card(report, args, hub_model_id).save(new / "README.md")
+            if with_code:
+                return publish(new, folder, hub_model_id, private=private)
+            with create_folder(folder) as complete:
+                shutil.copytree(new, complete, dirs_exist_ok=True)
+        if hub_model_id is not None:
+            push_to_hub(folder, hub_model_id, private)
+        return folder
+    except (HfHubHTTPError, httpx.HTTPError) as error:
+        raise UserError(
+            f"{folder} is complete, but was not uploaded ({type(error).__name__}: {' '.join(str(error).split())}). "
+            f"`hf upload {hub_model_id} {folder}` uploads it."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"The training is complete, and its last checkpoint is there, but the model folder is not ({error}). Mend that, "
+            "and give the same command with --resume_from_checkpoint latest."
+        ) from error
+
+
+def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | None) -> ModelCard:
+    """The model card of a run: every number in it was measured in the run."""
+    settings = {name: getattr(args, name) for name in REPORTED_SETTINGS}
+    settings["lr_scheduler_type"] = args.lr_scheduler_type.value
+    rows = {
+        "data": f"{report.dataset_name}, {describe_number(report.num_train_images)}",
+        **settings,
+        **report.settings,
+        "hardware": describe_hardware(args.device, args.world_size),
+        "time": f"{report.seconds:.0f} s in the last session of the run",
+        "software": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    title = report.task.replace("-", " ")
+    metric, value = report.main_result
+    dataset = report.dataset_name.strip("`")
+    return make_model_card(
+        title=f"Fine-tuned for {title}",
+        summary=f"A {report.model_description}.",
+        usage=report.usage.format(name=hub_model_id or UNKNOWN_NAME),
+        provenance=(
+            f"Fine-tuned for {title}. {report.origin}\n\n| | |\n|---|---|\n{table}\n\nThe command:\n\n"
+            f"```bash\n{report.command}\n```"
+        ),
+        measured=[
+            f"{title} on {describe_number(report.num_eval_images)} of {report.eval_description}: {value:.4f} (one run, seed "
+            f"{args.seed})"
+            for title, value in report.results.items()
+        ],
+        not_measured=["What it is worth on images of any other kind or origin.", "The spread over several seeds."],
+        licence=report.licence,
+        pipeline_tag=report.task,
+        tags=["greenmim", report.task],
+        model_name=hub_model_id.rpartition("/")[2] if hub_model_id else "greenmim",
+        eval_results=[
+            EvalResult(
+                task_type=report.task,
+                dataset_type=dataset,
+                dataset_name=dataset,
+                metric_type=metric,
+                metric_value=value,
+            )
+        ],
+    )
+
+
+def get_name(name: str) -> str:
+    """The name of a folder, without where it is on this machine, or that of a repository."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def describe_number(number: int | None) -> str:
+    """How many images."""
+    return "an unknown number of images" if number is None else f"{number:,} images"
+
+
+def describe_hardware(device: torch.device, num_processes: int) -> str:
+    """The machine."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+    threads = f", {torch.get_num_threads()} threads each" if device.type == "cpu" else ""
+    return f"{num_processes} x {name}{threads}"

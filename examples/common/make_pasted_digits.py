@@ -1,0 +1,168 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Makes a small data set for segmentation and detection, without a download: handwritten digits, cut out and pasted on photographs.
+
+    python make_pasted_digits.py --output_dir pasted_digits
+
+Digits and photographs are those that come with scikit-learn. As they are pasted at known places, masks and boxes are exact. Images
+have all sizes and shapes, digits all colours and sizes; one may cover another, and one that is covered by more than half is not
+labelled. No digit and no part of a photograph is in two splits.
+
+Columns: `image`; `annotation`, a picture of classes, 0 for what is no digit, 1 to 10 for the digits 0 to 9; `image_id`, `width`,
+`height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and `category` from 0 to 9.
+"""
+
+import argparse
+import io
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from datasets import ClassLabel, Dataset, Features, Image, Sequence, Value
+from sklearn.datasets import load_digits, load_sample_images
+from tqdm.auto import tqdm
+
+
+NUM_CLASSES = 10
+FEATURES = Features(
+    {
+        "image_id": Value("int64"),
+        "image": Image(),
+        "width": Value("int32"),
+        "height": Value("int32"),
+        "annotation": Image(),
+        "objects": {
+            "id": Sequence(Value("int64")),
+            "area": Sequence(Value("int64")),
+            "bbox": Sequence(Sequence(Value("float32"), length=4)),
+            "category": Sequence(ClassLabel(names=[str(digit) for digit in range(NUM_CLASSES)])),
+        },
+    }
+)
+EVALUATION_SHARE = 0.25  # of digits and of each photograph
+IMAGE_SIZES = (64, 128)  # smallest and largest side, in pixels
+DIGIT_SIZES = (20, 44)
+MAX_DIGITS = 5
+THRESHOLD = 0.4  # of the ink of a digit, to be a part of it
+SMALLEST_VISIBLE_SHARE = 0.5
+
+
+def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: list[tuple[np.ndarray, int]]):
+    """
+    Makes an image.
+
+    Args:
+        rng (`np.random.Generator`):
+            Source of everything random.
+        photographs (`list[np.ndarray]`):
+            Of shape `(height, width, 3)` and `uint8`, larger than the largest image.
+        digits (`list[tuple[np.ndarray, int]]`):
+            Ink from 0 to 1, of shape `(8, 8)`, and class.
+
+    Returns:
+        Pixels of shape `(height, width, 3)`, and a list of objects: class, and a mask of shape `(height, width)`.
+    """
+    height, width = rng.integers(IMAGE_SIZES[0], IMAGE_SIZES[1] + 1, size=2)
+    photograph = photographs[rng.integers(len(photographs))]
+    top, left = (rng.integers(total - part + 1) for total, part in zip(photograph.shape, (height, width)))
+    pixels = photograph[top : top + height, left : left + width].astype(float)
+    objects = []
+    for _ in range(rng.integers(1, MAX_DIGITS + 1)):
+        ink, label = digits[rng.integers(len(digits))]
+        size = int(rng.integers(DIGIT_SIZES[0], DIGIT_SIZES[1] + 1))
+        resized = PIL.Image.fromarray((255 * ink).astype(np.uint8)).resize((size, size), PIL.Image.Resampling.BICUBIC)
+        is_digit = np.asarray(resized) > 255 * THRESHOLD
+        top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+        mask = np.zeros((height, width), dtype=bool)
+        mask[top : top + size, left : left + size] = is_digit
+        pixels[mask] = rng.integers(256, size=3) + rng.normal(scale=12, size=(mask.sum(), 3))
+        objects = [(other, other_mask & ~mask, number) for other, other_mask, number in objects]
+        objects.append((label, mask, mask.sum()))
+    objects = [
+        (label, mask) for label, mask, number in objects if number and mask.sum() >= SMALLEST_VISIBLE_SHARE * number
+    ]
+    return pixels.clip(0, 255).astype(np.uint8), objects
+
+
+def get_box(mask: np.ndarray) -> list[float]:
+    """The smallest box around a mask: left, top, width, height."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+
+
+def make_split(name: str, num_images: int, seed: int) -> Dataset:
+    """The images of `train` or `validation`, in the columns of `FEATURES`."""
+    rng = np.random.default_rng([seed, name == "train"])
+    data = load_digits()
+    digits = [(ink / 16, int(label)) for ink, label in zip(data.images, data.target)]
+    photographs = [np.asarray(photograph) for photograph in load_sample_images().images]
+    # the right of each photograph, and the last digits, are those of the evaluation
+    first_digit = round((1 - EVALUATION_SHARE) * len(digits))
+    first_column = round((1 - EVALUATION_SHARE) * photographs[0].shape[1])
+    if name == "train":
+        digits, photographs = digits[:first_digit], [each[:, :first_column] for each in photographs]
+    else:
+        digits, photographs = digits[first_digit:], [each[:, first_column:] for each in photographs]
+    rows = []
+    for image_id in tqdm(range(num_images), desc=name):
+        pixels, objects = make_image(rng, photographs, digits)
+        annotation = np.zeros(pixels.shape[:2], dtype=np.uint8)
+        for label, mask in objects:
+            annotation[mask] = label + 1
+        rows.append(
+            {
+                "image_id": image_id,
+                "image": encode(pixels),
+                "width": pixels.shape[1],
+                "height": pixels.shape[0],
+                "annotation": encode(annotation),
+                "objects": {
+                    "id": list(range(100 * image_id, 100 * image_id + len(objects))),
+                    "area": [int(mask.sum()) for _, mask in objects],
+                    "bbox": [get_box(mask) for _, mask in objects],
+                    "category": [label for label, _ in objects],
+                },
+            }
+        )
+    return Dataset.from_list(rows, features=FEATURES)
+
+
+def encode(pixels: np.ndarray) -> dict:
+    content = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(content, "PNG")
+    return {"bytes": content.getvalue(), "path": None}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("pasted_digits"), help="Folder to write. [%(default)s]"
+    )
+    parser.add_argument("--num_train_images", type=int, default=2000, help="Images to train on. [%(default)s]")
+    parser.add_argument("--num_eval_images", type=int, default=300, help="Images to evaluate on. [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="Of everything random. [%(default)s]")
+    args = parser.parse_args()
+    for name, number in (("train", args.num_train_images), ("validation", args.num_eval_images)):
+        if number < 1:
+            parser.error(f"there must be at least one image of each split, not {number}")
+        args.output_dir.mkdir(parents=True, exist_ok=True)
+        make_split(name, number, args.seed).to_parquet(args.output_dir / f"{name}-0.parquet")
+    print(
+        f"Wrote {args.output_dir}: {args.num_train_images} images to train on, {args.num_eval_images} to evaluate on."
+    )
+
+
+if __name__ == "__main__":
+    main()
