@@ -25,7 +25,6 @@ from pathlib import Path
 
 import datasets
 import numpy as np
-import pyarrow.parquet
 import torch
 from datasets import ClassLabel, Image
 from torch.utils.data import Dataset, IterableDataset
@@ -33,6 +32,7 @@ from transformers.utils import logging
 
 from classification_arguments import DataArguments
 from example_command import UserError
+from example_datasets import check_column, count_rows, get_split_names, load_split
 from example_images import UNREADABLE_ERRORS, describe_error, read_image
 
 
@@ -121,7 +121,7 @@ def _open_evaluation(args: DataArguments) -> LabelledRows | None:
         return _load_folder(args, args.validation_dir, "validation", "--validation_dir")
     if args.eval_split_name is not None:
         return _load_split(args, args.eval_split_name)
-    if args.dataset_name is not None and "validation" in _get_split_names(args):
+    if args.dataset_name is not None and "validation" in get_split_names(args.dataset_name, args.dataset_config_name):
         return _load_split(args, "validation")
     return None
 
@@ -143,7 +143,7 @@ def _load_folder(args: DataArguments, folder: str, split: str, argument: str) ->
         rows = datasets.load_dataset("parquet", data_files=chosen, split="train", streaming=args.streaming)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"{argument} {folder} cannot be read ({type(error).__name__}: {error}).") from error
-    return _prepare(rows, args, description, _count_rows(chosen))
+    return _prepare(rows, args, description, count_rows(chosen))
 
 
 def _choose_files(files: Sequence[str], split: str, argument: str, folder: str) -> list[str]:
@@ -203,48 +203,9 @@ def list_class_folders(folder: Path, argument: str) -> datasets.Dataset:
     return datasets.Dataset.from_dict(rows, features=features)
 
 
-def _count_rows(files: Sequence[str]) -> int | None:
-    """Rows of parquet files on this machine; `None` for others."""
-    if not files or not all(file.endswith(".parquet") and Path(file).is_file() for file in files):
-        return None
-    return sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
-
-
-def _get_split_names(args: DataArguments) -> list[str]:
-    try:
-        return datasets.get_dataset_split_names(_get_path(args), args.dataset_config_name)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise _make_dataset_error(args, error) from error
-
-
 def _load_split(args: DataArguments, split: str) -> LabelledRows:
-    if split not in (names := _get_split_names(args)):
-        raise UserError(
-            f"--dataset_name {args.dataset_name} has no split {split!r}, only {', '.join(map(repr, names))}."
-        )
-    try:
-        rows = datasets.load_dataset(_get_path(args), args.dataset_config_name, split=split, streaming=args.streaming)
-        num_images = None
-        if args.streaming:
-            builder = datasets.load_dataset_builder(_get_path(args), args.dataset_config_name)
-            splits = builder.info.splits or {}
-            files = (builder.config.data_files or {}).get(split, [])
-            num_images = splits[split].num_examples if split in splits else _count_rows(list(files))
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise _make_dataset_error(args, error) from error
+    rows, num_images = load_split(args.dataset_name, args.dataset_config_name, split, args.streaming)
     return _prepare(rows, args, f"{args.dataset_name}, split {split!r}", num_images)
-
-
-def _get_path(args: DataArguments) -> str:
-    """A folder in a form that is not taken for the name of a builder, such as `parquet`."""
-    return str(Path(args.dataset_name).absolute()) if Path(args.dataset_name).is_dir() else args.dataset_name
-
-
-def _make_dataset_error(args: DataArguments, error: Exception) -> UserError:
-    return UserError(
-        f"--dataset_name {args.dataset_name}: neither a folder, nor a data set on the Hub that can be read "
-        f"({type(error).__name__}: {error})."
-    )
 
 
 def _prepare(rows, args: DataArguments, description: str, num_images: int | None) -> LabelledRows:
@@ -253,11 +214,7 @@ def _prepare(rows, args: DataArguments, description: str, num_images: int | None
     if features is None:
         raise UserError(f"{description} does not tell its columns. Store it as parquet files.")
     for argument in ("image_column_name", "label_column_name"):
-        if (name := getattr(args, argument)) not in features:
-            raise UserError(
-                f"There is no column {name!r} in {description}, only {', '.join(map(repr, features))}. Choose one with "
-                f"--{argument}."
-            )
+        check_column(features, getattr(args, argument), f"--{argument}", description)
     image, label = args.image_column_name, args.label_column_name
     if not isinstance(features[image], Image):
         raise UserError(f"The column {image!r} of {description} holds no images, but {features[image]}.")
