@@ -70,7 +70,7 @@ def make_parameter_groups(
 
     Args:
         model (`nn.Module`):
-            A model of Swin or GreenMIM.
+            A model of Swin or GreenMIM, or one with such a backbone.
         learning_rate (`float`):
             Learning rate of the last layer.
         weight_decay (`float`):
@@ -96,7 +96,7 @@ def make_parameter_groups(
     [0.3277, 0.4096, 0.512, 0.64, 0.8, 1.0]
     ```"""
     decayed = set(get_decay_parameter_names(model))
-    depths = model.config.depths
+    depths = getattr(model.config, "backbone_config", model.config).depths
     groups = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

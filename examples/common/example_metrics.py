@@ -39,7 +39,41 @@ class Accuracy(evaluate.Metric):
         return {"accuracy": float(np.mean(np.equal(predictions, references)))}
 
 
-LOCAL_METRICS = {"accuracy": Accuracy}
+class MeanIou(evaluate.Metric):
+    """Intersection over union of predicted and true pixels of each class, and their mean."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        pixels = datasets.Sequence(datasets.Sequence(datasets.Value("uint16")))
+        return evaluate.MetricInfo(
+            description=self.__doc__,
+            citation="",
+            inputs_description="Predicted and true classes of the pixels of each image, as rows of integers.",
+            features=datasets.Features({"predictions": pixels, "references": pixels}),
+        )
+
+    def _compute(self, predictions, references, num_labels: int, ignore_index: int, reduce_labels: bool = False):
+        if reduce_labels:
+            raise ValueError("Labels are reduced where the images are read, not here.")
+        confusion = np.zeros((num_labels, num_labels), dtype=np.int64)
+        for prediction, reference in zip(predictions, references):
+            prediction, reference = np.asarray(prediction).ravel(), np.asarray(reference).ravel()
+            counts = reference != ignore_index
+            pairs = num_labels * reference[counts].astype(np.int64) + prediction[counts]
+            confusion += np.bincount(pairs, minlength=num_labels**2).reshape(num_labels, num_labels)
+        intersection, of_class = confusion.diagonal(), confusion.sum(axis=1)
+        union = of_class + confusion.sum(axis=0) - intersection
+        with np.errstate(invalid="ignore"):  # of classes that are nowhere
+            iou, accuracy = intersection / union, intersection / of_class
+        return {
+            "mean_iou": float(np.nanmean(iou)),
+            "mean_accuracy": float(np.nanmean(accuracy)),
+            "overall_accuracy": float(intersection.sum() / confusion.sum()),
+            "per_category_iou": iou,
+            "per_category_accuracy": accuracy,
+        }
+
+
+LOCAL_METRICS = {"accuracy": Accuracy, "mean_iou": MeanIou}
 
 
 def load_metric(name: str) -> evaluate.EvaluationModule:

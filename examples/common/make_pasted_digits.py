@@ -20,7 +20,8 @@ have all sizes and shapes, digits all colours and sizes; one may cover another, 
 labelled. No digit and no part of a photograph is in two splits.
 
 Columns: `image`; `annotation`, a picture of classes, 0 for what is no digit, 1 to 10 for the digits 0 to 9; `image_id`, `width`,
-`height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and `category` from 0 to 9.
+`height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and `category` from 0 to 9. Names of
+the classes of `annotation` are in `id2label.json`.
 """
 
 import argparse
