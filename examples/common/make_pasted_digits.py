@@ -26,6 +26,7 @@ the classes of `annotation` are in `id2label.json`.
 
 import argparse
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,7 @@ def main():
             parser.error(f"there must be at least one image of each split, not {number}")
         args.output_dir.mkdir(parents=True, exist_ok=True)
         make_split(name, number, args.seed).to_parquet(args.output_dir / f"{name}-0.parquet")
+    (args.output_dir / "id2label.json").write_text(json.dumps(["background", *map(str, range(NUM_CLASSES))]))
     print(
         f"Wrote {args.output_dir}: {args.num_train_images} images to train on, {args.num_eval_images} to evaluate on."
     )

@@ -66,7 +66,9 @@ class ModelArguments(BackboneArguments):
     """What is fine-tuned."""
 
     head_hidden_size: int = argument("Channels of UperNet.", 512)
-    auxiliary_loss_weight: float = argument("Weight of the loss of a second head, on the third stage, if there is one.", 0.4)
+    auxiliary_loss_weight: float = argument(
+        "Weight of the loss of a second head, on the third stage, if there is one.", 0.4
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -218,7 +220,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         num_train_images=len(train_rows),
         num_eval_images=len(eval_rows),
         origin=backbone.origin,
-        settings={name: getattr(data_args, name) for name in ("crop_size", "min_scale", "max_scale")}
+        settings={name: getattr(data_args, name) for name in ("crop_size", "min_scale", "max_scale", "flip")}
         | {
             name: getattr(model_args, name) for name in ("drop_path_rate", "head_hidden_size", "auxiliary_loss_weight")
         },

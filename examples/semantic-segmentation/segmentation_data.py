@@ -58,6 +58,7 @@ class DataArguments:
     crop_size: int = argument("Side of the crops that are trained on, in pixels.", 512)
     min_scale: float = argument("Images are resized by a factor between this one ...", 0.5)
     max_scale: float = argument("... and this one before they are cropped.", 2.0)
+    flip: bool = argument("Whether to flip half of the images.", True)
 
     def __post_init__(self):
         if self.dataset_name is None:
@@ -196,7 +197,7 @@ class TrainingPairs(Dataset):
                 albumentations.RandomScale((args.min_scale - 1, args.max_scale - 1), p=1.0),
                 albumentations.PadIfNeeded(size, size, position="random", fill=0, fill_mask=IGNORED),
                 albumentations.RandomCrop(size, size),
-                albumentations.HorizontalFlip(p=0.5),
+                albumentations.HorizontalFlip(p=0.5 if args.flip else 0.0),
                 albumentations.ColorJitter(p=0.5),
             ]
         )
