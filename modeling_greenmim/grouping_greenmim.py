@@ -104,7 +104,7 @@ def make_group_plan(
     for stage, hidden_size in enumerate(hidden_sizes, start=1):
         tokens_per_side = 2 ** (len(hidden_sizes) - stage)
         stage_grid = (grid_size[0] * tokens_per_side, grid_size[1] * tokens_per_side)
-        rows, columns = _get_token_coordinates(visible_indices, grid_size[1], tokens_per_side)
+        rows, columns = get_token_coordinates(visible_indices, grid_size[1], tokens_per_side)
         for kind, shift in _get_kinds(stage_grid, window_size):
             layout = _pack_tokens(rows, columns, stage_grid, window_size, shift, hidden_size, group_size)
             plan |= {f"stage{stage}_{kind}_{name}": torch.from_numpy(array) for name, array in layout.items()}
@@ -269,7 +269,7 @@ def _get_visible_indices(bool_masked_pos: np.ndarray, grid_size: tuple[int, int]
     return np.nonzero(~bool_masked_pos)[1].reshape(bool_masked_pos.shape[0], -1)
 
 
-def _get_token_coordinates(
+def get_token_coordinates(
     visible_indices: np.ndarray, grid_width: int, tokens_per_side: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of every visible token in the grid of its stage, each `(masks, visible * tokens_per_side**2)`."""

@@ -25,9 +25,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from modeling_greenmim import GreenMimForMaskedImageModeling
+from modeling_greenmim.plotting import draw_reconstructions
 
 from pretraining_data import HeldOutImages, PretrainingCollator
-from pretraining_figures import draw_reconstructions
 
 
 NUM_PICTURES = 10

@@ -26,12 +26,12 @@ from transformers import TrainingArguments
 
 from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from modeling_greenmim.model_card import describe_encoder, make_model_card
+from modeling_greenmim.plotting import draw_loss_curve
 from modeling_greenmim.publish import UNKNOWN_NAME, USAGE, publish
 
 from example_command import UserError
 from example_report import describe_number
 from pretraining_arguments import DataArguments, RunArguments
-from pretraining_figures import draw_loss_curve
 
 
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
