@@ -1,0 +1,211 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What the Space does, without its page: images in, masked images, reconstructions, numbers and pictures out."""
+
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+from matplotlib.figure import Figure
+
+from modeling_greenmim import (
+    GreenMimForMaskedImageModeling,
+    GreenMimImageProcessorPil,
+    make_group_plan,
+    sample_masks,
+)
+from modeling_greenmim.masking_greenmim import get_unit_grid
+from modeling_greenmim.plotting import draw_groups, get_group_layout
+
+
+FOLDER = Path(__file__).resolve().parent
+MAX_PIXELS = 40_000_000
+SHOWN_SIDE = 384  # of pictures, in pixels
+NUM_TIMINGS = 5
+NUM_TIMED_IMAGES = 32  # as in training: with one small image, it is the overhead that is timed
+HIDDEN_GREY = 210
+
+
+class UnreadableImageError(ValueError):
+    """What a visitor can mend: shown as a message."""
+
+
+@dataclass
+class Result:
+    """
+    What is shown of an image and a mask.
+
+    Attributes:
+        original, masked, predicted, pasted (`np.ndarray` of shape `(height, width, 3)` and `uint8`):
+            The image as the model gets it; what the encoder sees; what the decoder predicts for all units; and the image with the
+            hidden units as predicted.
+        num_visible_tokens, num_tokens (`int`):
+            Tokens of the first stage that were computed, and those of the whole image.
+        sparse_ms, dense_ms (`float`):
+            Time of the encoder on the visible units, with its plan, and on the whole image, in milliseconds, for
+            `NUM_TIMED_IMAGES` images at a time; medians.
+        loss (`float`):
+            On the hidden units.
+    """
+
+    original: np.ndarray
+    masked: np.ndarray
+    predicted: np.ndarray
+    pasted: np.ndarray
+    num_visible_tokens: int
+    num_tokens: int
+    sparse_ms: float
+    dense_ms: float
+    loss: float
+
+
+def find_model() -> str:
+    """Name of the model: `MODEL_ID`, or the folder `model` beside this file, or the one of the repository."""
+    for folder in (FOLDER / "model", FOLDER.parent / "cifar10" / "pretrained"):
+        if (folder / "config.json").is_file():
+            return os.environ.get("MODEL_ID", str(folder))
+    return os.environ["MODEL_ID"]
+
+
+def open_image(path: str) -> PIL.Image.Image:
+    """
+    Opens an upload.
+
+    Raises:
+        [`UnreadableImageError`]: if it is no image, or too large.
+    """
+    try:
+        with PIL.Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImageError(
+                    f"This image has {image.width} x {image.height} pixels, and {MAX_PIXELS // 1_000_000} million are the limit."
+                )
+            return PIL.ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise UnreadableImageError("This file is no image that can be read.") from error
+
+
+class Demonstration:
+    """
+    A model, ready to be shown.
+
+    Args:
+        name (`str`):
+            Folder of a pre-trained GreenMIM model, or its name on the Hub.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.model = GreenMimForMaskedImageModeling.from_pretrained(name, dtype=torch.float32).eval()
+        self.image_processor = GreenMimImageProcessorPil.from_pretrained(name, do_mask=False)
+        self.config = self.model.config
+        self.grid_size = get_unit_grid(self.config.image_height_and_width, self.config.mask_unit_size)
+
+    @cached_property
+    def num_units(self) -> int:
+        return self.grid_size[0] * self.grid_size[1]
+
+    def draw_mask(self, mask_ratio: float, sampler: str, seed: int) -> np.ndarray:
+        """A mask of shape `(num_units,)`, `True` where a unit is hidden."""
+        return sample_masks(1, self.grid_size, mask_ratio, sampler, seed=seed)[0]
+
+    def toggle_unit(self, mask: np.ndarray, x: float, y: float) -> np.ndarray:
+        """
+        The mask with another unit hidden, or shown.
+
+        Args:
+            mask (`np.ndarray` of shape `(num_units,)`):
+                The mask. One unit stays visible, and one hidden.
+            x, y (`float`):
+                Where in the image, from 0 to 1.
+        """
+        row, column = (min(int(position * side), side - 1) for position, side in zip((y, x), self.grid_size))
+        changed = mask.copy()
+        changed[row * self.grid_size[1] + column] ^= True
+        return mask if changed.all() or not changed.any() else changed
+
+    @torch.inference_mode()
+    def reconstruct(self, image: PIL.Image.Image, mask: np.ndarray) -> Result:
+        """Masks an image, encodes what is visible, and predicts the rest; and times the encoder, now, on this machine."""
+        pixel_values = self._process(image)
+        masks = torch.from_numpy(mask[None])
+        outputs = self.model(pixel_values, bool_masked_pos=masks)
+        pasted = self.model.reconstruct(pixel_values, outputs)
+        outputs.mask.fill_(True)
+        predicted = self.model.reconstruct(pixel_values, outputs)
+        hidden = masks[:, :, None].expand(-1, -1, outputs.logits.shape[-1])
+        hidden = self.model.unpatchify(hidden, image_size=tuple(pixel_values.shape[-2:]))[0].numpy()
+        original = self._to_pixels(pixel_values)
+        encoder, batch = self.model.greenmim, pixel_values.expand(NUM_TIMED_IMAGES, -1, -1, -1)
+        tokens_per_unit = (self.config.mask_unit_size // self.config.patch_size) ** 2
+        return Result(
+            original=original,
+            masked=np.where(np.moveaxis(hidden, 0, -1), HIDDEN_GREY, original).astype(np.uint8),
+            predicted=self._to_pixels(predicted),
+            pasted=self._to_pixels(pasted),
+            num_visible_tokens=int((~mask).sum()) * tokens_per_unit,
+            num_tokens=self.num_units * tokens_per_unit,
+            sparse_ms=_time(lambda: encoder(batch, bool_masked_pos=masks.expand(len(batch), -1))),
+            dense_ms=_time(lambda: encoder(batch)),
+            loss=float(outputs.loss),
+        )
+
+    def draw_groups(self, image: PIL.Image.Image, mask: np.ndarray, stage: int, kind: str) -> Figure:
+        """Draws how the visible windows of a mask are packed into groups."""
+        plan = make_group_plan(mask[None], self.grid_size, self.config.window_size, self.config.hidden_sizes)
+        layout = get_group_layout(plan, self.config.hidden_sizes, stage, kind)
+        return draw_groups(layout, self._to_pixels(self._process(image)) / 255)
+
+    def list_kinds(self, stage: int) -> list[str]:
+        """The kinds of windows of a stage."""
+        plan = make_group_plan(
+            self.draw_mask(0.5, "random", 0)[None], self.grid_size, self.config.window_size, self.config.hidden_sizes
+        )
+        return [kind for kind in ("regular", "shifted") if f"stage{stage}_{kind}_token_slot" in plan]
+
+    def _process(self, image: PIL.Image.Image) -> torch.Tensor:
+        square = PIL.ImageOps.fit(image, self.config.image_height_and_width[::-1], PIL.Image.Resampling.BICUBIC)
+        return self.image_processor(square, return_tensors="pt")["pixel_values"]
+
+    def _to_pixels(self, pixel_values: torch.Tensor) -> np.ndarray:
+        mean, std = (
+            torch.tensor(getattr(self.image_processor, name)).view(-1, 1, 1) for name in ("image_mean", "image_std")
+        )
+        pixels = (255 * (pixel_values[0] * std + mean)).round().clamp(0, 255)
+        return np.moveaxis(pixels.numpy().astype(np.uint8), 0, -1)
+
+
+def enlarge(pixels: np.ndarray) -> PIL.Image.Image:
+    """A picture that is large enough to be looked at, with its pixels as they are."""
+    image = PIL.Image.fromarray(pixels)
+    factor = max(1, SHOWN_SIDE // max(image.size))
+    return image.resize((factor * image.width, factor * image.height), PIL.Image.Resampling.NEAREST)
+
+
+def _time(function) -> float:
+    """Median time of calls in milliseconds, after one that does not count."""
+    function()
+    times = []
+    for _ in range(NUM_TIMINGS):
+        start = time.perf_counter()
+        function()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
