@@ -107,15 +107,13 @@ def build_demo(demonstration: Demonstration) -> gr.Blocks:
                 seed = gr.Slider(0, 100, 0, step=1, label="Seed")
             with gr.Column(scale=2, min_width=320), gr.Tabs():
                 with gr.Tab("Reconstruction"):
-                    with gr.Row():
-                        original = gr.Image(label="What the image is", interactive=False)
-                        masked = gr.Image(
-                            label="What the encoder sees (click to hide or show a unit)", interactive=False
-                        )
-                    with gr.Row():
-                        predicted = gr.Image(label="What the decoder paints", interactive=False)
-                        pasted = gr.Image(label="Both together", interactive=False)
                     numbers = gr.Markdown()
+                    with gr.Row():
+                        original = gr.Image(label="What the image is", interactive=False, buttons=[])
+                        masked = gr.Image(label="What the encoder sees: click a unit", interactive=False, buttons=[])
+                    with gr.Row():
+                        predicted = gr.Image(label="What the decoder paints", interactive=False, buttons=[])
+                        pasted = gr.Image(label="Both together", interactive=False, buttons=[])
                 with gr.Tab("How windows are packed") as packing:
                     gr.Markdown(
                         "The windows of this very mask. Attention runs over groups of equal size, so that few slots stay empty; "
