@@ -54,8 +54,9 @@ FEATURES = Features(
 )
 EVALUATION_SHARE = 0.25  # of digits and of each photograph
 IMAGE_SIZES = (64, 128)  # smallest and largest side, in pixels
-DIGIT_SIZES = (20, 44)
+DIGIT_SIZES = (24, 52)
 MAX_DIGITS = 5
+BRIGHTNESS = (190, 256)  # of the ink, from 0 to 255, in each colour
 THRESHOLD = 0.4  # of the ink of a digit, to be a part of it
 SMALLEST_VISIBLE_SHARE = 0.5
 
@@ -84,11 +85,12 @@ def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: 
         ink, label = digits[rng.integers(len(digits))]
         size = int(rng.integers(DIGIT_SIZES[0], DIGIT_SIZES[1] + 1))
         resized = PIL.Image.fromarray((255 * ink).astype(np.uint8)).resize((size, size), PIL.Image.Resampling.BICUBIC)
-        is_digit = np.asarray(resized) > 255 * THRESHOLD
+        ink = np.asarray(resized) / 255
+        is_digit = ink > THRESHOLD
         top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
         mask = np.zeros((height, width), dtype=bool)
         mask[top : top + size, left : left + size] = is_digit
-        pixels[mask] = rng.integers(256, size=3) + rng.normal(scale=12, size=(mask.sum(), 3))
+        pixels[mask] = ink[is_digit][:, None] * rng.integers(*BRIGHTNESS, size=3)
         objects = [(other, other_mask & ~mask, number) for other, other_mask, number in objects]
         objects.append((label, mask, mask.sum()))
     objects = [
