@@ -110,4 +110,5 @@ def test_ready_configurations(path):
 def test_the_ready_configurations():
     names = {path.stem for path in CONFIGS.glob("*.json")}
     variants = ("tiny_window7", "small_window7", "base_window7", "large_window14")
-    assert names == {f"greenmim_{variant}_224" for variant in variants} | {"greenmim_cifar10_32"}
+    small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96"}
+    assert names == {f"greenmim_{variant}_224" for variant in variants} | small

@@ -73,7 +73,8 @@ def fetch():
         (archive,) = Path(download).glob("*.tar.gz")
         with tarfile.open(archive) as tar:
             tests = [member for member in tar if "/tests/" in member.name and member.name.endswith(".py")]
-            tar.extractall(download, members=tests, filter="data")
+            # early patch releases of Python 3.10 and 3.11 have no filters
+            tar.extractall(download, members=tests, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
         (unpacked,) = Path(download).glob("*/tests")
         package = Path(download) / PACKAGE
         unpacked.rename(package)

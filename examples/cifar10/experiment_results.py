@@ -126,6 +126,8 @@ def draw(results: dict) -> Figure:
     """Accuracy after fine-tuning over the number of labels, and of frozen features along the pre-training."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
+    left.set_xscale("log")
+    left.minorticks_off()
     for start, colour in COLOURS.items():
         accuracies = results["fine_tuning"].get(start, {})
         if accuracies:
@@ -133,7 +135,8 @@ def draw(results: dict) -> Figure:
             means = [100 * np.mean(values) for values in accuracies.values()]
             spreads = [100 * np.std(values, ddof=min(1, len(values) - 1)) for values in accuracies.values()]
             left.errorbar(numbers, means, spreads, marker="o", capsize=3, color=colour, label=TITLES[start])
-    left.set(xlabel="images with labels", ylabel="test accuracy after fine-tuning, %", xscale="log")
+    left.set_xticks(sorted(FINE_TUNING), [f"{number:,}" for number in sorted(FINE_TUNING)])
+    left.set(xlabel="images with labels", ylabel="test accuracy after fine-tuning, %")
     untrained = results["probes"].get("untrained", {})
     for name in ("greenmim", "simmim_same_images"):
         by_step = {**untrained, **results["probes"].get(name, {})}
