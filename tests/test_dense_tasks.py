@@ -327,6 +327,8 @@ def test_data_that_cannot_be(data, tmp_path):
     assert "and there are 2 classes" in message and "--do_reduce_labels" in message
     (tmp_path / "labels.json").write_text("{}")
     assert "holds no names" in get_error("segmentation", data, tmp_path, "--id2label_file", tmp_path / "labels.json")
+    (tmp_path / "many.json").write_text(json.dumps([str(number) for number in range(256)]))
+    assert "256 classes" in get_error("segmentation", data, tmp_path, "--id2label_file", tmp_path / "many.json")
     assert "cannot be used" in get_error("detection", data, tmp_path, "--id2label_file", tmp_path / "labels.json")
 
 

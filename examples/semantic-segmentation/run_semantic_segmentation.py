@@ -115,6 +115,8 @@ def read_labels(path: str) -> dict[int, str]:
         )
         if sorted(names) != list(range(len(names))) or len(names) < 2:
             raise ValueError(f"its numbers are {sorted(names)}, not 0, 1, ...")
+        if len(names) > IGNORED:  # classes are kept in bytes
+            raise ValueError(f"it names {len(names)} classes, and {IGNORED} are the limit")
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"--id2label_file {path} holds no names of classes: {error}") from error
     return names
