@@ -23,7 +23,7 @@ from transformers import AutoConfig, PreTrainedModel, SwinBackbone, SwinConfig
 from modeling_greenmim import GreenMimBackbone, GreenMimConfig
 from modeling_greenmim.checkpoint_folders import load_checkpoint, read_licence
 
-from example_command import UserError, argument, check_range
+from example_command import UserError, argument, check_range, get_name
 
 
 BACKBONES = {GreenMimConfig: GreenMimBackbone, SwinConfig: SwinBackbone}
@@ -70,6 +70,10 @@ class Backbone:
     origin: str
     licence: dict[str, str]
 
+    @property
+    def is_greenmim(self) -> bool:
+        return isinstance(self.config, GreenMimConfig)
+
 
 def load_backbone(args: BackboneArguments, num_stages: int | None = None) -> Backbone:
     """
@@ -103,9 +107,7 @@ def load_backbone(args: BackboneArguments, num_stages: int | None = None) -> Bac
         model = load_checkpoint(
             BACKBONES[type(config)], name, new_modules=("hidden_states_norms",), config=config, dtype=torch.float32
         )
-        origin = (
-            f"Its backbone started from the weights of `{Path(name).resolve().name if Path(name).is_dir() else name}`."
-        )
+        origin = f"Its backbone started from the weights of `{get_name(name)}`."
         return Backbone(config, model, origin, read_licence(name))
     except (OSError, ValueError, StrictDataclassError) as error:
         raise UserError(" ".join(str(error).split())) from error

@@ -111,6 +111,11 @@ def get_message(error: UserError) -> str:
     return message.strip() if is_of_worker else str(error).strip()
 
 
+def get_name(name: str) -> str:
+    """The name of a folder, without where it is on this machine, or that of a repository."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
 def check_num_processes(num_processes: int):
     """Raises an error if processes were started together that do not train together: each would write over the others."""
     started = int(os.environ.get("WORLD_SIZE", 1))

@@ -11,15 +11,41 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Splits of data sets on the Hub, or in folders, with errors that say what is wrong."""
+"""Splits of data sets on the Hub, or in folders, with errors that say what is wrong; and data sets that know their epoch."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
 import pyarrow.parquet
+import torch
+from torch.utils.data import Dataset
 
 from example_command import UserError
+
+
+class EpochDataset(Dataset):
+    """
+    Rows that are changed at random, in another way in each epoch.
+
+    Args:
+        rows (`datasets.Dataset`):
+            The rows.
+
+    Attributes:
+        epoch (`torch.Tensor`):
+            A number, the same in all workers.
+    """
+
+    def __init__(self, rows: datasets.Dataset):
+        self.rows = rows
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # with workers that stay from epoch to epoch
+
+    def set_epoch(self, epoch: int):
+        self.epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def get_split_names(dataset_name: str, config_name: str | None) -> list[str]:

@@ -17,6 +17,7 @@ import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -29,6 +30,11 @@ from modeling_greenmim.image_conversion_greenmim import to_channels_first_array
 
 # what PIL, NumPy and the conversion raise for files that are no image, cut off, too large, or of an unknown kind
 UNREADABLE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, PIL.Image.DecompressionBombError)
+
+
+def read_content(image: dict) -> bytes:
+    """The content of an image that `datasets` has not decoded: a dictionary with `bytes`, or `path`."""
+    return Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
 
 
 def read_image(content: bytes, num_channels: int) -> np.ndarray:

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a fine-tuning leaves: a model folder, with a card that is filled from the run."""
+"""How a fine-tuning starts, and what it leaves: a model folder, with a card that is filled from the run."""
 
 import platform
 import shutil
@@ -24,14 +24,16 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
-from transformers import BaseImageProcessor, PreTrainedModel, Trainer
+from transformers import BaseImageProcessor, PreTrainedModel
+from transformers.utils import logging
 
 from modeling_greenmim.checkpoint_folders import create_folder
 from modeling_greenmim.model_card import make_model_card
 from modeling_greenmim.publish import UNKNOWN_NAME, publish, push_to_hub
 
-from example_command import UserError
-from example_fine_tuning import FineTuningArguments
+from example_command import UserError, check_num_processes
+from example_fine_tuning import FineTuningArguments, FineTuningTrainer
+from example_trainer import find_checkpoint
 
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate")
@@ -92,6 +94,23 @@ class RunReport:
     licence: dict[str, str]
 
 
+def start_run(args: FineTuningArguments) -> tuple[str | None, str | None]:
+    """
+    Before anything is loaded: what can be known to go wrong.
+
+    Returns:
+        `str`, *optional*: the checkpoint to go on from; and `str`, *optional*: where to upload the model to.
+
+    Raises:
+        [`UserError`]: if processes do not train together, a run would be written over, or nothing could be uploaded.
+    """
+    logging.disable_progress_bar()  # of loading and saving: that of the training is enough
+    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
+    check_num_processes(args.world_size)
+    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint, args.last_written)
+    return checkpoint, check_hub_settings(args)
+
+
 def check_hub_settings(args: FineTuningArguments) -> str | None:
     """
     Where to upload the model folder at the end; the Trainer shall upload nothing.
@@ -105,11 +124,14 @@ def check_hub_settings(args: FineTuningArguments) -> str | None:
     return args.hub_model_id if push else None
 
 
-def log_metrics(trainer: Trainer, train_metrics: dict[str, float], eval_metrics: dict[str, float]):
-    """Prints and saves metrics, as the scripts of transformers do."""
+def evaluate_at_end(trainer: FineTuningTrainer, train_metrics: dict[str, float]) -> dict[str, float]:
+    """The last evaluation, of the model that is kept. Prints and saves metrics, as the scripts of transformers do."""
+    trainer.keep_average()
+    eval_metrics = trainer.evaluate()
     for split, metrics in (("train", train_metrics), ("eval", eval_metrics)):
         trainer.log_metrics(split, metrics)
         trainer.save_metrics(split, metrics)
+    return eval_metrics
 
 
 def write_model_folder(
@@ -214,11 +236,6 @@ def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | 
             )
         ],
     )
-
-
-def get_name(name: str) -> str:
-    """The name of a folder, without where it is on this machine, or that of a repository."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
 
 
 def describe_number(number: int | None) -> str:

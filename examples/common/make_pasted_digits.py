@@ -11,17 +11,18 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Makes a small data set for segmentation and detection, without a download: handwritten digits, cut out and pasted on photographs.
+"""Makes a small data set for segmentation and detection, without a download: photographs with stickers on them, round pieces of
+paper with a handwritten digit each.
 
     python make_pasted_digits.py --output_dir pasted_digits
 
-Digits and photographs are those that come with scikit-learn. As they are pasted at known places, masks and boxes are exact. Images
-have all sizes and shapes, digits all colours and sizes; one may cover another, and one that is covered by more than half is not
-labelled. No digit and no part of a photograph is in two splits.
+Digits and photographs are those that come with scikit-learn. As stickers are pasted at known places, masks and boxes are exact.
+Images have all sizes and shapes, stickers many colours and sizes; one may cover another, and one that is covered by more than half
+is not labelled. No digit and no part of a photograph is in two splits.
 
-Columns: `image`; `annotation`, a picture of classes, 0 for what is no digit, 1 to 10 for the digits 0 to 9; `image_id`, `width`,
-`height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and `category` from 0 to 9. Names of
-the classes of `annotation` are in `id2label.json`.
+Columns: `image`; `annotation`, a picture of classes, 0 for what is no sticker, 1 to 10 for those with the digits 0 to 9; `image_id`,
+`width`, `height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and `category` from 0 to 9.
+Names of the classes of `annotation` are in `id2label.json`.
 """
 
 import argparse
@@ -54,10 +55,10 @@ FEATURES = Features(
 )
 EVALUATION_SHARE = 0.25  # of digits and of each photograph
 IMAGE_SIZES = (64, 128)  # smallest and largest side, in pixels
-DIGIT_SIZES = (24, 52)
-MAX_DIGITS = 5
-BRIGHTNESS = (190, 256)  # of the ink, from 0 to 255, in each colour
-THRESHOLD = 0.4  # of the ink of a digit, to be a part of it
+STICKER_SIZES = (24, 52)  # smallest and largest diameter, in pixels
+MAX_STICKERS = 4
+PAPER_VALUES, INK_VALUES = (180, 256), (0, 80)  # of each colour
+DIGIT_SHARE = 0.75  # of the diameter of a sticker
 SMALLEST_VISIBLE_SHARE = 0.5
 
 
@@ -81,22 +82,33 @@ def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: 
     top, left = (rng.integers(total - part + 1) for total, part in zip(photograph.shape, (height, width)))
     pixels = photograph[top : top + height, left : left + width].astype(float)
     objects = []
-    for _ in range(rng.integers(1, MAX_DIGITS + 1)):
-        ink, label = digits[rng.integers(len(digits))]
-        size = int(rng.integers(DIGIT_SIZES[0], DIGIT_SIZES[1] + 1))
-        resized = PIL.Image.fromarray((255 * ink).astype(np.uint8)).resize((size, size), PIL.Image.Resampling.BICUBIC)
-        ink = np.asarray(resized) / 255
-        is_digit = ink > THRESHOLD
+    for _ in range(rng.integers(1, MAX_STICKERS + 1)):
+        digit, label = digits[rng.integers(len(digits))]
+        sticker, is_paper = make_sticker(rng, digit)
+        size = len(sticker)
         top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
         mask = np.zeros((height, width), dtype=bool)
-        mask[top : top + size, left : left + size] = is_digit
-        pixels[mask] = ink[is_digit][:, None] * rng.integers(*BRIGHTNESS, size=3)
+        mask[top : top + size, left : left + size] = is_paper
+        pixels[mask] = sticker[is_paper]
         objects = [(other, other_mask & ~mask, number) for other, other_mask, number in objects]
         objects.append((label, mask, mask.sum()))
-    objects = [
-        (label, mask) for label, mask, number in objects if number and mask.sum() >= SMALLEST_VISIBLE_SHARE * number
-    ]
+    objects = [(label, mask) for label, mask, number in objects if mask.sum() >= SMALLEST_VISIBLE_SHARE * number]
     return pixels.clip(0, 255).astype(np.uint8), objects
+
+
+def make_sticker(rng: np.random.Generator, digit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of shape `(size, size, 3)` of a sticker with a digit, of shape `(8, 8)` from 0 to 1, and where it is, `(size, size)`."""
+    size = int(rng.integers(STICKER_SIZES[0], STICKER_SIZES[1] + 1))
+    digit_size = round(DIGIT_SHARE * size)
+    resized = PIL.Image.fromarray((255 * digit).astype(np.uint8)).resize(
+        (digit_size, digit_size), PIL.Image.Resampling.BICUBIC
+    )
+    margin = size - digit_size
+    ink = np.pad(np.asarray(resized) / 255, (margin // 2, margin - margin // 2))[:, :, None]
+    distances = np.arange(size) - (size - 1) / 2
+    is_paper = distances[:, None] ** 2 + distances**2 <= (size / 2) ** 2
+    paper_colour, ink_colour = rng.integers(*PAPER_VALUES, size=3), rng.integers(*INK_VALUES, size=3)
+    return ink * ink_colour + (1 - ink) * paper_colour, is_paper
 
 
 def get_box(mask: np.ndarray) -> list[float]:

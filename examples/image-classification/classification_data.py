@@ -27,13 +27,13 @@ import datasets
 import numpy as np
 import torch
 from datasets import ClassLabel, Image
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import IterableDataset
 from transformers.utils import logging
 
 from classification_arguments import DataArguments
 from example_command import UserError
-from example_datasets import check_column, count_rows, get_split_names, load_split
-from example_images import UNREADABLE_ERRORS, describe_error, read_image
+from example_datasets import EpochDataset, check_column, count_rows, get_split_names, load_split
+from example_images import UNREADABLE_ERRORS, describe_error, read_content, read_image
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -350,9 +350,7 @@ class ExampleMaker:
             [`UserError`]: if the image cannot be read, or has no label.
         """
         try:
-            content = row["image"]["bytes"]
-            if content is None:
-                content = Path(row["image"]["path"]).read_bytes()
+            content = read_content(row["image"])
             pixels = read_image(content, self.num_channels)
         except UNREADABLE_ERRORS as error:
             name = row["image"]["path"] or f"Image {index}"
@@ -365,7 +363,7 @@ class ExampleMaker:
         return {"pixel_values": torch.from_numpy(pixel_values), "labels": self.label_ids[row["label"]]}
 
 
-class LabelledImages(Dataset):
+class LabelledImages(EpochDataset):
     """
     Examples of rows that can be read in any order. Crops and other changes depend on the seed, the epoch and the content of
     the image alone, so that a resumed run sees the same ones.
@@ -378,15 +376,8 @@ class LabelledImages(Dataset):
     """
 
     def __init__(self, rows: LabelledRows, make_example: ExampleMaker):
-        self.rows = rows.rows
+        super().__init__(rows.rows)
         self.make_example = make_example
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # with workers that stay from epoch to epoch
-
-    def set_epoch(self, epoch: int):
-        self.epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def __getitem__(self, index: int) -> dict:
         return self.make_example(self.rows[index], index, int(self.epoch))

@@ -42,7 +42,7 @@ from modeling_greenmim.checkpoint_folders import (
 )
 
 from classification_arguments import ModelArguments
-from example_command import UserError
+from example_command import UserError, get_name
 
 
 @dataclass
@@ -100,7 +100,7 @@ def make_starting_point(args: ModelArguments, label_names: list[str], seed: int)
         )
         if has_classifier and args.ignore_mismatched_sizes:  # also one that happens to be of the same size
             model.classifier = model_class(config).classifier
-        origin = f"It started from the weights of `{Path(name).resolve().name if Path(name).is_dir() else name}`."
+        origin = f"It started from the weights of `{get_name(name)}`."
         return StartingPoint(model, image_processor, origin, read_licence(name))
     except (OSError, ValueError, StrictDataclassError) as error:
         raise UserError(str(error)) from error

@@ -32,7 +32,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import EvalPrediction
-from transformers.utils import logging
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
@@ -57,17 +56,16 @@ from classification_data import (
 from classification_model import StartingPoint, get_image_size, make_starting_point
 from classification_training import ClassificationTrainer
 from classification_transforms import EvaluationTransform, MixupCutmix, TrainingTransform, check_torchvision
-from example_command import UserError, check_num_processes, run_command
+from example_command import UserError, get_name, run_command
 from example_metrics import load_metric
 from example_report import (
     RunReport,
-    check_hub_settings,
     describe_number,
-    get_name,
-    log_metrics,
+    evaluate_at_end,
+    start_run,
     write_model_folder,
 )
-from example_trainer import find_checkpoint, train
+from example_trainer import train
 
 
 USAGE = """
@@ -163,12 +161,8 @@ def run(
     command: str,
 ):
     """A run from top to bottom."""
-    logging.disable_progress_bar()  # of loading and saving: that of the training is enough
-    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
-    check_num_processes(args.world_size)
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint, args.last_written)
+    checkpoint, hub_model_id = start_run(args)
     check_torchvision(augmentation_args)
-    hub_model_id = check_hub_settings(args)
 
     # 1. images and model
     rows: tuple[LabelledRows, LabelledRows] = open_rows(data_args, args.seed)
@@ -196,9 +190,7 @@ def run(
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and what it is worth
-    trainer.keep_average()
-    metrics = trainer.evaluate()
-    log_metrics(trainer, train_metrics, metrics)
+    metrics = evaluate_at_end(trainer, train_metrics)
     if not trainer.is_world_process_zero():
         return
     config = start.model.config

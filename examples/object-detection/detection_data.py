@@ -14,14 +14,9 @@
 """Images and boxes: opened with `datasets`, changed together by albumentations, made into examples."""
 
 import json
-import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for its newest version
 
 import albumentations
 import datasets
@@ -32,8 +27,8 @@ from torch.utils.data import Dataset
 from transformers import BaseImageProcessor
 
 from example_command import UserError, argument, check_range
-from example_datasets import check_column, load_split
-from example_images import UNREADABLE_ERRORS, describe_error, read_image
+from example_dense_tasks import AugmentedDataset, DenseDataArguments, open_rows
+from example_images import UNREADABLE_ERRORS, describe_error, read_content, read_image
 
 
 SIZE_MULTIPLE = 32  # of the sides of batches
@@ -41,37 +36,22 @@ BOX_FORMAT = "left, top, width and height in pixels"
 
 
 @dataclass
-class DataArguments:
+class DataArguments(DenseDataArguments):
     """What is learned, and what it is evaluated on."""
 
-    dataset_name: str | None = argument("Data set on the Hub, or a local folder of one.")
-    dataset_config_name: str | None = argument("Configuration of the data set on the Hub.")
-    train_split_name: str = argument("Split to train on.", "train")
-    eval_split_name: str = argument("Split to evaluate on.", "validation")
-    image_column_name: str = argument("Column of the images.", "image")
     objects_column_name: str = argument(
         f"Column of the objects, with 'category' and 'bbox' ({BOX_FORMAT}).", "objects"
     )
     id2label_file: str | None = argument(
         "JSON file with a name for each category, a list, where the data set does not bring them."
     )
-    max_train_samples: int | None = argument("Train on the first so many images.")
-    max_eval_samples: int | None = argument("Evaluate on the first so many images.")
     image_size: int = argument("Side that images are resized to, in pixels.", 640)
-    min_scale: float = argument("In training, batches have sides between this part of --image_size ...", 0.75)
-    max_scale: float = argument("... and this one.", 1.25)
-    flip: bool = argument("Whether to flip half of the images.", True)
+    min_scale: float = argument("In training, batches have sides from this part of --image_size ...", 0.75)
+    max_scale: float = argument("... to this one.", 1.25)
 
     def __post_init__(self):
-        if self.dataset_name is None:
-            raise UserError("Give --dataset_name.")
+        super().__post_init__()
         check_range(self, "image_size", SIZE_MULTIPLE)
-        if not 0 < self.min_scale <= self.max_scale:
-            raise UserError(
-                f"--min_scale and --max_scale must be above 0 and in this order, but are {self.min_scale} and {self.max_scale}."
-            )
-        for name in ("max_train_samples", "max_eval_samples"):
-            check_range(self, name, 1)
 
 
 @dataclass
@@ -95,10 +75,10 @@ class AnnotatedImages:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, bytes]:
         """
         Returns pixels of shape `(height, width, 3)` and `uint8`, boxes of shape `(num_objects, 4)`, categories of shape
-        `(num_objects,)`, and a checksum of the image.
+        `(num_objects,)`, and the image as it is stored.
 
         Raises:
             [`UserError`]: if the image cannot be read, or a box or a category cannot be right.
@@ -106,15 +86,14 @@ class AnnotatedImages:
         row = self.rows[index]
         name = f"{row['image']['path'] or f'Image {index}'} of {self.description}"
         try:
-            content = row["image"]["bytes"]
-            content = Path(row["image"]["path"]).read_bytes() if content is None else content
+            content = read_content(row["image"])
             pixels = np.ascontiguousarray(np.moveaxis(read_image(content, 3), 0, -1))
         except UNREADABLE_ERRORS as error:
             raise UserError(f"{name} cannot be read ({describe_error(error)}). Mend it, or leave it out.") from error
         boxes = np.asarray(row["objects"]["bbox"], dtype=np.float64).reshape(-1, 4)
         categories = np.asarray(row["objects"]["category"], dtype=np.int64)
         self._check(boxes, categories, pixels.shape[:2], name)
-        return pixels, boxes, categories, zlib.crc32(content)
+        return pixels, boxes, categories, content
 
     def _check(self, boxes: np.ndarray, categories: np.ndarray, size: tuple[int, int], name: str):
         if len(boxes) != len(categories):
@@ -139,22 +118,14 @@ def open_images(args: DataArguments, split: str, max_samples: int | None) -> Ann
     Raises:
         [`UserError`]: if there is no such split or column, or it holds something else.
     """
-    rows, _ = load_split(args.dataset_name, args.dataset_config_name, split)
-    description = f"{args.dataset_name}, split {split!r}"
-    for name in ("image_column_name", "objects_column_name"):
-        check_column(rows.features, getattr(args, name), f"--{name}", description)
-    image, objects = args.image_column_name, args.objects_column_name
-    if not isinstance(rows.features[image], datasets.Image):
-        raise UserError(f"The column {image!r} of {description} holds no images, but {rows.features[image]}.")
-    feature = rows.features[objects]
+    columns = {"image_column_name": "image", "objects_column_name": "objects"}
+    rows, description = open_rows(args, split, max_samples, columns)
+    feature = rows.features["objects"]
     if not isinstance(feature, dict) or not {"bbox", "category"} <= feature.keys():
-        raise UserError(f"The column {objects!r} of {description} holds no 'bbox' and 'category', but {feature}.")
-    label_names = _get_label_names(args, feature["category"], description)
-    rows = rows.select_columns([image, objects]).cast_column(image, datasets.Image(decode=False))
-    rows = rows.rename_columns({old: new for old, new in ((image, "image"), (objects, "objects")) if old != new})
-    if max_samples is not None:
-        rows = rows.select(range(min(max_samples, len(rows))))
-    return AnnotatedImages(rows, label_names, description)
+        raise UserError(
+            f"The column {args.objects_column_name!r} of {description} holds no 'bbox' and 'category', but {feature}."
+        )
+    return AnnotatedImages(rows, _get_label_names(args, feature["category"], description), description)
 
 
 def _get_label_names(args: DataArguments, feature, description: str) -> list[str]:
@@ -172,9 +143,9 @@ def _get_label_names(args: DataArguments, feature, description: str) -> list[str
     return feature.names
 
 
-class TrainingImages(Dataset):
+class TrainingImages(AugmentedDataset):
     """
-    Changed images and their boxes. They depend on the seed, the epoch and the image alone, so that a resumed run sees the same.
+    Changed images and their boxes.
 
     Args:
         images ([`AnnotatedImages`]):
@@ -188,30 +159,19 @@ class TrainingImages(Dataset):
     """
 
     def __init__(self, images: AnnotatedImages, image_processor: BaseImageProcessor, flip: bool, seed: int):
+        changes = [
+            albumentations.BBoxSafeRandomCrop(p=0.5),
+            albumentations.HorizontalFlip(p=0.5 if flip else 0.0),
+            albumentations.ColorJitter(p=0.5),
+        ]
+        boxes = albumentations.BboxParams("coco", label_fields=["category"], clip=True, min_area=1)
+        super().__init__(images.rows, albumentations.Compose(changes, bbox_params=boxes), seed)
         self.images = images
         self.image_processor = image_processor
-        self.seed = seed
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # with workers that stay from epoch to epoch
-        self.transform = albumentations.Compose(
-            [
-                albumentations.BBoxSafeRandomCrop(p=0.5),
-                albumentations.HorizontalFlip(p=0.5 if flip else 0.0),
-                albumentations.ColorJitter(p=0.5),
-            ],
-            bbox_params=albumentations.BboxParams("coco", label_fields=["category"], clip=True, min_area=1),
-        )
-
-    def set_epoch(self, epoch: int):
-        self.epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def __getitem__(self, index: int) -> dict:
-        pixels, boxes, categories, checksum = self.images.read(index)
-        seed = int(np.random.default_rng((self.seed, int(self.epoch), checksum)).integers(2**31))
-        self.transform.set_random_seed(seed)
-        changed = self.transform(image=pixels, bboxes=boxes, category=categories)
+        pixels, boxes, categories, content = self.images.read(index)
+        changed, seed = self.augment(content, image=pixels, bboxes=boxes, category=categories)
         boxes = np.asarray(changed["bboxes"], dtype=np.float64).reshape(-1, 4)
         categories = np.asarray(changed["category"], dtype=np.int64)
         return {**make_example(self.image_processor, changed["image"], boxes, categories), "seed": seed}

@@ -29,11 +29,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessorPil, set_seed
-from transformers.utils import logging
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
-from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.checkpoint_folders import read_image_processor_settings
 
 from detection_data import (
@@ -47,18 +45,13 @@ from detection_data import (
 )
 from detection_metrics import make_ground_truth, measure
 from example_backbone import Backbone, BackboneArguments, load_backbone
-from example_command import UserError, argument, check_num_processes, check_range, run_command
+from example_command import UserError, argument, check_range, run_command
+from example_dense_tasks import describe_run
 from example_fine_tuning import FineTuningArguments, FineTuningTrainer
-from example_report import RunReport, check_hub_settings, get_name, log_metrics, write_model_folder
-from example_trainer import find_checkpoint, train
+from example_report import RunReport, evaluate_at_end, start_run, write_model_folder
+from example_trainer import train
 
 
-USAGE = """
-{imports}from transformers import pipeline
-
-detector = pipeline("object-detection", model="{{name}}")
-detector("path/to/image.jpg")
-"""
 NUM_FEATURE_MAPS = 3
 
 
@@ -192,8 +185,6 @@ def make_compute_metrics(images: AnnotatedImages):
 
 def open_splits(args: DataArguments) -> tuple[AnnotatedImages, AnnotatedImages]:
     """The images to train on, and those to evaluate on."""
-    if args.train_split_name == args.eval_split_name:
-        raise UserError(f"--eval_split_name {args.eval_split_name} is what is learned: give another one.")
     train_images = open_images(args, args.train_split_name, args.max_train_samples)
     eval_images = open_images(args, args.eval_split_name, args.max_eval_samples)
     if train_images.label_names != eval_images.label_names:
@@ -203,11 +194,7 @@ def open_splits(args: DataArguments) -> tuple[AnnotatedImages, AnnotatedImages]:
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTrainingArguments, command: str):
     """A run from top to bottom."""
-    logging.disable_progress_bar()  # of loading and saving: that of the training is enough
-    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
-    check_num_processes(args.world_size)
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint, args.last_written)
-    hub_model_id = check_hub_settings(args)
+    checkpoint, hub_model_id = start_run(args)
 
     # 1. images and model
     train_images, eval_images = open_splits(data_args)
@@ -229,33 +216,18 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and what it is worth
-    trainer.keep_average()
-    metrics = trainer.evaluate()
-    log_metrics(trainer, train_metrics, metrics)
+    metrics = evaluate_at_end(trainer, train_metrics)
     if not trainer.is_world_process_zero():
         return
-    dataset = get_name(data_args.dataset_name)
-    is_greenmim = isinstance(backbone.config, GreenMimConfig)
     report = RunReport(
-        task="object-detection",
-        model_description=f"RT-DETR on a {'GreenMIM' if is_greenmim else 'Swin'} backbone, for {len(train_images.label_names)} categories",
-        usage=USAGE.format(imports="import modeling_greenmim  # registers the backbone\n" if is_greenmim else ""),
-        dataset_name=f"`{dataset}`",
-        eval_description=f"`{dataset}`, split {data_args.eval_split_name!r}"
-        + (", which also chose the best of the evaluated models" if args.load_best_model_at_end else ""),
+        **describe_run("object-detection", backbone, data_args, model_args, args),
+        model_description=f"RT-DETR on a {'GreenMIM' if backbone.is_greenmim else 'Swin'} backbone, for {len(train_images.label_names)} categories",
         num_train_images=len(train_images),
         num_eval_images=len(eval_images),
-        origin=backbone.origin,
-        settings={name: getattr(data_args, name) for name in ("image_size", "min_scale", "max_scale", "flip")}
-        | {
-            name: getattr(model_args, name)
-            for name in ("drop_path_rate", "head_hidden_size", "num_decoder_layers", "num_queries")
-        },
         results={"COCO mAP": metrics["eval_map"], "COCO AP at an IoU of 0.5": metrics["eval_map_50"]},
         main_result=("map", metrics["eval_map"]),
         seconds=train_metrics["train_runtime"],
         command=command,
-        licence=backbone.licence,
     )
     folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
     print(

@@ -31,7 +31,7 @@ from modeling_greenmim.checkpoint_folders import (
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
 from modeling_greenmim.masking_greenmim import get_unit_grid
 
-from example_command import UserError
+from example_command import UserError, get_name
 from pretraining_arguments import ModelArguments
 
 
@@ -64,7 +64,7 @@ def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
             model, is_swin = _load_model(args, seed)
             decoder = ", with a new decoder" if is_swin else ""
             licence = read_licence(args.model_name_or_path)
-            origin = f"It started from the weights of `{_get_name(args.model_name_or_path)}`{decoder}."
+            origin = f"It started from the weights of `{get_name(args.model_name_or_path)}`{decoder}."
         # raises, if images of this size are not made of whole units
         get_unit_grid(model.config.image_height_and_width, model.config.mask_unit_size)
         return StartingPoint(model, _make_image_processor(args, model.config), origin, licence)
@@ -124,8 +124,3 @@ def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> Green
     if args.image_size is not None:  # that of the settings is another one
         settings = {key: value for key, value in settings.items() if key not in ("size", "crop_size")}
     return make_image_processor(config, settings)
-
-
-def _get_name(model_name_or_path: str) -> str:
-    """The name of a folder, without where it is, or that of a repository."""
-    return Path(model_name_or_path).resolve().name if Path(model_name_or_path).is_dir() else model_name_or_path

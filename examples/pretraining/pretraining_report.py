@@ -29,7 +29,7 @@ from modeling_greenmim.model_card import describe_encoder, make_model_card
 from modeling_greenmim.plotting import draw_loss_curve
 from modeling_greenmim.publish import UNKNOWN_NAME, USAGE, publish
 
-from example_command import UserError
+from example_command import UserError, get_name
 from example_report import describe_number
 from pretraining_arguments import DataArguments, RunArguments
 
@@ -97,7 +97,7 @@ def describe_data(args: DataArguments, num_train_images: int | None) -> str:
         name = "/".join(Path(args.data_files[0]).absolute().parts[-2:])
         others = f" and {len(args.data_files) - 1} other files" if len(args.data_files) > 1 else ""
     else:
-        name, others = args.dataset_name or Path(args.train_dir).resolve().name, ""
+        name, others = get_name(args.dataset_name or args.train_dir), ""
     return f"`{name}`{others}, {describe_number(num_train_images)}"
 
 

@@ -36,29 +36,22 @@ from transformers import (
     set_seed,
 )
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from transformers.utils import logging
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
-from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.checkpoint_folders import read_image_processor_settings
 
 from example_backbone import Backbone, BackboneArguments, load_backbone
-from example_command import UserError, argument, check_num_processes, check_range, run_command
+from example_command import UserError, argument, check_range, run_command
+from example_dense_tasks import describe_run
 from example_fine_tuning import FineTuningArguments, FineTuningTrainer
 from example_metrics import load_metric
-from example_report import RunReport, check_hub_settings, get_name, log_metrics, write_model_folder
-from example_trainer import find_checkpoint, train
+from example_report import RunReport, evaluate_at_end, start_run, write_model_folder
+from example_trainer import train
 from segmentation_data import IGNORED, DataArguments, EvaluationPairs, PairReader, TrainingPairs, collate, open_splits
 
 
 AUXILIARY_STAGE = 2  # of transformers, whatever the backbone
-USAGE = """
-{imports}from transformers import pipeline
-
-segmenter = pipeline("image-segmentation", model="{{name}}")
-segmenter("path/to/image.jpg")
-"""
 
 
 @dataclass
@@ -88,6 +81,7 @@ class SegmentationTrainingArguments(FineTuningArguments):
     def __post_init__(self):
         super().__post_init__()
         self.per_device_eval_batch_size = 1  # images have sizes of their own
+        self.batch_eval_metrics = True
 
 
 class SegmentationTrainer(FineTuningTrainer):
@@ -178,12 +172,7 @@ def make_compute_metrics(num_labels: int):
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: SegmentationTrainingArguments, command: str):
     """A run from top to bottom."""
-    logging.disable_progress_bar()  # of loading and saving: that of the training is enough
-    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
-    args.batch_eval_metrics = True
-    check_num_processes(args.world_size)
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint, args.last_written)
-    hub_model_id = check_hub_settings(args)
+    checkpoint, hub_model_id = start_run(args)
 
     # 1. images and model
     id2label = read_labels(data_args.id2label_file)
@@ -205,27 +194,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and what it is worth
-    trainer.keep_average()
-    metrics = trainer.evaluate()
-    log_metrics(trainer, train_metrics, metrics)
+    metrics = evaluate_at_end(trainer, train_metrics)
     if not trainer.is_world_process_zero():
         return
-    dataset = get_name(data_args.dataset_name)
-    is_greenmim = isinstance(backbone.config, GreenMimConfig)
     report = RunReport(
-        task="image-segmentation",
-        model_description=f"UperNet on a {'GreenMIM' if is_greenmim else 'Swin'} backbone, for {len(id2label)} classes",
-        usage=USAGE.format(imports="import modeling_greenmim  # registers the backbone\n" if is_greenmim else ""),
-        dataset_name=f"`{dataset}`",
-        eval_description=f"`{dataset}`, split {data_args.eval_split_name!r}"
-        + (", which also chose the best of the evaluated models" if args.load_best_model_at_end else ""),
+        **describe_run("image-segmentation", backbone, data_args, model_args, args),
+        model_description=f"UperNet on a {'GreenMIM' if backbone.is_greenmim else 'Swin'} backbone, for {len(id2label)} classes",
         num_train_images=len(train_rows),
         num_eval_images=len(eval_rows),
-        origin=backbone.origin,
-        settings={name: getattr(data_args, name) for name in ("crop_size", "min_scale", "max_scale", "flip")}
-        | {
-            name: getattr(model_args, name) for name in ("drop_path_rate", "head_hidden_size", "auxiliary_loss_weight")
-        },
         results={
             "Mean IoU": metrics["eval_mean_iou"],
             "Share of pixels that are right": metrics["eval_overall_accuracy"],
@@ -233,7 +209,6 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         main_result=("mean_iou", metrics["eval_mean_iou"]),
         seconds=train_metrics["train_runtime"],
         command=command,
-        licence=backbone.licence,
     )
     folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
     print(
