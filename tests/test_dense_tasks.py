@@ -54,6 +54,7 @@ import run_semantic_segmentation  # noqa: E402
 import detection_data  # noqa: E402
 import example_metrics  # noqa: E402
 import segmentation_data  # noqa: E402
+import segmentation_pictures  # noqa: E402
 from detection_metrics import make_ground_truth, measure  # noqa: E402
 from example_backbone import BackboneArguments, load_backbone  # noqa: E402
 from example_command import UserError  # noqa: E402
@@ -192,6 +193,13 @@ def test_backbones_that_cannot_be(data, tmp_path):
 # Runs
 
 
+def test_colours_of_classes():
+    labels = np.array([[0, 3], [3, segmentation_data.IGNORED]])
+    colours = segmentation_pictures.colour_classes(labels)
+    assert (colours[0, 1] == colours[1, 0]).all() and (colours[0, 0] != colours[0, 1]).any()
+    assert (colours[1, 1] == 1).all()
+
+
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
 @pytest.mark.parametrize("start", ["greenmim", "swin", "scratch"])
 def test_a_run(data, tmp_path, task, start):
@@ -202,6 +210,9 @@ def test_a_run(data, tmp_path, task, start):
     assert 0 <= metrics[f"eval_{name}"] <= 1
     card = (folder / "README.md").read_text()
     assert f"{metrics[f'eval_{name}']:.4f}" in card and "`digits`, 20 images" in card
+    assert "(predictions.png)" in card
+    with PIL.Image.open(folder / "predictions.png") as picture:
+        assert min(picture.size) > 300 and len(picture.getcolors(2**24)) > 100  # photographs, not an empty figure
     model_class = {"segmentation": UperNetForSemanticSegmentation, "detection": RTDetrForObjectDetection}[task]
     model, info = model_class.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]

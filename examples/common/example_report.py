@@ -24,6 +24,7 @@ import torch
 from huggingface_hub import EvalResult, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
+from matplotlib.figure import Figure
 from transformers import BaseImageProcessor, PreTrainedModel
 from transformers.utils import logging
 
@@ -36,6 +37,7 @@ from example_fine_tuning import FineTuningArguments, FineTuningTrainer
 from example_trainer import find_checkpoint
 
 
+PICTURE = "predictions.png"
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate")
 REPORTED_SETTINGS = (
     *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
@@ -76,6 +78,8 @@ class RunReport:
             The command, as it was given.
         licence (`dict[str, str]`):
             Licence of the weights, see [`make_model_card`].
+        picture (`Figure`, *optional*):
+            Of some predictions.
     """
 
     task: str
@@ -92,6 +96,7 @@ class RunReport:
     seconds: float
     command: str
     licence: dict[str, str]
+    picture: Figure | None = None
 
 
 def start_run(args: FineTuningArguments) -> tuple[str | None, str | None]:
@@ -173,6 +178,8 @@ def write_model_folder(
             model.cpu().save_pretrained(new)
             image_processor.save_pretrained(new)
             make_card(report, args, hub_model_id).save(new / "README.md")
+            if report.picture is not None:
+                report.picture.savefig(new / PICTURE, dpi=120)
             if with_code:
                 return publish(new, folder, hub_model_id, private=private)
             with create_folder(folder) as complete:
@@ -206,6 +213,7 @@ def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | 
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     title = report.task.replace("-", " ")
+    picture = "" if report.picture is None else f"\n\n![Predictions on images of the evaluation]({PICTURE})"
     metric, value = report.main_result
     dataset = report.dataset_name.strip("`")
     return make_model_card(
@@ -214,7 +222,7 @@ def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | 
         usage=report.usage.format(name=hub_model_id or UNKNOWN_NAME),
         provenance=(
             f"Fine-tuned for {title}. {report.origin}\n\n| | |\n|---|---|\n{table}\n\nThe command:\n\n"
-            f"```bash\n{report.command}\n```"
+            f"```bash\n{report.command}\n```{picture}"
         ),
         measured=[
             f"{title} on {describe_number(report.num_eval_images)} of {report.eval_description}: {value:.4f} (one run, seed "

@@ -44,6 +44,7 @@ from detection_data import (
     open_images,
 )
 from detection_metrics import make_ground_truth, measure
+from detection_pictures import draw_detections
 from example_backbone import Backbone, BackboneArguments, load_backbone
 from example_command import UserError, argument, check_range, run_command
 from example_dense_tasks import describe_run
@@ -201,6 +202,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
     model, backbone = make_model(model_args, train_images.label_names, args.seed)
     image_processor = make_image_processor(model_args, data_args.image_size)
     train_dataset: Dataset = TrainingImages(train_images, image_processor, data_args.flip, args.seed)
+    eval_dataset = EvaluationImages(eval_images, image_processor)
 
     # 2. training
     trainer = DetectionTrainer(
@@ -209,7 +211,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         args=args,
         data_collator=collate_for_evaluation,
         train_dataset=train_dataset,
-        eval_dataset=EvaluationImages(eval_images, image_processor),
+        eval_dataset=eval_dataset,
         processing_class=image_processor,
         compute_metrics=make_compute_metrics(eval_images),
     )
@@ -228,6 +230,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         main_result=("map", metrics["eval_map"]),
         seconds=train_metrics["train_runtime"],
         command=command,
+        picture=draw_detections(model, eval_dataset, image_processor),
     )
     folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
     print(

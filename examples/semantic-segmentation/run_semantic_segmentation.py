@@ -49,6 +49,7 @@ from example_metrics import load_metric
 from example_report import RunReport, evaluate_at_end, start_run, write_model_folder
 from example_trainer import train
 from segmentation_data import IGNORED, DataArguments, EvaluationPairs, PairReader, TrainingPairs, collate, open_splits
+from segmentation_pictures import draw_segmentations
 
 
 AUXILIARY_STAGE = 2  # of transformers, whatever the backbone
@@ -181,13 +182,15 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
     image_processor = make_image_processor(model_args)
     reader = PairReader(len(id2label), data_args.do_reduce_labels, data_args.dataset_name)
 
+    eval_pairs = EvaluationPairs(eval_rows, reader, image_processor)
+
     # 2. training
     trainer = SegmentationTrainer(
         model=model,
         args=args,
         data_collator=collate,
         train_dataset=TrainingPairs(train_rows, reader, image_processor, data_args, args.seed),
-        eval_dataset=EvaluationPairs(eval_rows, reader, image_processor),
+        eval_dataset=eval_pairs,
         processing_class=image_processor,
         compute_metrics=make_compute_metrics(len(id2label)),
     )
@@ -209,6 +212,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         main_result=("mean_iou", metrics["eval_mean_iou"]),
         seconds=train_metrics["train_runtime"],
         command=command,
+        picture=draw_segmentations(model, eval_pairs),
     )
     folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
     print(
