@@ -9,11 +9,12 @@ TORCHVISION ?= torchvision==0.28.0
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-all test-torchvision test-oldest smoke-oldest transformers-tests other-environments lint format clean
+.PHONY: help quickstart docs test test-all test-torchvision test-oldest smoke-oldest transformers-tests other-environments lint format clean
 
 help:
 	@echo "make quickstart  pre-train a small model on handwritten digits, on the CPU, in two to three minutes"
 	@echo "make test        run the tests (make test-all: also the slow ones, and the oldest transformers)"
+	@echo "make docs        build the documentation into site/"
 	@echo "make lint        check style (make format: mend it)"
 	@echo "make clean       remove environments and outputs"
 
@@ -76,6 +77,9 @@ other-environments: .venv-4.57/.installed .venv-timm/.installed
 	.venv-timm/bin/pip install --quiet --no-deps timm "$(TORCHVISION)"
 	touch $@
 
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -85,4 +89,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-oldest .venv-4.57 .venv-timm .torchvision .transformers_tests build dist *.egg-info quickstart .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-4.57 .venv-timm .torchvision .transformers_tests build dist site *.egg-info quickstart .pytest_cache .ruff_cache .hypothesis

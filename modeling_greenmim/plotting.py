@@ -252,9 +252,8 @@ def _draw_tokens(axes: Axes, layout: GroupLayout, colours: np.ndarray, image: np
     if image is not None:
         axes.imshow(image, extent=extent)
     axes.imshow(picture, extent=extent, interpolation="nearest")
-    first = -layout.shift % layout.window_size
     for side, draw_line in ((columns, axes.axvline), (rows, axes.axhline)):
-        for position in range(first, side, layout.window_size):
+        for position in range(layout.shift, side, layout.window_size):
             draw_line(position, color="black", linewidth=0.8)
     axes.set(xticks=[], yticks=[], xlim=(0, columns), ylim=(rows, 0))
 

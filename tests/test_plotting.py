@@ -80,6 +80,24 @@ def test_pictures_of_groups(tmp_path, with_image):
     assert f"{len(colours)} windows in {len(layout.slot_windows)} groups" in packed.get_title()
 
 
+@pytest.mark.parametrize("kind", ["regular", "shifted"])
+def test_lines_are_where_windows_end(kind):
+    """With an odd window, so that a shift and what is left of the window are not the same."""
+    plan = make_group_plan(np.arange(16)[None] < 1, (4, 4), 3, (96, 192))
+    layout = get_group_layout(plan, (96, 192), 1, kind)
+    lines = draw_groups(layout).axes[0].lines
+    columns = sorted({line.get_xdata()[0] for line in lines if list(line.get_ydata()) == [0, 1]})
+    rows = sorted({line.get_ydata()[0] for line in lines if list(line.get_xdata()) == [0, 1]})
+    cells = set(
+        zip(
+            layout.windows,
+            np.searchsorted(rows, layout.rows, "right"),
+            np.searchsorted(columns, layout.columns, "right"),
+        )
+    )
+    assert len(cells) == len({cell[0] for cell in cells}) == len({cell[1:] for cell in cells})
+
+
 def test_what_cannot_be_drawn():
     _, plan = make_plan(batch_size=2)
     with pytest.raises(ValueError, match="of 2 masks, and one can be drawn"):

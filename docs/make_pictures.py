@@ -1,0 +1,71 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Makes the pictures of docs/group_window_attention.md: `python docs/make_pictures.py`, in some seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+
+from modeling_greenmim import make_group_plan, sample_masks
+from modeling_greenmim.plotting import draw_groups, draw_reconstructions, get_group_layout
+
+
+DOCS = Path(__file__).parent
+PHOTOGRAPHS = DOCS.parent / "examples" / "spaces" / "images"
+HIDDEN_SIZES = (96, 192, 384, 768)  # those of Swin-T
+GROUPS = {
+    "groups_stage1_regular.png": (1, "regular", None),
+    "groups_stage1_shifted.png": (1, "shifted", None),
+    "groups_stage2_shifted_49.png": (2, "shifted", 49),
+    "groups_stage2_shifted.png": (2, "shifted", None),
+    "groups_stage3_regular.png": (3, "regular", None),
+}
+
+
+def read_photograph(name: str) -> np.ndarray:
+    """A photograph, cut to 224 x 224 pixels, with values from 0 to 1."""
+    with PIL.Image.open(PHOTOGRAPHS / name) as image:
+        return np.asarray(PIL.ImageOps.fit(image.convert("RGB"), (224, 224))) / 255
+
+
+def hide(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The image with its hidden mask units in grey."""
+    hidden = mask.reshape(7, 7).repeat(32, axis=0).repeat(32, axis=1)
+    return np.where(hidden[:, :, None], 0.82, image)
+
+
+def draw_masks():
+    """Both samplers, over both photographs."""
+    images = [read_photograph(name) for name in ("temple.jpg", "flower.jpg") for _ in range(2)]
+    rows = {"image": images}
+    for sampler in ("random", "block"):
+        masks = [sample_masks(1, (7, 7), 0.75, sampler, seed=seed)[0] for seed in range(len(images))]
+        rows[f'"{sampler}"'] = [hide(image, mask) for image, mask in zip(images, masks)]
+    rows = {title: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) for title, images in rows.items()}
+    return draw_reconstructions(rows, "12 of 49 mask units of 32 x 32 pixels are visible in each")
+
+
+def main():
+    draw_masks().savefig(DOCS / "images" / "masks.png")
+    image, mask = read_photograph("temple.jpg"), sample_masks(1, (7, 7), 0.75, seed=0)
+    for name, (stage, kind, group_size) in GROUPS.items():
+        plan = make_group_plan(mask, (7, 7), 7, HIDDEN_SIZES, group_size=group_size)
+        draw_groups(get_group_layout(plan, HIDDEN_SIZES, stage, kind), image).savefig(DOCS / "images" / name)
+
+
+if __name__ == "__main__":
+    main()
