@@ -50,6 +50,4 @@ def rewrite_links(markdown: str, page: Path, docs: Path, repo_url: str | None) -
 
 
 def on_page_markdown(markdown: str, page, config, files) -> str:
-    # for tests/test_documentation.py; here it would keep the fence from being highlighted
-    markdown = markdown.replace("```python no-run", "```python")
     return rewrite_links(markdown, Path(page.file.abs_src_path), Path(config.docs_dir), config.repo_url)
