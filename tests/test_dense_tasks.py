@@ -57,7 +57,7 @@ import segmentation_data  # noqa: E402
 import segmentation_pictures  # noqa: E402
 from detection_metrics import make_ground_truth, measure  # noqa: E402
 from example_backbone import BackboneArguments, load_backbone  # noqa: E402
-from example_command import UserError  # noqa: E402
+from example_command import UserError, get_name  # noqa: E402
 from example_signals import StopSignals  # noqa: E402
 
 

@@ -112,8 +112,14 @@ def get_message(error: UserError) -> str:
 
 
 def get_name(name: str) -> str:
-    """The name of a folder, without where it is on this machine, or that of a repository."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
+    """
+    The name of a folder, without where it is on this machine, or that of a repository. Runs call their models `model`: these are
+    named with the run.
+    """
+    folder = Path(name).resolve()
+    if not folder.is_dir():
+        return name
+    return f"{folder.parent.name}/model" if folder.name == "model" else folder.name
 
 
 def check_num_processes(num_processes: int):
