@@ -193,6 +193,15 @@ def test_backbones_that_cannot_be(data, tmp_path):
 # Runs
 
 
+def test_names_of_folders_tell_which_and_not_where(tmp_path, monkeypatch):
+    (tmp_path / "my_run" / "model").mkdir(parents=True)
+    assert get_name(str(tmp_path / "my_run")) == "my_run"
+    assert get_name(str(tmp_path / "my_run" / "model")) == "my_run/model"
+    monkeypatch.chdir(tmp_path / "my_run" / "model")
+    assert get_name(".") == "my_run/model"
+    assert get_name("microsoft/swin-tiny-patch4-window7-224") == "microsoft/swin-tiny-patch4-window7-224"
+
+
 def test_colours_of_classes():
     labels = np.array([[0, 3], [3, segmentation_data.IGNORED]])
     colours = segmentation_pictures.colour_classes(labels)
