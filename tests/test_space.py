@@ -99,7 +99,8 @@ def test_uploads_that_are_no_images(tmp_path, monkeypatch):
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
     PIL.Image.effect_noise((64, 64), 90).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:1000])
-    for name in ("text.jpg", "empty.png", "cut.png"):
+    PIL.Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
+    for name in ("text.jpg", "empty.png", "cut.png", "bomb.png"):
         with pytest.raises(UnreadableImageError, match="no image that can be read"):
             open_image(str(tmp_path / name))
     monkeypatch.setattr(demonstration, "MAX_PIXELS", 63)

@@ -102,7 +102,8 @@ def add_picture(title: str) -> gr.Image:
     """A picture with its title above it, where it covers nothing: two beside each other, also on a phone."""
     with gr.Column(min_width=140):
         gr.Markdown(f"**{title}**")
-        return gr.Image(label=title, show_label=False, interactive=False, buttons=[])
+        # as PNG, which keeps pixels as they are
+        return gr.Image(label=title, show_label=False, format="png", interactive=False, buttons=[])
 
 
 def build_demo(demonstration: Demonstration) -> gr.Blocks:
