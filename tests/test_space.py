@@ -24,6 +24,8 @@ import pytest
 import torch
 from huggingface_hub import SpaceCard
 
+from modeling_greenmim import GreenMimForImageClassification
+
 
 pytest.importorskip("matplotlib")
 
@@ -97,7 +99,8 @@ def test_uploads_that_are_no_images(tmp_path, monkeypatch):
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
     PIL.Image.effect_noise((64, 64), 90).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:1000])
-    for name in ("text.jpg", "empty.png", "cut.png"):
+    PIL.Image.new("1", (20000, 20000)).save(tmp_path / "bomb.png")
+    for name in ("text.jpg", "empty.png", "cut.png", "bomb.png"):
         with pytest.raises(UnreadableImageError, match="no image that can be read"):
             open_image(str(tmp_path / name))
     monkeypatch.setattr(demonstration, "MAX_PIXELS", 63)
@@ -117,7 +120,9 @@ def test_groups_of_every_stage(demo, image, tmp_path):
     assert demo.list_kinds(1) == ["regular", "shifted"] and demo.list_kinds(2) == ["regular"]
     for stage in (1, 2):
         for kind in demo.list_kinds(stage):
-            demo.draw_groups(image, mask, stage, kind).savefig(tmp_path / f"{stage}{kind}.png")
+            figure, layout = demo.draw_groups(image, mask, stage, kind)
+            figure.savefig(tmp_path / f"{stage}{kind}.png")
+            assert len(layout.rows) == {1: 16, 2: 4}[stage]
 
 
 def test_the_model_that_is_shown(monkeypatch):
@@ -125,6 +130,27 @@ def test_the_model_that_is_shown(monkeypatch):
     assert find_model() == str(ROOT / "examples" / "cifar10" / "pretrained")
     monkeypatch.setenv("MODEL_ID", "me/my-model")
     assert find_model() == "me/my-model"
+    monkeypatch.delenv("MODEL_ID")
+    monkeypatch.setattr(demonstration, "FOLDER", ROOT / "tests")
+    with pytest.raises(ValueError, match="There is no model to show"):
+        find_model()
+
+
+def test_a_model_that_is_not_one(tmp_path, demo):
+    with pytest.raises(OSError, match="there-is-none"):
+        Demonstration(str(tmp_path / "there-is-none"))
+    demo.image_processor.save_pretrained(tmp_path / "classifier")
+    GreenMimForImageClassification(demo.config).save_pretrained(tmp_path / "classifier")
+    with pytest.raises(ValueError, match="lacks .* weights of a GreenMimForMaskedImageModeling"):
+        Demonstration(str(tmp_path / "classifier"))
+
+
+def test_fewer_images_of_a_slow_model_are_timed(demo, monkeypatch):
+    for milliseconds, expected in {1: 32, 20: 5, 5000: 1}.items():
+        monkeypatch.setattr(demonstration, "_time", lambda _, milliseconds=milliseconds: milliseconds)
+        monkeypatch.delitem(demo.__dict__, "num_timed_images", raising=False)
+        assert demo.num_timed_images == expected
+    del demo.num_timed_images
 
 
 def test_the_page(demo):
@@ -139,16 +165,19 @@ def test_the_page(demo):
     mask = demo.draw_mask(0.75, "random", 0)
     *pictures, text, _ = functions["show_new_mask"](str(FOLDER / "images" / "temple.jpg"), 0.5, "random", 3)
     assert all(picture.size == (384, 384) for picture in pictures) and "32 of 64" in text
-    with pytest.raises(gr.Error, match="Choose an image"):
-        functions["show_new_mask"](None, 0.5, "random", 3)
-    with pytest.raises(gr.Error, match="no image that can be read"):
-        functions["show_new_mask"](str(FOLDER / "app.py"), 0.5, "random", 3)
+    *pictures, text, _ = functions["show_new_mask"](None, 0.5, "random", 3)
+    assert pictures == [None] * 4 and "Choose an image" in text
+    with pytest.warns(UserWarning, match="no image that can be read"):  # outside of a server, a message is a warning
+        *pictures, text, _ = functions["show_new_mask"](str(FOLDER / "app.py"), 0.5, "random", 3)
+    assert pictures == [None] * 4 and "no image that can be read" in text
     click = gr.SelectData(None, {"index": [383, 383], "value": None})
     *_, changed = functions["show_changed_mask"](str(FOLDER / "images" / "temple.jpg"), mask, click)
     assert np.flatnonzero(changed != mask).tolist() == [15]
-    functions["show_groups"](
-        str(FOLDER / "images" / "temple.jpg"), mask, 2, "shifted"
-    )  # stage 2 has no shifted windows
+    figure, text = functions["show_groups"](str(FOLDER / "images" / "temple.jpg"), mask, 2, "shifted")
+    assert figure is not None and "Stage 2 has no shifted windows" in text
+    _, text = functions["show_groups"](str(FOLDER / "images" / "temple.jpg"), mask, 1, "shifted")
+    assert "**16 of 64** tokens" in text and "no shifted" not in text
+    assert functions["show_groups"](None, mask, 1, "regular")[0] is None
 
 
 def test_the_folder_of_a_space_works_by_itself(tmp_path):

@@ -14,6 +14,11 @@
 """What the Space does, without its page: images in, masked images, reconstructions, numbers and pictures out."""
 
 import os
+
+
+# before PyTorch is loaded: its threads sleep while they wait, and do not slow each other down on a shared machine
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import statistics
 import time
 from dataclasses import dataclass
@@ -32,15 +37,17 @@ from modeling_greenmim import (
     make_group_plan,
     sample_masks,
 )
+from modeling_greenmim.checkpoint_folders import load_checkpoint
 from modeling_greenmim.masking_greenmim import get_unit_grid
-from modeling_greenmim.plotting import draw_groups, get_group_layout
+from modeling_greenmim.plotting import GroupLayout, draw_groups, get_group_layout
 
 
 FOLDER = Path(__file__).resolve().parent
 MAX_PIXELS = 40_000_000
 SHOWN_SIDE = 384  # of pictures, in pixels
-NUM_TIMINGS = 5
-NUM_TIMED_IMAGES = 32  # as in training: with one small image, it is the overhead that is timed
+NUM_TIMINGS = 3
+MAX_TIMED_IMAGES = 32  # as in training: with one small image, it is the overhead that is timed
+TIMING_SECONDS = 0.4  # what the timing of whole images may take of an answer, about: of a large model, fewer are timed
 HIDDEN_GREY = 210
 
 
@@ -61,7 +68,9 @@ class Result:
             Tokens of the first stage that were computed, and those of the whole image.
         sparse_ms, dense_ms (`float`):
             Time of the encoder on the visible units, with its plan, and on the whole image, in milliseconds, for
-            `NUM_TIMED_IMAGES` images at a time; medians.
+            `num_timed_images` images at a time; medians.
+        num_timed_images (`int`):
+            As many as can be timed without keeping a visitor waiting.
         loss (`float`):
             On the hidden units.
     """
@@ -74,15 +83,25 @@ class Result:
     num_tokens: int
     sparse_ms: float
     dense_ms: float
+    num_timed_images: int
     loss: float
 
 
 def find_model() -> str:
-    """Name of the model: `MODEL_ID`, or the folder `model` beside this file, or the one of the repository."""
+    """
+    Name of the model: `MODEL_ID`, or the folder `model` beside this file, or the one of the repository.
+
+    Raises:
+        `ValueError`: if there is none of them.
+    """
+    if name := os.environ.get("MODEL_ID"):
+        return name
     for folder in (FOLDER / "model", FOLDER.parent / "cifar10" / "pretrained"):
         if (folder / "config.json").is_file():
-            return os.environ.get("MODEL_ID", str(folder))
-    return os.environ["MODEL_ID"]
+            return str(folder)
+    raise ValueError(
+        "There is no model to show: set the environment variable MODEL_ID to a folder, or to a name on the Hub."
+    )
 
 
 def open_image(path: str) -> PIL.Image.Image:
@@ -110,18 +129,31 @@ class Demonstration:
     Args:
         name (`str`):
             Folder of a pre-trained GreenMIM model, or its name on the Hub.
+
+    Raises:
+        `OSError` or `ValueError`: if there is no such model, or it was not pre-trained as a GreenMIM model.
     """
 
     def __init__(self, name: str):
         self.name = name
-        self.model = GreenMimForMaskedImageModeling.from_pretrained(name, dtype=torch.float32).eval()
+        # first, as it says best what is wrong with a name
         self.image_processor = GreenMimImageProcessorPil.from_pretrained(name, do_mask=False)
+        self.model = load_checkpoint(GreenMimForMaskedImageModeling, name, dtype=torch.float32)
         self.config = self.model.config
         self.grid_size = get_unit_grid(self.config.image_height_and_width, self.config.mask_unit_size)
 
     @cached_property
     def num_units(self) -> int:
         return self.grid_size[0] * self.grid_size[1]
+
+    @cached_property
+    def num_timed_images(self) -> int:
+        """How many images at a time are timed, by what one of them takes."""
+        pixel_values = torch.zeros(1, self.config.num_channels, *self.config.image_height_and_width)
+        with torch.inference_mode():
+            seconds = _time(lambda: self.model.greenmim(pixel_values)) / 1000
+        num_images = int(TIMING_SECONDS / ((1 + NUM_TIMINGS) * seconds))
+        return min(max(num_images, 1), MAX_TIMED_IMAGES)
 
     def draw_mask(self, mask_ratio: float, sampler: str, seed: int) -> np.ndarray:
         """A mask of shape `(num_units,)`, `True` where a unit is hidden."""
@@ -154,7 +186,7 @@ class Demonstration:
         hidden = masks[:, :, None].expand(-1, -1, outputs.logits.shape[-1])
         hidden = self.model.unpatchify(hidden, image_size=tuple(pixel_values.shape[-2:]))[0].numpy()
         original = self._to_pixels(pixel_values)
-        encoder, batch = self.model.greenmim, pixel_values.expand(NUM_TIMED_IMAGES, -1, -1, -1)
+        encoder, batch = self.model.greenmim, pixel_values.expand(self.num_timed_images, -1, -1, -1)
         tokens_per_unit = (self.config.mask_unit_size // self.config.patch_size) ** 2
         return Result(
             original=original,
@@ -165,14 +197,21 @@ class Demonstration:
             num_tokens=self.num_units * tokens_per_unit,
             sparse_ms=_time(lambda: encoder(batch, bool_masked_pos=masks.expand(len(batch), -1))),
             dense_ms=_time(lambda: encoder(batch)),
+            num_timed_images=len(batch),
             loss=float(outputs.loss),
         )
 
-    def draw_groups(self, image: PIL.Image.Image, mask: np.ndarray, stage: int, kind: str) -> Figure:
-        """Draws how the visible windows of a mask are packed into groups."""
+    def draw_groups(
+        self, image: PIL.Image.Image, mask: np.ndarray, stage: int, kind: str
+    ) -> tuple[Figure, GroupLayout]:
+        """Draws how the visible windows of a mask are packed into groups. On a phone, titles are too small: there are none."""
         plan = make_group_plan(mask[None], self.grid_size, self.config.window_size, self.config.hidden_sizes)
         layout = get_group_layout(plan, self.config.hidden_sizes, stage, kind)
-        return draw_groups(layout, self._to_pixels(self._process(image)) / 255)
+        figure = draw_groups(layout, self._to_pixels(self._process(image)) / 255)
+        figure.set_size_inches(7, 3.2)
+        for axes in figure.axes:
+            axes.set_title("")
+        return figure, layout
 
     def list_kinds(self, stage: int) -> list[str]:
         """The kinds of windows of a stage."""
