@@ -163,7 +163,7 @@ def build_demo(demonstration: Demonstration) -> gr.Blocks:
                 with gr.Tab("How windows are packed") as packing:
                     gr.Markdown(
                         "The windows of this very mask. Attention runs over groups of equal size, so that few slots stay empty; "
-                        "tokens of different windows in a group do not see each other."
+                        "tokens of different windows in a group do not see each other. A group has a colour, its windows have shades of it."
                     )
                     with gr.Row():
                         stage = gr.Radio(stages, value=1, label="Stage", min_width=120)
