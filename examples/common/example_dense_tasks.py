@@ -66,7 +66,7 @@ class DenseDataArguments:
             check_range(self, name, 1)
 
 
-def open_rows(
+def open_split(
     args: DenseDataArguments, split: str, max_samples: int | None, columns: dict[str, str]
 ) -> tuple[datasets.Dataset, str]:
     """

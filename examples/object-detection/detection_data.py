@@ -27,7 +27,7 @@ from torch.utils.data import Dataset
 from transformers import BaseImageProcessor
 
 from example_command import UserError, argument, check_range
-from example_dense_tasks import AugmentedDataset, DenseDataArguments, open_rows
+from example_dense_tasks import AugmentedDataset, DenseDataArguments, open_split
 from example_images import UNREADABLE_ERRORS, describe_error, read_content, read_image
 
 
@@ -119,7 +119,7 @@ def open_images(args: DataArguments, split: str, max_samples: int | None) -> Ann
         [`UserError`]: if there is no such split or column, or it holds something else.
     """
     columns = {"image_column_name": "image", "objects_column_name": "objects"}
-    rows, description = open_rows(args, split, max_samples, columns)
+    rows, description = open_split(args, split, max_samples, columns)
     feature = rows.features["objects"]
     if not isinstance(feature, dict) or not {"bbox", "category"} <= feature.keys():
         raise UserError(

@@ -26,8 +26,7 @@ from torch.utils.data import Dataset
 from transformers import BaseImageProcessor
 
 from example_command import UserError, argument, check_range
-from example_dense_tasks import AugmentedDataset, DenseDataArguments, do_not_decode
-from example_dense_tasks import open_rows as open_dense_rows
+from example_dense_tasks import AugmentedDataset, DenseDataArguments, do_not_decode, open_split
 from example_images import UNREADABLE_ERRORS, describe_error, read_content, read_image
 
 
@@ -62,7 +61,7 @@ def open_rows(args: DataArguments, split: str, max_samples: int | None) -> datas
         [`UserError`]: if there is no such split or column.
     """
     columns = {"image_column_name": "image", "label_column_name": "annotation"}
-    rows, description = open_dense_rows(args, split, max_samples, columns)
+    rows, description = open_split(args, split, max_samples, columns)
     return do_not_decode(rows, "annotation", args.label_column_name, description)
 
 
