@@ -211,8 +211,9 @@ def test_colours_of_classes():
 
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
 @pytest.mark.parametrize("start", ["greenmim", "swin", "scratch"])
-def test_a_run(data, tmp_path, task, start):
+def test_a_run(data, tmp_path, capsys, task, start):
     run(task, data, tmp_path / "run", start=start)
+    assert ("after import modeling_greenmim." in capsys.readouterr().out) == (start != "swin")
     folder = tmp_path / "run" / "model"
     metrics = json.loads((tmp_path / "run" / "eval_results.json").read_text())
     name = {"segmentation": "mean_iou", "detection": "map"}[task]
@@ -220,6 +221,7 @@ def test_a_run(data, tmp_path, task, start):
     card = (folder / "README.md").read_text()
     assert f"{metrics[f'eval_{name}']:.4f}" in card and "`digits`, 20 images" in card
     assert "(predictions.png)" in card
+    assert ("| num_train_epochs |" in card) != ("| max_steps |" in card)  # the one that counts
     with PIL.Image.open(folder / "predictions.png") as picture:
         assert min(picture.size) > 300 and len(picture.getcolors(2**24)) > 100  # photographs, not an empty figure
     model_class = {"segmentation": UperNetForSemanticSegmentation, "detection": RTDetrForObjectDetection}[task]

@@ -209,7 +209,7 @@ def site(tmp_path_factory):
 
 
 def test_the_site_shows_arguments_and_links(site):
-    page = (site / "greenmim" / "index.html").read_text()
+    page = (site / "greenmim.html").read_text()
     for name in house_format.get_arguments(modeling_greenmim.GreenMimConfig.__doc__):
         assert f"<li><strong><code>{name}</code></strong> (" in re.sub(r"<li>\s*(<p>)?", "<li>", page)
     assert 'href="#modeling_greenmim.outputs_greenmim.GreenMimModelOutput"' in page

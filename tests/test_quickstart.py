@@ -122,6 +122,16 @@ def test_digits_from_the_command_line(tmp_path):
     assert "python quickstart.py --image_size=32" in card and "1,707 images" in card
 
 
+def test_a_run_that_is_there_is_kept(tmp_path):
+    options = ("--image_size", 32, "--max_train_steps", 2)
+    run(tmp_path, *options)
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "model").iterdir())
+    with pytest.raises(SystemExit, match="holds a run already.*--overwrite_output_dir"):
+        run(tmp_path, *options)
+    assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "model").iterdir()) == before
+    assert run(tmp_path, "--overwrite_output_dir", *options)["steps"] == 2
+
+
 def test_loss_goes_down(tmp_path):
     metrics = run(tmp_path, "--image_size", 32, "--max_train_steps", 40, "--per_device_train_batch_size", 16)
     losses = get_losses(metrics, "eval_loss")

@@ -199,10 +199,21 @@ def write_model_folder(
         ) from error
 
 
+def describe_result(report: RunReport, folder: Path, is_greenmim: bool) -> str:
+    """What is said at the end."""
+    title, (_, value) = next(iter(report.results)), report.main_result
+    condition = ", after import modeling_greenmim" if is_greenmim else ""
+    return (
+        f"\n{title} {value:.4f}, on {describe_number(report.num_eval_images)} of {report.eval_description}.\n"
+        f"Model: {folder}, with its card; runs with pipeline({report.task!r}, model={str(folder)!r}){condition}."
+    )
+
+
 def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | None) -> ModelCard:
     """The model card of a run: every number in it was measured in the run."""
     settings = {name: getattr(args, name) for name in REPORTED_SETTINGS}
     settings["lr_scheduler_type"] = args.lr_scheduler_type.value
+    del settings["num_train_epochs" if args.max_steps > 0 else "max_steps"]  # the other one counts
     rows = {
         "data": f"{report.dataset_name}, {describe_number(report.num_train_images)}",
         **settings,
@@ -248,7 +259,9 @@ def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | 
 
 def describe_number(number: int | None) -> str:
     """How many images."""
-    return "an unknown number of images" if number is None else f"{number:,} images"
+    if number is None:
+        return "an unknown number of images"
+    return f"{number:,} image{'' if number == 1 else 's'}"
 
 
 def describe_hardware(device: torch.device, num_processes: int) -> str:

@@ -60,7 +60,7 @@ from example_command import UserError, get_name, run_command
 from example_metrics import load_metric
 from example_report import (
     RunReport,
-    describe_number,
+    describe_result,
     evaluate_at_end,
     start_run,
     write_model_folder,
@@ -213,10 +213,7 @@ def run(
         licence=start.licence,
     )
     folder = write_model_folder(start.model, start.image_processor, report, args, hub_model_id, with_code=is_greenmim)
-    print(
-        f"\nAccuracy {metrics['eval_accuracy']:.4f}, on {describe_number(rows[1].num_images)} of {report.eval_description}.\n"
-        f"Model: {folder}, with its card; runs with pipeline('image-classification', model={str(folder)!r})."
-    )
+    print(describe_result(report, folder, is_greenmim))
 
 
 def main(arguments: Sequence[str] | None = None):

@@ -61,7 +61,7 @@ def draw_detections(
             _draw_box(above, (left, top, left + width, top + height), category, names[category])
         for corners, category, score in zip(found["boxes"].tolist(), found["labels"].tolist(), found["scores"]):
             _draw_box(below, corners, category, f"{names[category]} {100 * float(score):.0f} %")
-    for axes, title in zip(grid[:, 0], ("true", "predicted")):
+    for axes, title in zip(grid[:, 0], ("true", f"predicted, score above {THRESHOLD}")):
         axes.set_ylabel(title)
     return figure
 

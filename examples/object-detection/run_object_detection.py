@@ -49,7 +49,7 @@ from example_backbone import Backbone, BackboneArguments, load_backbone
 from example_command import UserError, argument, check_range, run_command
 from example_dense_tasks import describe_run
 from example_fine_tuning import FineTuningArguments, FineTuningTrainer
-from example_report import RunReport, evaluate_at_end, start_run, write_model_folder
+from example_report import RunReport, describe_result, evaluate_at_end, start_run, write_model_folder
 from example_trainer import train
 
 
@@ -233,10 +233,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         picture=draw_detections(model, eval_dataset, image_processor),
     )
     folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
-    print(
-        f"\nmAP {metrics['eval_map']:.4f}, on {len(eval_images):,} images of {report.eval_description}.\n"
-        f"Model: {folder}, with its card; runs with pipeline('object-detection', model={str(folder)!r})."
-    )
+    print(describe_result(report, folder, backbone.is_greenmim))
 
 
 def main(arguments: Sequence[str] | None = None):

@@ -116,7 +116,9 @@ def summarize(report: RunReport, folder: Path, args: RunArguments | TrainingArgu
     lines.append(f"Loss curve: {output_dir / 'loss_curve.png'}")
     if losses:
         lines.append(f"Pictures:   {output_dir / 'reconstructions'}")
-    lines.append(f"Model:      {folder}, with its card; loads with AutoModel.from_pretrained({str(folder)!r}).")
+    lines.append(
+        f"Model:      {folder}, with its card; loads with AutoModel.from_pretrained({str(folder)!r}), after import modeling_greenmim."
+    )
     if args.push_to_hub:
         lines.append(f"Uploaded:   https://huggingface.co/{args.hub_model_id}")
     return "\n" + "\n".join(lines)
@@ -233,7 +235,10 @@ def make_card(model, report: RunReport, pictures: list[str], hub_model_id: str |
     ]
     measured.append(f"Training speed on the machine above: {report.images_per_second:.0f} images per second")
     if report.unreadable:
-        measured.append(f"{len(report.unreadable)} images could not be read, and were dropped.")
+        number = len(report.unreadable)
+        measured.append(
+            f"{describe_number(number)} could not be read, and {'was' if number == 1 else 'were'} dropped."
+        )
     return make_model_card(
         title="GreenMIM, pre-trained",
         summary=f"A {describe_encoder(model.config)}.",

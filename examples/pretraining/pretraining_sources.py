@@ -282,9 +282,11 @@ class ImageReader:
                 if extensions != IMAGE_EXTENSIONS:  # of a data set with several splits, those of one
                     chosen = [file for file in found if Path(file).name.startswith(split)] or found
                 if len(chosen) < len(files) and self.rank == 0:
+                    left_out = Path(sorted(set(files) - set(chosen))[0]).name
                     logger.warning(
                         f"{argument} {folder}: reading {len(chosen)} of {len(files)} files, those that end in "
-                        f"{', '.join(sorted({Path(file).suffix for file in chosen}))}, such as {Path(chosen[0]).name}."
+                        f"{', '.join(sorted({Path(file).suffix for file in chosen}))}, such as {Path(chosen[0]).name}; not, for instance, "
+                        f"{left_out}."
                     )
                 return self.open_files(chosen, argument)
         raise UserError(

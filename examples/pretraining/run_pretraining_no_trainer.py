@@ -19,7 +19,7 @@ On one device, and on all of a machine:
     accelerate launch run_pretraining_no_trainer.py --train_dir path/to/images --output_dir my_run --mixed_precision bf16
 
 After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` goes on with the very images,
-masks and weights that would have been next. At the end, `my_run/model` loads with `AutoModel.from_pretrained`.
+masks and weights that would have been next. At the end, `my_run/model` loads with `AutoModel.from_pretrained`, after `import modeling_greenmim`.
 """
 
 import json
@@ -200,7 +200,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         f"{describe_number(data.num_train_images).capitalize()} to train on, {len(data.held_out.examples)} held out, cropped to "
         f"{' x '.join(map(str, config.image_height_and_width))} pixels.\n"
         f"Model of {start.model.num_parameters() / 1e6:.2f} M parameters with mask units of {config.mask_unit_size} pixels.\n"
-        f"{schedule.max_train_steps:,} steps of {images_per_step} images, on {hardware}."
+        f"{schedule.max_train_steps:,} steps of {images_per_step} images, with a learning rate of up to {schedule.learning_rate:.3g}, on {hardware}."
     )
 
     # 2. training

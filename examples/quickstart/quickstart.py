@@ -193,9 +193,6 @@ def run(args: argparse.Namespace, others: list[str], arguments: list[str]):
     }.items():
         if any(other.startswith(option) for other in others):
             defaults = {name: value for name, value in defaults.items() if name != default}
-    # a second run takes the place of the first, unless it goes on with it
-    if not any(option.startswith("--resume_from_checkpoint") for option in others):
-        others = ["--overwrite_output_dir", *others]
     if args.image_column_name is not None:
         others = [f"--image_column_name={args.image_column_name}", *others]
     with tempfile.TemporaryDirectory() as folder:
@@ -211,7 +208,9 @@ def run(args: argparse.Namespace, others: list[str], arguments: list[str]):
             command=["python", Path(sys.argv[0]).name, *arguments],
         )
     if args.train_dir is None:
-        print(f"Next: the same with your own images: {sys.executable} {sys.argv[0]} --train_dir path/to/images")
+        print(
+            f"Next: the same with your own images: {sys.executable} {sys.argv[0]} --train_dir path/to/images --output_dir my_images"
+        )
 
 
 def main(arguments: list[str] | None = None):

@@ -46,7 +46,7 @@ from example_command import UserError, argument, check_range, run_command
 from example_dense_tasks import describe_run
 from example_fine_tuning import FineTuningArguments, FineTuningTrainer
 from example_metrics import load_metric
-from example_report import RunReport, evaluate_at_end, start_run, write_model_folder
+from example_report import RunReport, describe_result, evaluate_at_end, start_run, write_model_folder
 from example_trainer import train
 from segmentation_data import IGNORED, DataArguments, EvaluationPairs, PairReader, TrainingPairs, collate, open_splits
 from segmentation_pictures import draw_segmentations
@@ -215,10 +215,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         picture=draw_segmentations(model, eval_pairs),
     )
     folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
-    print(
-        f"\nMean IoU {metrics['eval_mean_iou']:.4f}, on {len(eval_rows):,} images of {report.eval_description}.\n"
-        f"Model: {folder}, with its card; runs with pipeline('image-segmentation', model={str(folder)!r})."
-    )
+    print(describe_result(report, folder, backbone.is_greenmim))
 
 
 def main(arguments: Sequence[str] | None = None):
