@@ -246,7 +246,13 @@ def test_the_backbone_starts_from_the_pre_trained_weights(data, task):
 
 
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
-@pytest.mark.parametrize("options", [("--ema_decay=0.9",), ("--dataloader_num_workers=1", "--drop_path_rate=0.3")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(("--ema_decay=0.9",), marks=pytest.mark.slow),
+        ("--dataloader_num_workers=1", "--drop_path_rate=0.3"),
+    ],
+)
 def test_a_stopped_run_goes_on_exactly(data, tmp_path, monkeypatch, task, options):
     run(task, data, tmp_path / "whole", *options)
     steps = itertools.count(1)

@@ -56,6 +56,7 @@ import run_image_classification  # noqa: E402
 import run_probe  # noqa: E402
 
 import example_metrics  # noqa: E402
+import example_report  # noqa: E402
 from classification_data import list_class_folders  # noqa: E402
 from classification_training import ClassificationTrainer  # noqa: E402
 from example_command import UserError, check_num_processes  # noqa: E402
@@ -411,7 +412,7 @@ def test_processes_that_do_not_train_together(data, tmp_path, monkeypatch):
             patch.setenv("WORLD_SIZE", "2")
             check_num_processes(num_processes)
 
-    monkeypatch.setattr(run_image_classification, "check_num_processes", check_as_one_of_two)
+    monkeypatch.setattr(example_report, "check_num_processes", check_as_one_of_two)
     message = get_error(data, tmp_path)
     assert "2 processes were started, but 1 train together" in message and "--use_cpu" in message
 

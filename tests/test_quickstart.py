@@ -122,16 +122,6 @@ def test_digits_from_the_command_line(tmp_path):
     assert "python quickstart.py --image_size=32" in card and "1,707 images" in card
 
 
-def test_a_run_that_is_there_is_kept(tmp_path):
-    options = ("--image_size", 32, "--max_train_steps", 2)
-    run(tmp_path, *options)
-    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "model").iterdir())
-    with pytest.raises(SystemExit, match="holds a run already.*--overwrite_output_dir"):
-        run(tmp_path, *options)
-    assert sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "model").iterdir()) == before
-    assert run(tmp_path, "--overwrite_output_dir", *options)["steps"] == 2
-
-
 def test_loss_goes_down(tmp_path):
     metrics = run(tmp_path, "--image_size", 32, "--max_train_steps", 40, "--per_device_train_batch_size", 16)
     losses = get_losses(metrics, "eval_loss")
@@ -243,13 +233,16 @@ def test_a_quickstart_is_resumed(tmp_path):
     assert run(tmp_path, *options, "--resume_from_checkpoint", "latest")["steps"] == 4
 
 
-def test_a_second_run_replaces_the_first_unless_it_fails_before_it_starts(tmp_path):
+def test_a_run_that_is_there_is_kept_unless_it_is_to_be_discarded(tmp_path):
     options = ("--image_size", 32, "--max_train_steps", 3)
     run(tmp_path, *options)
     (tmp_path / "notes.txt").write_text("mine")
+    before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("model/*"))
+    with pytest.raises(SystemExit, match="holds a run already.*--overwrite_output_dir"):
+        run(tmp_path, *options)
     with pytest.raises(SystemExit, match="is not a folder"):
-        run(tmp_path, *options, "--train_dir", tmp_path / "missing")
-    assert (tmp_path / "model").is_dir()
-    metrics = run(tmp_path, *options, "--max_train_steps", 2)
+        run(tmp_path, *options, "--train_dir", tmp_path / "missing", "--overwrite_output_dir")
+    assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("model/*")) == before
+    metrics = run(tmp_path, *options, "--max_train_steps", 2, "--overwrite_output_dir")
     assert metrics["steps"] == 2 and (tmp_path / "notes.txt").is_file()
     assert not (tmp_path / "checkpoint-3").exists()
