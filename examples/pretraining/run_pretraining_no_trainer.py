@@ -200,7 +200,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         f"{describe_number(data.num_train_images).capitalize()} to train on, {len(data.held_out.examples)} held out, cropped to "
         f"{' x '.join(map(str, config.image_height_and_width))} pixels.\n"
         f"Model of {start.model.num_parameters() / 1e6:.2f} M parameters with mask units of {config.mask_unit_size} pixels.\n"
-        f"{schedule.max_train_steps:,} steps of {images_per_step} images, with a learning rate of up to {schedule.learning_rate:.3g}, on {hardware}."
+        f"{schedule.max_train_steps:,} steps of {images_per_step} images, on {hardware}, with a learning rate of up to {schedule.learning_rate:.3g}."
     )
 
     # 2. training
