@@ -47,16 +47,8 @@ pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[1]
 MODULES = (
     *(convert_greenmim_original_to_hf, convert_greenmim_to_swin, convert_swin_to_greenmim, data_collator),
-    *(
-        grouping_greenmim,
-        image_processing_pil_greenmim,
-        masking_greenmim,
-        model_card,
-        outputs_greenmim,
-        parameter_groups,
-        plotting,
-        publish,
-    ),
+    *(grouping_greenmim, image_processing_pil_greenmim, masking_greenmim, model_card, outputs_greenmim),
+    *(parameter_groups, plotting, publish),
 )
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", flags=re.MULTILINE | re.DOTALL)
