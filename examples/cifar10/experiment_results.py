@@ -35,6 +35,7 @@ from experiment_jobs import (
 TITLES = {
     "untrained": "untrained",
     "scratch": "from scratch",
+    "scratch_same_time": "from scratch, same time",
     "greenmim": "GreenMIM",
     "simmim_same_time": "SimMIM, same time",
     "simmim_same_images": "SimMIM, same images",
@@ -43,6 +44,7 @@ TITLES = {
 }
 COLOURS = {
     "scratch": "tab:gray",
+    "scratch_same_time": "black",
     "greenmim": "tab:green",
     "simmim_same_time": "tab:orange",
     "simmim_same_images": "tab:red",
