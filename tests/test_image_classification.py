@@ -30,7 +30,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from datasets import ClassLabel, Dataset, Features, Image, Value
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForImageClassification,
     SwinConfig,
@@ -57,15 +57,17 @@ import run_probe  # noqa: E402
 
 import example_metrics  # noqa: E402
 import example_report  # noqa: E402
-from classification_data import list_class_folders  # noqa: E402
+from classification_arguments import AugmentationArguments  # noqa: E402
+from classification_data import LabelledRows, list_class_folders, split_rows  # noqa: E402
 from classification_training import ClassificationTrainer  # noqa: E402
+from classification_transforms import check_num_channels  # noqa: E402
 from example_command import UserError, check_num_processes  # noqa: E402
 from example_fine_tuning import EmaCallback  # noqa: E402
 from example_signals import StopSignals  # noqa: E402
 
 
 COLOURS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
-NUM_IMAGES = 12  # of each class
+NUM_IMAGES = 14  # of each class: 12 are trained on
 SHARED = {
     "image_size": 16,
     "patch_size": 2,
@@ -121,7 +123,7 @@ def data(tmp_path_factory):
             path = folder / "files" / colour / f"{index:02d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode(colour, index))
-    labels = [i % 3 for i in range(3 * NUM_IMAGES)]
+    labels = [i % 3 for i in range(36)]
     write_parquet(folder / "parquet" / "train-0.parquet", labels)
     write_parquet(folder / "parquet" / "validation-0.parquet", labels[:9])
     CONFIG.save_pretrained(folder / "config")
@@ -253,6 +255,11 @@ def test_what_cannot_be(data, tmp_path):
     assert "Save strategy: SaveStrategy.STEPS" in get_error(data, tmp_path, "--save_strategy=steps")
     assert "unknown arguments: --epochs=3" in get_error(data, tmp_path, "--epochs=3")
     assert "cannot be divided" in get_error(data, tmp_path, "--streaming")
+    message = get_error(data, tmp_path, "--max_train_samples=35")
+    assert "leaves out 1 of 36 images" in message and "at most 33" in message
+    (tmp_path / "link").symlink_to(data / "files")
+    for same in (f"{data / 'files'}/", tmp_path / "link"):
+        assert "give other images to evaluate on" in get_error(data, tmp_path, "--validation_dir", same)
     assert not (tmp_path / "run").exists(), "nothing was begun"
 
 
@@ -293,6 +300,19 @@ def test_too_few_images_of_a_class(data, tmp_path):
     write_parquet(tmp_path / "data" / "train.parquet", [0, 1] * 6 + [2])
     message = get_error(data, tmp_path, images=tmp_path / "data")
     assert "fewer than 2 images: 'red'" in message and "--validation_dir" in message
+
+
+def test_of_each_class_some_images_are_evaluated(data):
+    def split(share: float, *counts: int) -> list[list[int]]:
+        labels = [label for label, count in enumerate(counts) for _ in range(count)]
+        rows = Dataset.from_dict({"label": labels}, features=Features({"label": ClassLabel(names=list(COLOURS))}))
+        parts = [part.rows["label"][:] for part in split_rows(LabelledRows(rows, "data", len(labels)), share, 0)]
+        assert sorted(parts[0] + parts[1]) == labels
+        return [[part.count(label) for label in range(len(counts))] for part in parts]
+
+    assert split(0.15, 100, 100, 2) == [[85, 85, 1], [15, 15, 1]]
+    assert split(0.9, 2, 2) == [[1, 1], [1, 1]]
+    assert split(0.5, 4, 0, 6) == [[2, 0, 3], [2, 0, 3]], "a class may have no images"
 
 
 def test_one_class(data, tmp_path):
@@ -362,13 +382,13 @@ def test_an_output_folder_that_holds_a_run(data, tmp_path):
     assert "--resume_from_checkpoint latest" in get_error(data, tmp_path)
 
 
-@pytest.mark.parametrize("last_written", ["trainer_state.json", "ema.pt"])
-def test_a_checkpoint_that_was_not_written_whole_is_left_out(data, tmp_path, last_written):
-    options = ("--num_train_epochs=2",) + (("--ema_decay=0.9",) if last_written == "ema.pt" else ())
+@pytest.mark.parametrize("options", [(), ("--ema_decay=0.9",)])
+def test_a_checkpoint_that_was_not_written_whole_is_left_out(data, tmp_path, options):
+    options = ("--num_train_epochs=2", *options)
     run(data, tmp_path / "whole", *options)
     shutil.copytree(tmp_path / "whole", tmp_path / "killed")
     shutil.rmtree(tmp_path / "killed" / "model")
-    (tmp_path / "killed" / "checkpoint-12" / last_written).unlink()
+    (tmp_path / "killed" / "checkpoint-12" / "trainer_state.json").unlink()
     with pytest.raises(SystemExit, match="is not a checkpoint that this run can go on from.*checkpoint-6"):
         run(data, tmp_path / "killed", *options, "--resume_from_checkpoint", tmp_path / "killed" / "checkpoint-12")
     run(data, tmp_path / "killed", *options, "--resume_from_checkpoint=latest")
@@ -400,10 +420,26 @@ def test_a_run_that_was_stopped_goes_on_exactly(data, tmp_path, monkeypatch, sto
     assert metrics[0]["eval_loss"] == metrics[1]["eval_loss"]
 
 
-def test_latest_does_not_write_over_checkpoints_that_it_cannot_use(data, tmp_path):
+def test_latest_starts_where_the_first_checkpoint_was_not_written_whole(data, tmp_path):
     (tmp_path / "run" / "checkpoint-3").mkdir(parents=True)
-    message = get_error(data, tmp_path, "--resume_from_checkpoint=latest")
-    assert "checkpoint-3 has no trainer_state.json" in message
+    assert "--resume_from_checkpoint latest" in get_error(data, tmp_path)
+    message = get_error(data, tmp_path, "--resume_from_checkpoint", tmp_path / "run" / "checkpoint-3")
+    assert "There are: none" in message
+    run(data, tmp_path / "run", "--max_steps=1", "--resume_from_checkpoint=latest")
+    assert (tmp_path / "run" / "model" / "config.json").is_file()
+
+
+def test_a_checkpoint_is_whole_only_with_its_average(data, tmp_path):
+    """Its state, the last thing written, comes after the average."""
+    run(data, tmp_path / "run", "--num_train_epochs=1", "--ema_decay=0.9")
+    checkpoint = tmp_path / "run" / "checkpoint-6"
+    times = [(checkpoint / name).stat().st_mtime_ns for name in ("ema.pt", "trainer_state.json")]
+    assert times == sorted(times)
+
+    shutil.rmtree(tmp_path / "run" / "model")
+    (checkpoint / "ema.pt").unlink()
+    message = get_error(data, tmp_path, "--ema_decay=0.9", "--num_train_epochs=2", "--resume_from_checkpoint=latest")
+    assert "kept no average" in message
 
 
 def test_processes_that_do_not_train_together(data, tmp_path, monkeypatch):
@@ -612,9 +648,16 @@ def test_a_young_average_has_a_short_memory():
     torch.testing.assert_close(ema.model.module.weight.item(), expected)
 
 
-def test_the_average_is_what_is_evaluated_and_kept(data, tmp_path):
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_the_average_is_what_is_evaluated_and_kept(data, tmp_path, monkeypatch, best):
+    evaluations = itertools.count()
+    monkeypatch.setattr(
+        run_image_classification,
+        "make_compute_metrics",
+        lambda: lambda prediction: {"accuracy": float(next(evaluations) == best)},
+    )
     options = (
-        "--num_train_epochs=2",
+        "--num_train_epochs=3",
         "--ema_decay=0.99999",
         "--learning_rate=0.1",
         "--drop_path_rate=0",
@@ -622,8 +665,10 @@ def test_the_average_is_what_is_evaluated_and_kept(data, tmp_path):
     )
     run(data, tmp_path / "run", *options)
     final = load_file(tmp_path / "run" / "model" / "model.safetensors")
-    averages = [torch.load(path / "ema.pt", weights_only=True) for path in (tmp_path / "run").glob("checkpoint-*")]
-    assert any(all(torch.equal(final[name], each[f"module.{name}"]) for name in final) for each in averages)
+    steps = (6, 12, 18)
+    averages = [torch.load(tmp_path / "run" / f"checkpoint-{step}" / "ema.pt", weights_only=True) for step in steps]
+    is_equal = [all(torch.equal(final[name], each[f"module.{name}"]) for name in final) for each in averages]
+    assert is_equal == [index == best for index in range(3)]
     last = load_file(max((tmp_path / "run").glob("checkpoint-*"), key=os.path.getmtime) / "model.safetensors")
     assert not torch.equal(final["classifier.weight"], last["classifier.weight"])
 
@@ -632,6 +677,13 @@ def test_the_average_is_what_is_evaluated_and_kept(data, tmp_path):
 def test_what_needs_torchvision_says_so(data, tmp_path):
     message = get_error(data, tmp_path, "--mixup_alpha=0.8", "--rand_augment_num_ops=2")
     assert "--rand_augment_num_ops, --mixup_alpha" in message and "pip install torchvision" in message
+
+
+def test_rand_augment_needs_colours():
+    args = AugmentationArguments(rand_augment_num_ops=2)
+    check_num_channels(args, 3)
+    with pytest.raises(UserError, match="1 or 3 channels, and the model takes 4"):
+        check_num_channels(args, 4)
 
 
 @pytest.mark.skipif(not is_torchvision_available(), reason="torchvision is not installed")
@@ -710,5 +762,22 @@ def test_probe_where_not_all_classes_are_evaluated(data, tmp_path):
 
 
 def test_probe_of_what_is_no_model(data, tmp_path):
+    def probe(name: str):
+        run_probe.main(["--model_name_or_path", str(tmp_path / name), "--train_dir", str(data / "files")])
+
     with pytest.raises(SystemExit, match="nowhere cannot be loaded"):
-        run_probe.main(["--model_name_or_path", str(tmp_path / "nowhere"), "--train_dir", str(data / "files")])
+        probe("nowhere")
+    (tmp_path / "vit").mkdir()
+    (tmp_path / "vit" / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(SystemExit, match="'vit', neither GreenMIM nor Swin"):
+        probe("vit")
+    shutil.copytree(data / "greenmim", tmp_path / "renamed")
+    weights = load_file(tmp_path / "renamed" / "model.safetensors")
+    save_file(
+        {f"module.{name}": weight for name, weight in weights.items()}, tmp_path / "renamed" / "model.safetensors"
+    )
+    with pytest.raises(SystemExit, match="lacks .* weights"):
+        probe("renamed")
+    (tmp_path / "renamed" / "model.safetensors").write_bytes(b"half of it")
+    with pytest.raises(SystemExit, match="weights are damaged"):
+        probe("renamed")

@@ -23,6 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import datasets
+import fsspec
 import numpy as np
 import PIL.Image
 import pytest
@@ -294,6 +295,15 @@ def test_rows_that_name_files(tmp_path):
     Dataset.from_dict(rows, features=Features({"image": Image()})).to_parquet(tmp_path / "0.parquet")
     (image,) = ImageReader(seed=0).open_folder(tmp_path).iterate(0)
     assert image.read() == encode(3)
+
+
+def test_files_in_another_file_system():
+    """As on the Hub: a stream of image files has their names there."""
+    files = fsspec.filesystem("memory")
+    files.pipe({f"/images/{index}.png": encode(index) for index in range(3)})
+    rows = load_dataset("imagefolder", data_files="memory://images/*.png", split="train", streaming=True)
+    source = ImageStream(rows.cast_column("image", Image(decode=False)), "image", seed=0)
+    assert sorted(image.read() for image in source.iterate(0)) == sorted(map(encode, range(3)))
 
 
 def test_the_same_files_in_another_folder_are_the_same_data(folders, tmp_path):

@@ -25,7 +25,6 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from modeling_greenmim.parameter_groups import make_parameter_groups
 
 from example_command import UserError, argument
-from example_trainer import STATE_FILE
 
 
 EMA_FILE = "ema.pt"
@@ -72,11 +71,6 @@ class FineTuningArguments(TrainingArguments):
         except ValueError as error:
             raise UserError(" ".join(str(error).split())) from error
 
-    @property
-    def last_written(self) -> str:
-        """A file that a checkpoint has when it is whole."""
-        return STATE_FILE if self.ema_decay is None else EMA_FILE
-
 
 class FineTuningTrainer(Trainer):
     """
@@ -120,6 +114,12 @@ class FineTuningTrainer(Trainer):
             return super().evaluate(*args, **kwargs)
         with self.ema.applied_to(self.model):
             return super().evaluate(*args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False):
+        # with the model, thus before the state of the Trainer, which makes a checkpoint a whole one, and before old ones are removed
+        super().save_model(output_dir, _internal_call)
+        if self.ema is not None and self.ema.has_begun and self.args.should_save:
+            self.ema.save(output_dir or self.args.output_dir)
 
     def keep_average(self):
         """After the training: gives the model the average as its weights, of the best evaluation if that is what is kept."""
@@ -176,13 +176,16 @@ class EmaCallback(TrainerCallback):
     def on_step_end(self, args, state, control, model: nn.Module, **kwargs):
         self.model.update_parameters(model)
 
-    def on_save(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            torch.save(self.model.state_dict(), folder / EMA_FILE)
+    def save(self, checkpoint: str | Path):
+        """Keeps the average beside a checkpoint."""
+        torch.save(self.model.state_dict(), Path(checkpoint) / EMA_FILE)
 
     def load(self, checkpoint: str | Path):
         """Goes to where the average was at a checkpoint."""
+        if not (Path(checkpoint) / EMA_FILE).is_file():
+            raise UserError(
+                f"--ema_decay: {checkpoint} has no {EMA_FILE}: that run kept no average. Leave --ema_decay out."
+            )
         device = next(self.model.parameters()).device
         self.model.load_state_dict(torch.load(Path(checkpoint) / EMA_FILE, map_location=device, weights_only=True))
 

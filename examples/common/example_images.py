@@ -17,12 +17,12 @@ import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import torch
+from datasets.utils.file_utils import xopen
 from transformers.utils import is_torchvision_available
 
 from modeling_greenmim.image_conversion_greenmim import to_channels_first_array
@@ -33,8 +33,11 @@ UNREADABLE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, P
 
 
 def read_content(image: dict) -> bytes:
-    """The content of an image that `datasets` has not decoded: a dictionary with `bytes`, or `path`."""
-    return Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
+    """The content of an image that `datasets` has not decoded: a dictionary with `bytes`, or `path`, which may be on the Hub."""
+    if image["bytes"] is not None:
+        return image["bytes"]
+    with xopen(image["path"], "rb") as file:
+        return file.read()
 
 
 def read_image(content: bytes, num_channels: int) -> np.ndarray:

@@ -112,7 +112,7 @@ def start_run(args: FineTuningArguments) -> tuple[str | None, str | None]:
     logging.disable_progress_bar()  # of loading and saving: that of the training is enough
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
     check_num_processes(args.world_size)
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint, args.last_written)
+    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
     return checkpoint, check_hub_settings(args)
 
 
@@ -193,10 +193,12 @@ def write_model_folder(
             f"`hf upload {hub_model_id} {folder}` uploads it."
         ) from error
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"The training is complete, and its last checkpoint is there, but the model folder is not ({error}). Mend that, "
-            "and give the same command with --resume_from_checkpoint latest."
-        ) from error
+        remedy = (
+            "Mend that, and give the same command with --resume_from_checkpoint latest: the last checkpoint is there."
+        )
+        if not any(folder.parent.glob("checkpoint-*")):
+            remedy = "Mend that, and train again: --save_strategy no has left no checkpoint."
+        raise UserError(f"The training is complete, but the model folder is not ({error}). {remedy}") from error
 
 
 def describe_result(report: RunReport, folder: Path, is_greenmim: bool) -> str:

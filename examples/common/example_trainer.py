@@ -25,7 +25,7 @@ from example_signals import StopSignals
 STATE_FILE = "trainer_state.json"  # what the Trainer writes last
 
 
-def find_checkpoint(output_dir: str | Path, wanted: str | None, last_written: str = STATE_FILE) -> str | None:
+def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
     """
     The checkpoint that `--resume_from_checkpoint` means.
 
@@ -34,11 +34,9 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None, last_written: st
             Folder of the run.
         wanted (`str`, *optional*):
             `latest`, or a folder.
-        last_written (`str`, *optional*):
-            A file that a checkpoint has when it is whole.
 
     Returns:
-        `str`, or `None` if the run starts.
+        `str`, or `None` if the run starts: also where `latest` finds none that was written whole.
 
     Raises:
         [`UserError`]: if a run would be written over, or there is no such checkpoint.
@@ -48,25 +46,20 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None, last_written: st
         raise UserError(f"--output_dir {output_dir} has a model already. Choose another folder.")
     found = [path for path in output_dir.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
     found = sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
-    whole = [path for path in found if (path / last_written).is_file()]
+    whole = [path for path in found if (path / STATE_FILE).is_file()]
     if wanted is None and found:
         raise UserError(
             f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Or choose another "
             "folder."
         )
-    if wanted is None or (wanted == "latest" and not found):
+    if wanted is None:
         return None
-    if not whole:
-        raise UserError(
-            f"--output_dir {output_dir} has no checkpoint to go on from: {found[-1].name if found else wanted} has no {last_written}. "
-            "Choose another folder, or remove what is there."
-        )
     if wanted == "latest":
-        return str(whole[-1])
+        return str(whole[-1]) if whole else None
     if Path(wanted).resolve() not in [path.resolve() for path in whole]:
         raise UserError(
             f"--resume_from_checkpoint {wanted} is not a checkpoint that this run can go on from: one in {output_dir}, with a "
-            f"{last_written}. There are: {', '.join(path.name for path in whole)}."
+            f"{STATE_FILE}. There are: {', '.join(path.name for path in whole) or 'none'}."
         )
     return wanted
 

@@ -118,7 +118,10 @@ def _open_training(args: DataArguments) -> LabelledRows:
 
 def _open_evaluation(args: DataArguments) -> LabelledRows | None:
     if args.validation_dir is not None:
-        return _load_folder(args, args.validation_dir, "validation", "--validation_dir")
+        folder = args.validation_dir
+        if args.train_dir is not None and Path(folder).resolve() == Path(args.train_dir).resolve():
+            folder = args.train_dir  # by the same name, if it is the same
+        return _load_folder(args, folder, "validation", "--validation_dir")
     if args.eval_split_name is not None:
         return _load_split(args, args.eval_split_name)
     if args.dataset_name is not None and "validation" in get_split_names(args.dataset_name, args.dataset_config_name):
@@ -262,16 +265,21 @@ def check_same_labels(train: LabelledRows, evaluation: LabelledRows):
 
 
 def split_rows(rows: LabelledRows, share: float, seed: int) -> tuple[LabelledRows, LabelledRows]:
-    """Divides rows, each class by itself."""
+    """Divides rows, each class by itself: of each, there are some to train on and some to evaluate on."""
     _check_class_sizes(
         rows, 2, "one to train on and one to evaluate on; or give --validation_dir or --eval_split_name"
     )
-    number = max(round(share * rows.num_images), len(rows.label_names))
-    parts = _split(rows, number, seed)
+    rng, labels = np.random.default_rng(seed), np.asarray(rows.rows.with_format(None)["label"][:])
+    is_evaluated = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        indices = rng.permutation(np.flatnonzero(labels == label))
+        is_evaluated[indices[: np.clip(round(share * len(indices)), 1, len(indices) - 1)]] = True
     logger.warning(
-        f"{number} of {rows.num_images} images of {rows.description} are not trained on, but evaluated on (--train_val_split)."
+        f"{is_evaluated.sum()} of {len(labels)} images of {rows.description} are not trained on, but evaluated on "
+        "(--train_val_split)."
     )
-    return parts["test"], parts["train"]
+    train, evaluation = (rows.rows.select(np.flatnonzero(each)) for each in (~is_evaluated, is_evaluated))
+    return tuple(LabelledRows(each, rows.description, len(each)) for each in (train, evaluation))
 
 
 def choose_rows(rows: LabelledRows, number: int | None, seed: int, argument: str) -> LabelledRows:
@@ -283,17 +291,14 @@ def choose_rows(rows: LabelledRows, number: int | None, seed: int, argument: str
         raise UserError(
             f"{argument} {number} is fewer than the {num_classes} classes of {rows.description}: there would be none of some."
         )
+    if rows.num_images - number < num_classes:
+        raise UserError(
+            f"{argument} {number} leaves out {rows.num_images - number} of {rows.num_images} images of {rows.description}, not the same "
+            f"share of each of the {num_classes} classes. Leave {argument} out, or give at most {rows.num_images - num_classes}."
+        )
     _check_class_sizes(rows, 2, f"for {argument} to take a share of each; or leave {argument} out")
-    return _split(rows, number, seed)["train"]
-
-
-def _split(rows: LabelledRows, number: int, seed: int) -> dict[str, LabelledRows]:
-    # some of the classes may have no image: those that are there are divided
-    try:
-        parts = rows.rows.train_test_split(train_size=number, stratify_by_column="label", seed=seed)
-    except ValueError as error:
-        raise UserError(f"{rows.description} cannot be divided by classes: {error}") from error
-    return {name: LabelledRows(part, rows.description, len(part)) for name, part in parts.items()}
+    chosen = rows.rows.train_test_split(train_size=number, stratify_by_column="label", seed=seed)["train"]
+    return LabelledRows(chosen, rows.description, len(chosen))
 
 
 def _count_labels(rows: LabelledRows) -> Counter:

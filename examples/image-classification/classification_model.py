@@ -72,12 +72,8 @@ def make_starting_point(args: ModelArguments, label_names: list[str], seed: int)
     """
     set_seed(seed)
     name = args.model_name_or_path or args.config_name
-    if (Path(name) / "model" / "config.json").is_file():
-        raise UserError(f"{name} is the folder of a run: its model is {name}/model.")
     try:
-        config = AutoConfig.from_pretrained(name)
-        if not isinstance(config, (GreenMimConfig, SwinConfig)):
-            raise UserError(f"{name} is of type {config.model_type!r}, neither GreenMIM nor Swin.")
+        config = load_config(name)
         config.drop_path_rate = args.drop_path_rate
         image_processor = load_image_processor(args.image_processor_name or args.model_name_or_path, config)
         model_class = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
@@ -104,6 +100,26 @@ def make_starting_point(args: ModelArguments, label_names: list[str], seed: int)
         return StartingPoint(model, image_processor, origin, read_licence(name))
     except (OSError, ValueError, StrictDataclassError) as error:
         raise UserError(str(error)) from error
+
+
+def load_config(name: str) -> PretrainedConfig:
+    """
+    The configuration of a GreenMIM or Swin model.
+
+    Args:
+        name (`str`):
+            A folder, or a repository on the Hub.
+
+    Raises:
+        [`UserError`]: if it is that of another model, or `name` is the folder of a run.
+        `OSError` or `ValueError`: if there is none that can be read.
+    """
+    if (Path(name) / "model" / "config.json").is_file():
+        raise UserError(f"{name} is the folder of a run: its model is {name}/model.")
+    config = AutoConfig.from_pretrained(name)
+    if not isinstance(config, (GreenMimConfig, SwinConfig)):
+        raise UserError(f"{name} is of type {config.model_type!r}, neither GreenMIM nor Swin.")
+    return config
 
 
 def set_labels(config: PretrainedConfig, label_names: list[str]):

@@ -55,7 +55,13 @@ from classification_data import (
 )
 from classification_model import StartingPoint, get_image_size, make_starting_point
 from classification_training import ClassificationTrainer
-from classification_transforms import EvaluationTransform, MixupCutmix, TrainingTransform, check_torchvision
+from classification_transforms import (
+    EvaluationTransform,
+    MixupCutmix,
+    TrainingTransform,
+    check_num_channels,
+    check_torchvision,
+)
 from example_command import UserError, get_name, run_command
 from example_metrics import load_metric
 from example_report import (
@@ -167,6 +173,7 @@ def run(
     # 1. images and model
     rows: tuple[LabelledRows, LabelledRows] = open_rows(data_args, args.seed)
     start = make_starting_point(model_args, rows[0].label_names, args.seed)
+    check_num_channels(augmentation_args, start.model.config.num_channels)
     train_dataset, eval_dataset = make_datasets(data_args, augmentation_args, start, rows, args.seed)
     if data_args.streaming:
         count_stream_steps(args, rows[0].num_images)

@@ -34,14 +34,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import AutoModel, BaseImageProcessor, PreTrainedModel
+from transformers import MODEL_MAPPING, BaseImageProcessor, PreTrainedModel
 from transformers.utils import logging
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
+from modeling_greenmim.checkpoint_folders import load_checkpoint
+
 from classification_arguments import DataArguments
 from classification_data import ExampleMaker, LabelledImages, LabelledRows, collate, open_rows
-from classification_model import load_image_processor
+from classification_model import load_config, load_image_processor
 from classification_transforms import EvaluationTransform
 from example_command import UserError, argument, check_range, run_command
 
@@ -99,10 +101,12 @@ def extract_features(
 def measure(
     name: str, rows: tuple[LabelledRows, LabelledRows], args: ProbeArguments, device: torch.device
 ) -> dict[str, float]:
-    """Accuracies of a model: of a linear classifier on standardized features, and of nearest neighbours by cosine."""
+    """Accuracies of a model: of a linear classifier on standardized features, and of nearest neighbours by cosine, the
+    nearer with more weight."""
     try:
-        model = AutoModel.from_pretrained(name, dtype=torch.float32).to(device).eval()
-        image_processor = load_image_processor(args.image_processor_name or name, model.config)
+        config = load_config(name)
+        model = load_checkpoint(MODEL_MAPPING[type(config)], name, dtype=torch.float32).to(device)
+        image_processor = load_image_processor(args.image_processor_name or name, config)
     except (OSError, ValueError) as error:
         raise UserError(f"--model_name_or_path {name} cannot be loaded: {error}") from error
     (features, labels), (eval_features, eval_labels) = (

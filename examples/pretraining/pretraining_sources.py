@@ -35,6 +35,7 @@ from torch.utils.data import get_worker_info
 from transformers.utils import logging
 
 from example_command import UserError
+from example_images import read_content
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -225,10 +226,10 @@ class ImageStream:
         image = example.get(self.image_column_name) or {}
         image = {"bytes": image, "path": None} if isinstance(image, bytes) else image
         content, path = image.get("bytes"), image.get("path")
-        if content is None and path and Path(path).is_file():  # rows that name files in place of their content
-            content = Path(path).read_bytes()
-        content = content or b""
         label = example[self.label_column_name] if self.label_column_name else None
+        if content is None and path:  # rows that name files in place of their content
+            return EncodedImage(path, lambda: read_content({"bytes": None, "path": path}), label)
+        content = content or b""
         return EncodedImage(path or f"image with the checksum {zlib.crc32(content):08x}", lambda: content, label)
 
     def state_dict(self) -> dict | None:
