@@ -15,7 +15,10 @@
 
 import io
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ import PIL.Image
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
+from filelock import FileLock
 from transformers import AutoConfig, SwinForMaskedImageModeling
 
 from modeling_greenmim import GreenMimForMaskedImageModeling
@@ -102,6 +106,40 @@ def test_a_job_whose_command_cannot_be_made_has_failed(tmp_path):
     jobs = [Job("job", make_command, tmp_path / "result")]
     assert run_jobs(jobs, tmp_path, num_parallel=1, num_threads=1) == ["job"]
     assert "no metrics.json" in (tmp_path / "job.log").read_text()
+
+
+def test_what_is_stopped_stops_its_jobs(tmp_path):
+    """With SIGTERM, or Ctrl-C in the terminal of another: jobs may write checkpoints, and no job is left behind."""
+    job = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path(sys.argv[1]).write_text("a checkpoint"), sys.exit(1)))
+print("running", flush=True)
+time.sleep(60)
+"""
+    driver = f"""
+import signal, sys
+from pathlib import Path
+sys.path.append({str(FOLDER)!r})
+from experiment_jobs import Job, run_jobs
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+folder = Path({str(tmp_path)!r})
+run_jobs([Job("job", lambda: ["-c", {job!r}, str(folder / "checkpoint")], folder / "result")], folder, 1, 1)
+"""
+    process = subprocess.Popen([sys.executable, "-c", driver], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "job.log").is_file() or "running\n" not in (tmp_path / "job.log").read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert "Interrupted. The same command goes on" in process.communicate(timeout=30)[1]
+    assert (tmp_path / "checkpoint").read_text() == "a checkpoint"
+
+
+def test_one_call_at_a_time(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["run_experiments.py", "--data_dir", str(data_dir), "--output_dir", str(tmp_path)]
+    )
+    with FileLock(tmp_path / "run_experiments.lock"), pytest.raises(SystemExit, match="another run_experiments.py"):
+        run_experiments.main()
 
 
 def test_simmim_is_the_swin_of_the_configuration():

@@ -131,6 +131,11 @@ def get_images_per_second(output_dir: Path, method: str) -> float:
     return max(speeds)
 
 
+def get_num_steps(folder: Path) -> int:
+    """Steps of a run, by its last checkpoint."""
+    return max(int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*"))
+
+
 def get_steps_in_the_same_time(output_dir: Path) -> int:
     """Steps that SimMIM takes in the time of GreenMIM's."""
     speeds = {method: get_images_per_second(output_dir, method) for method in ("greenmim", "simmim")}
@@ -303,14 +308,14 @@ def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int, num_threa
     left = [job for job in jobs if not job.result.exists()]
     total, finished = len(left), 0
     done = {job.name for job in jobs if job.result.exists()}
-    failed, running = [], {}
+    failed, running, processes = [], {}, set()
     print(f"{total} of {len(jobs)} jobs are to be run, {num_parallel} at a time.", flush=True)
-    try:
-        with ThreadPoolExecutor(num_parallel) as pool:
+    with ThreadPoolExecutor(num_parallel) as pool:
+        try:
             while left or running:
                 for job in [job for job in left if done.issuperset(job.needs)][: num_parallel - len(running)]:
                     left.remove(job)
-                    running[pool.submit(_run_job, job, output_dir, num_threads)] = job
+                    running[pool.submit(_run_job, job, output_dir, num_threads, processes)] = job
                 if not running:
                     for job in left:
                         print(f"{job.name}: not run, as it needs {', '.join(set(job.needs) - done)}", flush=True)
@@ -327,15 +332,15 @@ def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int, num_threa
                         done.add(job.name)
                     else:
                         failed.append(job.name)
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command goes on: what was running, from its last checkpoint.")
+        except KeyboardInterrupt:
+            for process in list(processes):
+                process.terminate()  # which has it write a checkpoint; the pool waits for it
+            sys.exit("Interrupted. The same command goes on: what was running, from its last checkpoint.")
     return failed
 
 
-def _run_job(job: Job, output_dir: Path, num_threads: int) -> tuple[float, bool]:
-    """Seconds, and whether it is done: by another call, if it is already."""
-    if job.result.exists():
-        return 0.0, True
+def _run_job(job: Job, output_dir: Path, num_threads: int, processes: set[subprocess.Popen]) -> tuple[float, bool]:
+    """Seconds, and whether it is done. While it runs, its process is in `processes`."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(num_threads)}
     start = time.perf_counter()
     with (output_dir / f"{job.name}.log").open("a") as log:
@@ -347,5 +352,7 @@ def _run_job(job: Job, output_dir: Path, num_threads: int) -> tuple[float, bool]
         log.write(f"\n$ {shlex.join(command)}\n")
         log.flush()
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        processes.add(process)
         process.wait()
+        processes.remove(process)
     return time.perf_counter() - start, process.returncode == 0 and job.result.exists()

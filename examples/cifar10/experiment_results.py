@@ -27,7 +27,7 @@ from experiment_jobs import (
     STARTS,
     get_fine_tuning_folder,
     get_images_per_second,
-    get_steps_in_the_same_time,
+    get_num_steps,
     get_timed_folders,
 )
 
@@ -54,16 +54,13 @@ COLOURS = {
 def collect(output_dir: Path) -> dict:
     """Everything that is there so far: `speed`, `probes` (by step) and `fine_tuning` (accuracies of all seeds)."""
     results = {"speed": {}, "probes": {}, "fine_tuning": {}}
-    if all(
-        (folder / "model").exists()
-        for each in ("greenmim", "simmim")
-        for folder in get_timed_folders(output_dir, each)
-    ):
+    timed = [folder for each in ("greenmim", "simmim") for folder in get_timed_folders(output_dir, each)]
+    if all((folder / "model").exists() for folder in (*timed, output_dir / "simmim_same_time")):
         results["speed"] = {
             "greenmim_images_per_second": round(get_images_per_second(output_dir, "greenmim"), 1),
             "simmim_images_per_second": round(get_images_per_second(output_dir, "simmim"), 1),
             "steps": NUM_STEPS,
-            "simmim_steps_in_the_same_time": get_steps_in_the_same_time(output_dir),
+            "simmim_steps_in_the_same_time": get_num_steps(output_dir / "simmim_same_time"),
         }
     for path in sorted((output_dir / "probes").glob("*.json")):
         accuracy = json.loads(path.read_text())["accuracy"]
@@ -92,8 +89,8 @@ def make_tables(results: dict) -> str:
         ratio = speed["greenmim_images_per_second"] / speed["simmim_images_per_second"]
         parts.append(
             f"GreenMIM trains on {speed['greenmim_images_per_second']:.0f} images per second, SimMIM on "
-            f"{speed['simmim_images_per_second']:.0f} ({ratio:.2f} times as long for the same images): in the time of GreenMIM's "
-            f"{speed['steps']:,} steps, SimMIM takes {speed['simmim_steps_in_the_same_time']:,}."
+            f'{speed["simmim_images_per_second"]:.0f} ({ratio:.2f} times as long for the same images). "Same time": '
+            f"{speed['steps']:,} steps of GreenMIM, {speed['simmim_steps_in_the_same_time']:,} of SimMIM."
         )
     if results["fine_tuning"]:
         lines = [

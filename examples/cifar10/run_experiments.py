@@ -23,8 +23,11 @@ tables are printed and written to `--output_dir`, with a plot.
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 sys.path.append(str(Path(__file__).resolve().parent))
@@ -58,6 +61,14 @@ def main():
             print(f"{'done' if job.result.exists() else '    '}  {job.name}")
         return
     args.output_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(args.output_dir / "run_experiments.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        sys.exit(
+            f"{args.output_dir}: another run_experiments.py writes there. --num_parallel runs several jobs at a time."
+        )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = [
         job
         for job in jobs
