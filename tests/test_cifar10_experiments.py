@@ -212,6 +212,26 @@ def test_tables_and_plot_of_a_part_of_the_results(tmp_path):
     assert experiment_results.make_tables({"speed": {}, "probes": {}, "fine_tuning": {}}) == ""
 
 
+def test_published_tables_are_those_of_the_results():
+    tables = experiment_results.make_tables(json.loads((FOLDER / "results.json").read_text()))
+    published = (ROOT / "docs" / "results.md").read_text()
+    assert all(line in published for line in tables.splitlines())
+    rows = [line for line in tables.splitlines() if line.startswith(("| from scratch |", "| SimMIM, same time |"))]
+    readme = (ROOT / "README.md").read_text()
+    assert len(rows) == 3 and all(row in readme for row in rows[:2])
+
+
+@pytest.mark.parametrize(("task", "metric"), [("semantic-segmentation", "mean_iou"), ("object-detection", "coco_map")])
+def test_published_tables_of_dense_tasks_are_those_of_the_results(task, metric):
+    published = (ROOT / "docs" / "results.md").read_text()
+    results = json.loads((ROOT / "examples" / task / "results.json").read_text())[metric]
+    first, second = results.pop("2,000 images").values()
+    for step in first:
+        assert f"| {int(step):,} steps | {first[step]:.3f} | {second[step]:.3f} |" in published
+    for images in results.values():
+        assert all(f"{value['1000']:.3f}" in published for value in images.values())
+
+
 def test_errors(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run_experiments.py", "--data_dir", str(tmp_path)])
     with pytest.raises(SystemExit):
