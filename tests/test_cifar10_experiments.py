@@ -251,6 +251,7 @@ def test_all_experiments(data_dir, tmp_path, monkeypatch, capsys):
         "NUM_PROBE_IMAGES": 40,
         "STARTS": dict.fromkeys(experiment_jobs.STARTS, (20,)),
         "FINE_TUNING": {20: 1},
+        "LONGER_FINE_TUNING": {20: 2},
         "SEEDS": (0,),
     }.items():
         monkeypatch.setattr(experiment_jobs, name, value)

@@ -35,16 +35,16 @@ from experiment_jobs import (
 TITLES = {
     "untrained": "untrained",
     "scratch": "from scratch",
-    "scratch_same_time": "from scratch, same time",
     "greenmim": "GreenMIM",
     "simmim_same_time": "SimMIM, same time",
     "simmim_same_images": "SimMIM, same images",
+    "scratch_longer": "from scratch, longer",
+    "greenmim_longer": "GreenMIM, fine-tuned longer",
     "batch_masks": "GreenMIM, one mask per batch",
     "scrambled": "GreenMIM, scrambled latents",
 }
 COLOURS = {
     "scratch": "tab:gray",
-    "scratch_same_time": "black",
     "greenmim": "tab:green",
     "simmim_same_time": "tab:orange",
     "simmim_same_images": "tab:red",
