@@ -27,7 +27,7 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
 from filelock import FileLock
-from transformers import AutoConfig, SwinForMaskedImageModeling
+from transformers import AutoConfig, SwinForMaskedImageModeling, TrainingArguments
 
 from modeling_greenmim import GreenMimForMaskedImageModeling
 from modeling_greenmim.modeling_greenmim import GreenMimDecoder
@@ -44,6 +44,7 @@ import run_simmim  # noqa: E402
 import experiment_jobs  # noqa: E402
 import experiment_results  # noqa: E402
 import run_pretraining_no_trainer  # noqa: E402
+from example_trainer import CheckpointTrainer  # noqa: E402
 from experiment_jobs import Job, make_jobs, run_jobs  # noqa: E402
 
 
@@ -152,6 +153,19 @@ def test_simmim_is_the_swin_of_the_configuration():
     )
     outputs = model(torch.randn(2, 3, 32, 32), bool_masked_pos=torch.rand(2, 64) < 0.75)
     assert outputs.reconstruction.shape == (2, 3, 32, 32)
+
+
+def test_weights_of_a_checkpoint_are_those_of_the_model(tmp_path):
+    """Also where they are stored under other names."""
+    model = run_simmim.make_simmim(CONFIG)
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.save_pretrained(tmp_path / "checkpoint-1")
+    trainer = CheckpointTrainer(model, TrainingArguments(str(tmp_path), report_to="none"))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    trainer._load_from_checkpoint(str(tmp_path / "checkpoint-1"))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
 
 
 def test_simmim_hides_the_pixels_that_greenmim_hides():

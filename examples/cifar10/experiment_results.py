@@ -48,6 +48,8 @@ COLOURS = {
     "greenmim": "tab:green",
     "simmim_same_time": "tab:orange",
     "simmim_same_images": "tab:red",
+    "scratch_longer": "black",
+    "greenmim_longer": "darkgreen",
 }
 
 

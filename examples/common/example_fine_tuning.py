@@ -20,11 +20,12 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from modeling_greenmim.parameter_groups import make_parameter_groups
 
 from example_command import UserError, argument
+from example_trainer import CheckpointTrainer
 
 
 EMA_FILE = "ema.pt"
@@ -72,7 +73,7 @@ class FineTuningArguments(TrainingArguments):
             raise UserError(" ".join(str(error).split())) from error
 
 
-class FineTuningTrainer(Trainer):
+class FineTuningTrainer(CheckpointTrainer):
     """
     A Trainer with a learning rate for each layer, which evaluates and keeps averaged weights if that is wanted.
 

@@ -15,8 +15,11 @@
 
 from pathlib import Path
 
+from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
+
+from modeling_greenmim.checkpoint_folders import load_checkpoint
 
 from example_command import StoppedBySignal, UserError
 from example_signals import StopSignals
@@ -62,6 +65,37 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
             f"{STATE_FILE}. There are: {', '.join(path.name for path in whole) or 'none'}."
         )
     return wanted
+
+
+class CheckpointTrainer(Trainer):
+    """
+    A Trainer that takes all weights of a checkpoint. transformers 5 stores those of Swin under the names that they had in release
+    4, and its Trainer looks for those that they have now: it would go on without most of the encoder, or end without it. Arguments
+    are those of [`~transformers.Trainer`].
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None):
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self._load_weights(resume_from_checkpoint)
+
+    def _load_best_model(self):
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            self._load_weights(self.state.best_model_checkpoint)
+
+    def _load_weights(self, checkpoint: str):
+        """Raises a [`UserError`] if they are those of another model."""
+        try:
+            loaded = load_checkpoint(type(self.model), checkpoint, dtype=self.model.dtype)
+            self.model.load_state_dict(loaded.state_dict())
+        except (ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{checkpoint} is not of the model of this run: {' '.join(str(error).split())} A run goes on with the arguments that "
+                "it began with."
+            ) from error
 
 
 class StopCallback(TrainerCallback):

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import get_token
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import get_decay_parameter_names
@@ -34,7 +34,7 @@ from modeling_greenmim.parameter_groups import get_decay_parameter_names
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from example_command import UserError, check_num_processes, run_command
 from example_report import describe_hardware
-from example_trainer import find_checkpoint, train
+from example_trainer import CheckpointTrainer, find_checkpoint, train
 from pretraining_arguments import DataArguments, ModelArguments
 from pretraining_data import PretrainingCollator, make_collator, make_loader
 from pretraining_evaluation import Evaluation
@@ -47,7 +47,7 @@ from pretraining_setup import PretrainingData, open_data
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 
-class PretrainingTrainer(Trainer):
+class PretrainingTrainer(CheckpointTrainer):
     """
     A Trainer with a loader that each process reads its own part from, and without weight decay where it does not belong.
 
