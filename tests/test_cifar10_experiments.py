@@ -246,6 +246,14 @@ def test_published_tables_of_dense_tasks_are_those_of_the_results(task, metric):
         assert all(f"{value['1000']:.3f}" in published for value in images.values())
 
 
+def test_only_what_is_there(data_dir, tmp_path, monkeypatch):
+    arguments = ["--data_dir", data_dir, "--output_dir", tmp_path / "runs", "--only", "greenmim", "nosuchjob"]
+    monkeypatch.setattr(sys, "argv", ["run_experiments.py", *map(str, arguments)])
+    with pytest.raises(SystemExit, match="--only nosuchjob: no job"):
+        run_experiments.main()
+    assert not (tmp_path / "runs").exists()
+
+
 def test_errors(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run_experiments.py", "--data_dir", str(tmp_path)])
     with pytest.raises(SystemExit):

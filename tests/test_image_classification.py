@@ -26,6 +26,8 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
@@ -57,12 +59,13 @@ import run_probe  # noqa: E402
 
 import example_metrics  # noqa: E402
 import example_report  # noqa: E402
-from classification_arguments import AugmentationArguments  # noqa: E402
-from classification_data import LabelledRows, list_class_folders, split_rows  # noqa: E402
+from classification_arguments import AugmentationArguments, DataArguments  # noqa: E402
+from classification_data import LabelledRows, list_class_folders, open_rows, split_rows  # noqa: E402
 from classification_training import ClassificationTrainer  # noqa: E402
 from classification_transforms import check_num_channels  # noqa: E402
 from example_command import UserError, check_num_processes  # noqa: E402
 from example_fine_tuning import EmaCallback  # noqa: E402
+from example_images import read_content  # noqa: E402
 from example_signals import StopSignals  # noqa: E402
 
 
@@ -236,9 +239,25 @@ def test_a_checkpoint_of_another_model(data, tmp_path):
     shutil.rmtree(tmp_path / "run" / "model")
     shutil.copytree(data / "files", tmp_path / "fewer")
     shutil.rmtree(tmp_path / "fewer" / "red")
-    options = ("--num_train_epochs=2", "--resume_from_checkpoint=latest")
+    options = ("--num_train_epochs=1", "--resume_from_checkpoint=latest")
     for settings in ({"images": tmp_path / "fewer", "as_train_dir": True}, {"start": "swin"}):
         assert "is not of the model of this run" in get_error(data, tmp_path, *options, **settings)
+
+
+def test_a_run_goes_on_with_the_settings_that_it_began_with(data, tmp_path):
+    run(data, tmp_path / "run", "--num_train_epochs=1")
+    shutil.rmtree(tmp_path / "run" / "model")
+    shutil.copytree(data / "files", tmp_path / "moved")
+    for option in ("--ema_decay=0.9", "--min_crop_scale=0.5", "--max_train_samples=30"):
+        message = get_error(data, tmp_path, "--num_train_epochs=1", option, "--resume_from_checkpoint=latest")
+        assert f"{option.split('=')[0]} was" in message and f"is {option.split('=')[1]} now" in message
+    run(
+        data,
+        tmp_path / "run",
+        *("--num_train_epochs=1", "--resume_from_checkpoint=latest"),
+        images=tmp_path / "moved",
+        as_train_dir=True,
+    )
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path):
@@ -278,6 +297,9 @@ def test_what_cannot_be(data, tmp_path):
     assert "--ema_decay must be" in get_error(data, tmp_path, "--ema_decay=1.5")
     assert "Save strategy: SaveStrategy.STEPS" in get_error(data, tmp_path, "--save_strategy=steps")
     assert "unknown arguments: --epochs=3" in get_error(data, tmp_path, "--epochs=3")
+    assert "--report_to mlflow: not installed" in get_error(data, tmp_path, "--report_to=mlflow", defaults=())
+    (tmp_path / "file").write_text("no folder")
+    assert "file is a file" in get_error(data, tmp_path, "--output_dir", tmp_path / "file")
     assert "cannot be divided" in get_error(data, tmp_path, "--streaming")
     message = get_error(data, tmp_path, "--max_train_samples=35")
     assert "leaves out 1 of 36 images" in message and "at most 33" in message
@@ -301,7 +323,8 @@ def test_models_that_cannot_be(data, tmp_path):
     (tmp_path / "vit" / "config.json").write_text('{"model_type": "vit"}')
     message = get_error(data, tmp_path, start=tmp_path / "vit")
     assert "'vit'" in message and "neither GreenMIM nor Swin" in message
-    assert "nowhere" in get_error(data, tmp_path, start=tmp_path / "nowhere")
+    message = get_error(data, tmp_path, start=tmp_path / "nowhere")
+    assert f"--model_name_or_path {tmp_path / 'nowhere'} cannot be loaded" in message
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, None, -1], [0.5, 1.5, 0.5]])
@@ -397,6 +420,7 @@ def test_an_image_that_cannot_be_read(data, tmp_path, content, workers):
     (tmp_path / "files" / "red" / "03.png").write_bytes(content)
     message = get_error(tmp_path, tmp_path, f"--dataloader_num_workers={workers}", start=data / "greenmim")
     assert "red/03.png" in message and "cannot be read" in message and "leave it out" in message
+    assert "BytesIO" not in message
 
 
 def test_an_output_folder_that_holds_a_run(data, tmp_path):
@@ -459,11 +483,6 @@ def test_a_checkpoint_is_whole_only_with_its_average(data, tmp_path):
     checkpoint = tmp_path / "run" / "checkpoint-6"
     times = [(checkpoint / name).stat().st_mtime_ns for name in ("ema.pt", "trainer_state.json")]
     assert times == sorted(times)
-
-    shutil.rmtree(tmp_path / "run" / "model")
-    (checkpoint / "ema.pt").unlink()
-    message = get_error(data, tmp_path, "--ema_decay=0.9", "--num_train_epochs=2", "--resume_from_checkpoint=latest")
-    assert "kept no average" in message
 
 
 def test_processes_that_do_not_train_together(data, tmp_path, monkeypatch):
@@ -538,6 +557,34 @@ def test_parquet_files_of_splits_are_not_mixed(tmp_path, data):
     assert "other images" in get_error(data, tmp_path, "--eval_split_name=train", images="parquet")
     run(data, tmp_path / "run", "--max_steps=1", **settings)
     assert "`both`, 9 images" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_parquet_files_of_any_one_split_are_what_is_evaluated(data, tmp_path):
+    write_parquet(tmp_path / "test" / "test-00000-of-00001.parquet", [0, 1, 2] * 2)
+    args = DataArguments(train_dir=str(data / "files"), validation_dir=str(tmp_path / "test"))
+    assert open_rows(args, 0)[1].num_images == 6
+
+
+@pytest.mark.parametrize("kind", ["struct", "binary"])
+def test_parquet_files_of_others(data, tmp_path, kind):
+    """Encoded images, without what `datasets` writes beside them."""
+    images = [encode(colour, index) for index in range(4) for colour in COLOURS]
+    column = images if kind == "binary" else [{"bytes": image, "path": None} for image in images]
+    schema = pyarrow.binary() if kind == "binary" else pyarrow.struct({"bytes": "binary", "path": "string"})
+    table = pyarrow.table({"image": pyarrow.array(column, schema), "label": list(range(3)) * 4})
+    (tmp_path / "plain").mkdir()
+    pyarrow.parquet.write_table(table, tmp_path / "plain" / "0.parquet")
+    rows, _ = open_rows(DataArguments(train_dir=str(tmp_path / "plain"), train_val_split=0.25), 0)
+    assert rows.label_names == ["0", "1", "2"] and rows.num_images == 9
+    assert read_content(rows.rows[0]["image"]) in images
+
+
+def test_a_class_folder_without_images_is_named(data, tmp_path, caplog):
+    shutil.copytree(data / "files", tmp_path / "files")
+    for name in ("zebra", ".cache"):
+        (tmp_path / "files" / name).mkdir()
+    assert list_class_folders(tmp_path / "files", "--train_dir").features["label"].names == list(COLOURS)
+    assert "no images in 'zebra', which" in caplog.text
 
 
 def test_a_folder_may_have_the_name_of_a_builder(data, tmp_path, monkeypatch):
@@ -746,16 +793,10 @@ def test_the_metric_is_that_of_evaluate_where_it_can_be_had(monkeypatch):
 
 def test_probe(data, tmp_path, capsys):
     models = [data / "greenmim", data / "swin"]
-    arguments = [
-        "--model_name_or_path",
-        *models,
-        "--train_dir",
-        data / "files",
-        "--output_file",
-        tmp_path / "out.json",
-    ]
+    output = tmp_path / "deeper" / "out.json"
+    arguments = ["--model_name_or_path", *models, "--train_dir", data / "files", "--output_file", output]
     run_probe.main([str(argument) for argument in [*arguments, "--train_val_split=0.3", "--num_neighbors=3"]])
-    results = json.loads((tmp_path / "out.json").read_text())["accuracy"]
+    results = json.loads(output.read_text())["accuracy"]
     assert list(results) == [str(model) for model in models]
     # features of a random encoder tell colours apart
     assert all(accuracy >= 0.7 for each in results.values() for accuracy in each.values())
@@ -784,12 +825,14 @@ def test_probe_where_not_all_classes_are_evaluated(data, tmp_path):
     assert accuracy["knn"] == 1.0  # the same images
 
 
-def test_probe_of_what_is_no_model(data, tmp_path):
+def test_probe_of_what_is_no_model(data, tmp_path, capsys):
     def probe(name: str):
-        run_probe.main(["--model_name_or_path", str(tmp_path / name), "--train_dir", str(data / "files")])
+        models = [str(data / "greenmim"), str(tmp_path / name)]
+        run_probe.main(["--model_name_or_path", *models, "--train_dir", str(data / "files")])
 
     with pytest.raises(SystemExit, match="nowhere cannot be loaded"):
         probe("nowhere")
+    assert "linear" not in capsys.readouterr().out, "said before anything was measured"
     (tmp_path / "vit").mkdir()
     (tmp_path / "vit" / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(SystemExit, match="'vit', neither GreenMIM nor Swin"):

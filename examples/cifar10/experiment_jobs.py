@@ -313,12 +313,13 @@ def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int, num_threa
     total, finished = len(left), 0
     done = {job.name for job in jobs if job.result.exists()}
     failed, running, processes = [], {}, set()
-    print(f"{total} of {len(jobs)} jobs are to be run, {num_parallel} at a time.", flush=True)
+    print(f"{total} of {len(jobs)} jobs are to be run, {num_parallel} at a time. Logs: {output_dir}/*.log", flush=True)
     with ThreadPoolExecutor(num_parallel) as pool:
         try:
             while left or running:
                 for job in [job for job in left if done.issuperset(job.needs)][: num_parallel - len(running)]:
                     left.remove(job)
+                    print(f"{job.name}: started", flush=True)
                     running[pool.submit(_run_job, job, output_dir, num_threads, processes)] = job
                 if not running:
                     for job in left:
@@ -339,7 +340,9 @@ def run_jobs(jobs: Sequence[Job], output_dir: Path, num_parallel: int, num_threa
         except KeyboardInterrupt:
             for process in list(processes):
                 process.terminate()  # which has it write a checkpoint; the pool waits for it
-            sys.exit("Interrupted. The same command goes on: what was running, from its last checkpoint.")
+            sys.exit(
+                "Interrupted. The same command goes on: what was running, from its last checkpoint; timings start again."
+            )
     return failed
 
 

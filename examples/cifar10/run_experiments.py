@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
         "--num_parallel", type=int, default=1, help="Jobs at a time, which share the processors. [%(default)s]"
     )
     parser.add_argument("--only", nargs="+", help="Run jobs whose names begin with one of these alone.")
-    parser.add_argument("--list", action="store_true", help="Print the jobs, and which are done, and end.")
+    parser.add_argument("--list", action="store_true", help="Print all jobs, and which are done, and end.")
     args = parser.parse_args()
     for split in ("train", "test"):
         if not any(Path(args.data_dir).glob(f"{split}-*.parquet")):
@@ -60,6 +60,9 @@ def main():
         for job in jobs:
             print(f"{'done' if job.result.exists() else '    '}  {job.name}")
         return
+    for name in args.only or []:
+        if not any(job.name.startswith(name) for job in jobs):
+            sys.exit(f"--only {name}: no job has a name that begins so. --list lists them.")
     args.output_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(args.output_dir / "run_experiments.lock")
     try:
@@ -76,7 +79,7 @@ def main():
     ]
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     num_threads = max(1, processors // args.num_parallel)
-    # timings have the machine for themselves
+    # timings come first, and have the machine for themselves
     timings = [job for job in chosen if job.name.startswith("timing")]
     failed = run_jobs(timings, args.output_dir, 1, num_threads)
     failed = failed or run_jobs(chosen, args.output_dir, args.num_parallel, num_threads)

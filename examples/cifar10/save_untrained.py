@@ -16,7 +16,7 @@
 python save_untrained.py greenmim_cifar10.json output_dir
 """
 
-import sys
+import argparse
 
 from transformers import AutoConfig, set_seed
 
@@ -25,10 +25,13 @@ from modeling_greenmim.checkpoint_folders import create_folder, make_image_proce
 
 
 def main():
-    config_name, output_dir = sys.argv[1:]
-    config = AutoConfig.from_pretrained(config_name)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config_name", help="Configuration: a file, a folder or a name.")
+    parser.add_argument("output_dir", help="Folder for the model and its image processor.")
+    args = parser.parse_args()
+    config = AutoConfig.from_pretrained(args.config_name)
     set_seed(0)
-    with create_folder(output_dir) as folder:
+    with create_folder(args.output_dir) as folder:
         GreenMimModel(config).save_pretrained(folder)
         make_image_processor(config).save_pretrained(folder)
 

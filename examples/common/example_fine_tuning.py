@@ -183,10 +183,6 @@ class EmaCallback(TrainerCallback):
 
     def load(self, checkpoint: str | Path):
         """Goes to where the average was at a checkpoint."""
-        if not (Path(checkpoint) / EMA_FILE).is_file():
-            raise UserError(
-                f"--ema_decay: {checkpoint} has no {EMA_FILE}: that run kept no average. Leave --ema_decay out."
-            )
         device = next(self.model.parameters()).device
         self.model.load_state_dict(torch.load(Path(checkpoint) / EMA_FILE, map_location=device, weights_only=True))
 

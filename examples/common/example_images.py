@@ -141,4 +141,7 @@ def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image
 
 
 def describe_error(error: Exception) -> str:
+    """An error of reading an image, in a few words."""
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return "it is no image, or of a format that is not known"  # PIL's names an object in memory
     return f"{type(error).__name__}: {error}"

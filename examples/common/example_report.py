@@ -13,6 +13,7 @@
 # limitations under the License.
 """How a fine-tuning starts, and what it leaves: a model folder, with a card that is filled from the run."""
 
+import json
 import platform
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 from matplotlib.figure import Figure
 from transformers import BaseImageProcessor, PreTrainedModel
+from transformers.integrations import get_available_reporting_integrations
 from transformers.utils import logging
 
 from modeling_greenmim.checkpoint_folders import create_folder
@@ -38,6 +40,11 @@ from example_trainer import find_checkpoint
 
 
 PICTURE = "predictions.png"
+SETTINGS_FILE = "arguments.json"
+PLACES = (
+    *("dataset_name", "train_dir", "validation_dir", "id2label_file"),
+    *("model_name_or_path", "config_name", "image_processor_name"),
+)
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate")
 REPORTED_SETTINGS = (
     *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
@@ -72,6 +79,8 @@ class RunReport:
             Title -> what was measured in the last evaluation.
         main_result (`tuple[str, float]`):
             Type on the Hub, such as `accuracy`, and value of the first of them.
+        num_steps (`int`):
+            Steps of the whole run.
         seconds (`float`):
             How long the training took, in the last session of the run.
         command (`str`):
@@ -93,6 +102,7 @@ class RunReport:
     settings: dict
     results: dict[str, float]
     main_result: tuple[str, float]
+    num_steps: int
     seconds: float
     command: str
     licence: dict[str, str]
@@ -107,13 +117,50 @@ def start_run(args: FineTuningArguments) -> tuple[str | None, str | None]:
         `str`, *optional*: the checkpoint to go on from; and `str`, *optional*: where to upload the model to.
 
     Raises:
-        [`UserError`]: if processes do not train together, a run would be written over, or nothing could be uploaded.
+        [`UserError`]: if processes do not train together, a run would be written over, or nothing could be logged or uploaded.
     """
+    if Path(args.output_dir).exists() and not Path(args.output_dir).is_dir():
+        raise UserError(f"--output_dir {args.output_dir} is a file. Give a folder.")
+    if missing := set(args.report_to) - set(get_available_reporting_integrations()):
+        raise UserError(
+            f"--report_to {', '.join(missing)}: not installed. `pip install tensorboard` installs one that needs no account."
+        )
     logging.disable_progress_bar()  # of loading and saving: that of the training is enough
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
     check_num_processes(args.world_size)
     checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
     return checkpoint, check_hub_settings(args)
+
+
+def keep_settings(args: FineTuningArguments, checkpoint: str | None, *others):
+    """
+    Before the training: writes what decides its course into the folder of the run; or, where a run goes on, compares.
+
+    Args:
+        args ([`FineTuningArguments`]):
+            Of the run.
+        checkpoint (`str`, *optional*):
+            What it goes on from.
+        *others:
+            Other dataclasses of arguments. What only says where something is may differ: folders are moved.
+
+    Raises:
+        [`UserError`]: if an argument is not that which the run began with.
+    """
+    path = Path(args.output_dir) / SETTINGS_FILE
+    settings = get_reported_settings(args)
+    for each in others:
+        settings |= {name: value for name, value in vars(each).items() if name not in PLACES}
+    if checkpoint is not None and path.is_file():
+        for name, before in json.loads(path.read_text()).items():
+            if settings.get(name) != before:
+                raise UserError(
+                    f"--{name} was {before} when this run began, and is {settings.get(name)} now: it would not go on as it began. Give "
+                    "the same, or another --output_dir."
+                )
+    if args.process_index == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings, indent=2))
 
 
 def check_hub_settings(args: FineTuningArguments) -> str | None:
@@ -213,11 +260,12 @@ def describe_result(report: RunReport, folder: Path, is_greenmim: bool) -> str:
 
 def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | None) -> ModelCard:
     """The model card of a run: every number in it was measured in the run."""
-    settings = {name: getattr(args, name) for name in REPORTED_SETTINGS}
-    settings["lr_scheduler_type"] = args.lr_scheduler_type.value
+    settings = get_reported_settings(args)
     del settings["num_train_epochs" if args.max_steps > 0 else "max_steps"]  # the other one counts
     rows = {
         "data": f"{report.dataset_name}, {describe_number(report.num_train_images)}",
+        "steps": f"{report.num_steps:,}",
+        "images seen": f"{report.num_steps * args.train_batch_size * args.gradient_accumulation_steps * args.world_size:,}",
         **settings,
         **report.settings,
         "hardware": describe_hardware(args.device, args.world_size),
@@ -257,6 +305,12 @@ def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | 
             )
         ],
     )
+
+
+def get_reported_settings(args: FineTuningArguments) -> dict:
+    """The `REPORTED_SETTINGS`, as JSON knows them."""
+    settings = {name: getattr(args, name) for name in REPORTED_SETTINGS}
+    return settings | {"lr_scheduler_type": args.lr_scheduler_type.value}
 
 
 def describe_number(number: int | None) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
-from datasets import ClassLabel, Image
+from datasets import ClassLabel, Image, Value
 from torch.utils.data import IterableDataset
 from transformers.utils import logging
 
@@ -42,6 +42,8 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 SPLIT_PREFIXES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 SPLIT_FOLDERS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".npy")
+# of parquet files that were not written by `datasets`
+ENCODED_IMAGES = (Value("binary"), {"bytes": Value("binary"), "path": Value("string")})
 NUM_FOLDER_SHARDS = 64  # of a folder that is streamed: so many workers may share it
 
 # of an encoded image and seeds, the input of the model
@@ -157,8 +159,8 @@ def _choose_files(files: Sequence[str], split: str, argument: str, folder: str) 
             if Path(file).name.lower().startswith(prefixes):
                 by_split[name].append(file)
     named = [name for name, of_split in by_split.items() if of_split]
-    if not named:
-        return list(files)
+    if not named or (len(named) == 1 and len(by_split[named[0]]) == len(files)):
+        return list(files)  # all of one split
     if not by_split[split]:
         raise UserError(
             f"{argument} {folder} has parquet files of {' and '.join(named)}, by their names, and none of {split}. For a data set with "
@@ -198,6 +200,9 @@ def list_class_folders(folder: Path, argument: str) -> datasets.Dataset:
             f"{argument} {folder} has folders of splits ({', '.join(classes)}), not of classes: give one of them as --train_dir, and "
             "one as --validation_dir."
         )
+    folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+    if empty := [name for name in folders if name not in classes]:
+        logger.warning(f"{argument} {folder}: there are no images in {_shorten(empty)}, which will be no classes.")
     rows = {
         "image": [{"path": str(path), "bytes": None} for path in images],
         "label": [classes.index(path.relative_to(folder).parts[0]) for path in images],
@@ -219,7 +224,7 @@ def _prepare(rows, args: DataArguments, description: str, num_images: int | None
     for argument in ("image_column_name", "label_column_name"):
         check_column(features, getattr(args, argument), f"--{argument}", description)
     image, label = args.image_column_name, args.label_column_name
-    if not isinstance(features[image], Image):
+    if not isinstance(features[image], Image) and features[image] not in ENCODED_IMAGES:
         raise UserError(f"The column {image!r} of {description} holds no images, but {features[image]}.")
     rows = rows.select_columns([image, label]).cast_column(image, Image(decode=False))
     rows = rows.rename_columns({old: new for old, new in ((image, "image"), (label, "label")) if old != new})

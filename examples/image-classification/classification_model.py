@@ -99,7 +99,8 @@ def make_starting_point(args: ModelArguments, label_names: list[str], seed: int)
         origin = f"It started from the weights of `{get_name(name)}`."
         return StartingPoint(model, image_processor, origin, read_licence(name))
     except (OSError, ValueError, StrictDataclassError) as error:
-        raise UserError(str(error)) from error
+        argument = "config_name" if args.model_name_or_path is None else "model_name_or_path"
+        raise UserError(f"--{argument} {name} cannot be loaded: {error}") from error
 
 
 def load_config(name: str) -> PretrainedConfig:

@@ -68,6 +68,7 @@ from example_report import (
     RunReport,
     describe_result,
     evaluate_at_end,
+    keep_settings,
     start_run,
     write_model_folder,
 )
@@ -155,7 +156,7 @@ def describe_evaluation(args: DataArguments, load_best_model_at_end: bool) -> st
     elif args.eval_split_name is not None:
         images = f"{describe_data(args)}, split {args.eval_split_name!r}"
     else:
-        images = f"{describe_data(args)} that were not trained on"
+        images = f"{describe_data(args)} that were held out of this fine-tuning"
     return f"{images}, which also chose the best of the evaluated models" if load_best_model_at_end else images
 
 
@@ -194,6 +195,7 @@ def run(
         compute_metrics=make_compute_metrics(),
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
     )
+    keep_settings(args, checkpoint, data_args, model_args, augmentation_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and what it is worth
@@ -201,6 +203,9 @@ def run(
     if not trainer.is_world_process_zero():
         return
     config = start.model.config
+    settings = vars(augmentation_args) | {"drop_path_rate": model_args.drop_path_rate}
+    if data_args.streaming:
+        settings["shuffle_buffer_size"] = data_args.shuffle_buffer_size
     is_greenmim = isinstance(config, GreenMimConfig)
     encoder = describe_encoder(config) if is_greenmim else "Swin Transformer"
     report = RunReport(
@@ -212,9 +217,10 @@ def run(
         num_train_images=rows[0].num_images,
         num_eval_images=rows[1].num_images,
         origin=start.origin,
-        settings=vars(augmentation_args) | {"drop_path_rate": model_args.drop_path_rate},
+        settings=settings,
         results={"Accuracy": metrics["eval_accuracy"]},
         main_result=("accuracy", metrics["eval_accuracy"]),
+        num_steps=trainer.state.global_step,
         seconds=train_metrics["train_runtime"],
         command=command,
         licence=start.licence,

@@ -34,7 +34,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import MODEL_MAPPING, BaseImageProcessor, PreTrainedModel
+from transformers import MODEL_MAPPING, BaseImageProcessor, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 
@@ -98,13 +98,21 @@ def extract_features(
     return np.concatenate(features), np.concatenate(targets)
 
 
+def load_model_config(name: str) -> PretrainedConfig:
+    """Raises a [`UserError`] if there is no such model."""
+    try:
+        return load_config(name)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--model_name_or_path {name} cannot be loaded: {error}") from error
+
+
 def measure(
     name: str, rows: tuple[LabelledRows, LabelledRows], args: ProbeArguments, device: torch.device
 ) -> dict[str, float]:
     """Accuracies of a model: of a linear classifier on standardized features, and of nearest neighbours by cosine, the
     nearer with more weight."""
+    config = load_model_config(name)
     try:
-        config = load_config(name)
         model = load_checkpoint(MODEL_MAPPING[type(config)], name, dtype=torch.float32).to(device)
         image_processor = load_image_processor(args.image_processor_name or name, config)
     except (OSError, ValueError) as error:
@@ -127,6 +135,10 @@ def run(data_args: DataArguments, args: ProbeArguments, command: str):
     logging.disable_progress_bar()
     if data_args.streaming:
         raise UserError("--streaming is for training: features are kept in memory here. Leave it out.")
+    for name in args.model_name_or_path:
+        load_model_config(name)  # before anything is measured
+    if args.output_file is not None:
+        Path(args.output_file).parent.mkdir(parents=True, exist_ok=True)
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
     rows = open_rows(data_args, args.seed)
     print(f"Classifiers learn from {rows[0].num_images:,} images, and are evaluated on {rows[1].num_images:,}.")

@@ -49,7 +49,7 @@ from example_backbone import Backbone, BackboneArguments, load_backbone
 from example_command import UserError, argument, check_range, run_command
 from example_dense_tasks import describe_run
 from example_fine_tuning import FineTuningArguments, FineTuningTrainer
-from example_report import RunReport, describe_result, evaluate_at_end, start_run, write_model_folder
+from example_report import RunReport, describe_result, evaluate_at_end, keep_settings, start_run, write_model_folder
 from example_trainer import train
 
 
@@ -215,6 +215,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         processing_class=image_processor,
         compute_metrics=make_compute_metrics(eval_images),
     )
+    keep_settings(args, checkpoint, data_args, model_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and what it is worth
@@ -228,6 +229,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         num_eval_images=len(eval_images),
         results={"COCO mAP": metrics["eval_map"], "COCO AP at an IoU of 0.5": metrics["eval_map_50"]},
         main_result=("map", metrics["eval_map"]),
+        num_steps=trainer.state.global_step,
         seconds=train_metrics["train_runtime"],
         command=command,
         picture=draw_detections(model, eval_dataset, image_processor),
