@@ -54,8 +54,11 @@ COLOURS = {
 
 
 def collect(output_dir: Path) -> dict:
-    """Everything that is there so far: `speed`, `probes` (by step) and `fine_tuning` (accuracies of all seeds)."""
-    results = {"speed": {}, "probes": {}, "fine_tuning": {}}
+    """
+    Everything that is there so far: `speed`, `held_out_loss` (of GreenMIM's pre-trainings), `probes` (by step) and `fine_tuning`
+    (accuracies of all seeds).
+    """
+    results = {"speed": {}, "held_out_loss": {}, "probes": {}, "fine_tuning": {}}
     timed = [folder for each in ("greenmim", "simmim") for folder in get_timed_folders(output_dir, each)]
     if all((folder / "model").exists() for folder in (*timed, output_dir / "simmim_same_time")):
         results["speed"] = {
@@ -64,6 +67,11 @@ def collect(output_dir: Path) -> dict:
             "steps": NUM_STEPS,
             "simmim_steps_in_the_same_time": get_num_steps(output_dir / "simmim_same_time"),
         }
+    for start in STARTS:
+        metrics = output_dir / start / "metrics.json"
+        if metrics.is_file():
+            history = json.loads(metrics.read_text())["history"]
+            results["held_out_loss"][start] = [each["eval_loss"] for each in history if "eval_loss" in each][-1]
     for path in sorted((output_dir / "probes").glob("*.json")):
         accuracy = json.loads(path.read_text())["accuracy"]
         results["probes"][path.stem] = {_get_step(name): value for name, value in accuracy.items()}
@@ -125,7 +133,7 @@ def _describe_spread(values: list[float]) -> str:
 
 def draw(results: dict) -> Figure:
     """Accuracy after fine-tuning over the number of labels, and of frozen features along the pre-training."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.set_xscale("log")
     left.minorticks_off()
@@ -152,5 +160,5 @@ def draw(results: dict) -> Figure:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend()
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     return figure
