@@ -151,16 +151,18 @@ def keep_settings(args: FineTuningArguments, checkpoint: str | None, *others):
     settings = get_reported_settings(args)
     for each in others:
         settings |= {name: value for name, value in vars(each).items() if name not in PLACES}
-    if checkpoint is not None and path.is_file():
-        for name, before in json.loads(path.read_text()).items():
-            if settings.get(name) != before:
-                raise UserError(
-                    f"--{name} was {before} when this run began, and is {settings.get(name)} now: it would not go on as it began. Give "
-                    "the same, or another --output_dir."
-                )
-    if args.process_index == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings, indent=2))
+    if checkpoint is None:
+        if args.process_index == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(settings, indent=2))
+        return
+    began_with = json.loads(path.read_text()) if path.is_file() else {}
+    for name, before in began_with.items():
+        if settings.get(name) != before:
+            raise UserError(
+                f"--{name} was {before} when this run began, and is {settings.get(name)} now: it would not go on as it began. Give "
+                "the same, or another --output_dir."
+            )
 
 
 def check_hub_settings(args: FineTuningArguments) -> str | None:
