@@ -107,11 +107,16 @@ def load_model_config(name: str) -> PretrainedConfig:
 
 
 def measure(
-    name: str, rows: tuple[LabelledRows, LabelledRows], args: ProbeArguments, device: torch.device
+    name: str,
+    config: PretrainedConfig,
+    rows: tuple[LabelledRows, LabelledRows],
+    args: ProbeArguments,
+    device: torch.device,
 ) -> dict[str, float]:
-    """Accuracies of a model: of a linear classifier on standardized features, and of nearest neighbours by cosine, the
-    nearer with more weight."""
-    config = load_model_config(name)
+    """
+    Accuracies of a model: of a linear classifier on standardized features, and of nearest neighbours by cosine, the nearer with
+    more weight.
+    """
     try:
         model = load_checkpoint(MODEL_MAPPING[type(config)], name, dtype=torch.float32).to(device)
         image_processor = load_image_processor(args.image_processor_name or name, config)
@@ -135,8 +140,7 @@ def run(data_args: DataArguments, args: ProbeArguments, command: str):
     logging.disable_progress_bar()
     if data_args.streaming:
         raise UserError("--streaming is for training: features are kept in memory here. Leave it out.")
-    for name in args.model_name_or_path:
-        load_model_config(name)  # before anything is measured
+    configs = {name: load_model_config(name) for name in args.model_name_or_path}  # before anything is measured
     if args.output_file is not None:
         Path(args.output_file).parent.mkdir(parents=True, exist_ok=True)
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
@@ -145,8 +149,8 @@ def run(data_args: DataArguments, args: ProbeArguments, command: str):
     results = {}
     width = max(len(name) for name in args.model_name_or_path)
     print(f"{'model':{width}}  linear    knn")
-    for name in args.model_name_or_path:
-        results[name] = measure(name, rows, args, device)
+    for name, config in configs.items():
+        results[name] = measure(name, config, rows, args, device)
         print(f"{name:{width}}  {results[name]['linear']:.4f} {results[name]['knn']:.4f}", flush=True)
     if args.output_file is not None:
         content = {"command": command, "num_images": [each.num_images for each in rows], "accuracy": results}
