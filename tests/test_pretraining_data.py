@@ -52,7 +52,7 @@ SHARDS = (7, 9, 4)
 
 
 def encode(index, size=(12, 12), mode="L", image_format="PNG") -> bytes:
-    """An image of one colour, which tells its number."""
+    """An image of one color, which tells its number."""
     content = io.BytesIO()
     PIL.Image.new("L", size, index).convert(mode).save(content, image_format)
     return content.getvalue()
@@ -426,7 +426,7 @@ def test_a_crop_of_everything_is_the_resized_image():
     )
 
 
-def test_the_centre_is_cropped():
+def test_the_center_is_cropped():
     pixels = np.zeros((2, 30, 90), dtype=np.uint8)
     pixels[:, :, 30:60] = 200
     assert (

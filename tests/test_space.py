@@ -54,13 +54,13 @@ def test_pictures_show_what_is_hidden(demo, image):
     unit = demo.config.mask_unit_size
     hidden = np.kron(mask.reshape(demo.grid_size), np.ones((unit, unit), dtype=bool))
     np.testing.assert_array_equal(result.masked[~hidden], result.original[~hidden])
-    assert (result.masked[hidden] == demonstration.HIDDEN_GREY).all()
+    assert (result.masked[hidden] == demonstration.HIDDEN_GRAY).all()
     # the visible part is that of the image, up to rounding; the hidden one that of the prediction
     assert np.abs(result.pasted[~hidden].astype(int) - result.original[~hidden]).max() <= 1
     assert np.abs(result.pasted[hidden].astype(int) - result.predicted[hidden]).max() <= 1
     assert np.abs(result.predicted[~hidden].astype(int) - result.original[~hidden]).max() > 1
     assert (result.num_visible_tokens, result.num_tokens) == (16, 64)
-    assert 0 < result.sparse_ms < 10_000 and 0 < result.dense_ms < 10_000 and 0 < result.loss < 2
+    assert 0 < result.visible_ms < 10_000 and 0 < result.full_ms < 10_000 and 0 < result.loss < 2
 
 
 def test_it_does_not_look_at_what_is_hidden(demo, image):

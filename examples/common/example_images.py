@@ -48,7 +48,7 @@ def read_image(content: bytes, num_channels: int) -> np.ndarray:
         content (`bytes`):
             Content of the file.
         num_channels (`int`):
-            Channels of the model. For 3, images of any kind become RGB; for 1, they become grey.
+            Channels of the model. For 3, images of any kind become RGB; for 1, they become gray.
 
     Returns:
         `np.ndarray` of `uint8` or `float32` and shape `(num_channels, height, width)`.

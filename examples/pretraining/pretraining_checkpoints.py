@@ -146,25 +146,25 @@ class Checkpoints:
             )
         return folder
 
-    def load(self, folder: Path, course: dict) -> tuple[dict, dict]:
+    def load(self, folder: Path, run_config: dict) -> tuple[dict, dict]:
         """
         Puts model, optimizer, schedule and random states back.
 
         Args:
             folder (`Path`):
                 A checkpoint.
-            course (`dict`):
+            run_config (`dict`):
                 Every setting that the run depends on. It must be that of the checkpoint.
 
         Returns:
             The two states given to `save`.
 
         Raises:
-            [`UserError`]: if the course is another one, or the checkpoint is damaged.
+            [`UserError`]: if the run_config is another one, or the checkpoint is damaged.
         """
         try:
             run_state = json.loads((folder / RUN_FILE).read_text())
-            check_course(run_state["course"], course, folder)
+            check_run_config(run_state["run_config"], run_config, folder)
             # Accelerate would go on without them, with a line in its log
             load(folder / f"{RNG_STATE_NAME}_{self.accelerator.process_index}.pkl")
             self.accelerator.load_state(str(folder))
@@ -203,7 +203,7 @@ class Checkpoints:
         load_model(self.accelerator.unwrap_model(models.pop()), Path(input_dir) / "model.safetensors")
 
 
-def check_course(saved: dict, current: dict, folder: Path):
+def check_run_config(saved: dict, current: dict, folder: Path):
     """Raises an error that names what differs from the run that a checkpoint is of."""
     names = [name for name in {**saved, **current} if saved.get(name) != current.get(name)]
     if names:

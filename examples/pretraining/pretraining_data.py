@@ -36,6 +36,7 @@ from torch.utils.data import IterableDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from modeling_greenmim import GreenMimConfig, GreenMimDataCollator, GreenMimImageProcessorPil
+from modeling_greenmim.planning_greenmim import get_fill
 
 from example_command import UserError
 from example_images import UNREADABLE_ERRORS, RandomCrop, crop_center, describe_error, read_image
@@ -224,15 +225,9 @@ class PretrainingCollator:
             "inputs": inputs,
             "checksums": [example["mask_seed"][2] for example in examples],
             "epochs": [example["epoch"] for example in examples],
-            "fill": get_fill(inputs["group_plan"]),
+            "fill": get_fill(inputs["plan"]),
             "unreadable": {name: reason for example in examples for name, reason in example["unreadable"].items()},
         }
-
-
-def get_fill(group_plan: dict[str, torch.Tensor]) -> float:
-    """Share of the slots of a plan that hold a token."""
-    num_tokens = sum(tensor.numel() for name, tensor in group_plan.items() if name.endswith("token_slot"))
-    return num_tokens / sum(tensor.numel() for name, tensor in group_plan.items() if name.endswith("slot_token"))
 
 
 def make_collator(

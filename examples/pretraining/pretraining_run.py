@@ -38,7 +38,7 @@ from pretraining_arguments import ModelArguments, RunArguments
 from pretraining_checkpoints import Checkpoints
 from pretraining_data import make_collator, make_loader
 from pretraining_evaluation import Evaluation
-from pretraining_model import StartingPoint
+from pretraining_model import PretrainedModel
 from pretraining_report import get_picture_path
 from pretraining_setup import PretrainingData
 
@@ -117,7 +117,7 @@ class Progress:
     history: list[dict] = field(default_factory=list)
 
 
-class Window:
+class StepMetrics:
     """What has been measured since the last record. Losses stay on the device until then: reading one waits for it."""
 
     def __init__(self):
@@ -136,7 +136,7 @@ class PretrainingRun:
     Args:
         accelerator ([`~accelerate.Accelerator`]):
             What it runs on.
-        start ([`StartingPoint`]):
+        start ([`PretrainedModel`]):
             Model and image processor.
         data ([`PretrainingData`]):
             The images of this process.
@@ -151,7 +151,7 @@ class PretrainingRun:
     def __init__(
         self,
         accelerator: Accelerator,
-        start: StartingPoint,
+        start: PretrainedModel,
         data: PretrainingData,
         schedule: Schedule,
         model_args: ModelArguments,
@@ -200,15 +200,15 @@ class PretrainingRun:
         self.progress = Progress()
         self.unreadable: dict[str, str] = {}
 
-    def start_or_resume(self, course: dict):
-        """Goes to where the checkpoint was that is asked for, if any. `course` is that of [`Checkpoints.load`]."""
-        self.course = course
+    def start_or_resume(self, run_config: dict):
+        """Goes to where the checkpoint was that is asked for, if any. `run_config` is that of [`Checkpoints.load`]."""
+        self.run_config = run_config
         folder = self.checkpoints.find(self.args.resume_from_checkpoint)
         if folder is None:
             if self.args.resume_from_checkpoint:
                 self.accelerator.print(f"There is no checkpoint in {self.output_dir} yet: starting at the first step.")
             return
-        run_state, process_state = self.checkpoints.load(folder, course)
+        run_state, process_state = self.checkpoints.load(folder, run_config)
         self.progress = Progress(**run_state["progress"])
         self.unreadable = process_state["unreadable"]
         self.loader.load_state_dict(process_state["loader"])
@@ -236,9 +236,9 @@ class PretrainingRun:
                 disable=not self.accelerator.is_main_process,
             ) as bar,
         ):
-            window = Window()
+            metrics = StepMetrics()
             while progress.step < self.schedule.max_train_steps:
-                epoch = self.train_step(batches, window)
+                epoch = self.train_step(batches, metrics)
                 progress.step += 1
                 bar.update()
                 stopped_by = signals.get_agreed()
@@ -247,7 +247,7 @@ class PretrainingRun:
                 is_evaluated = is_last or (progress.step % self.schedule.eval_steps == 0 and not is_stopping)
                 is_saved = is_last or is_stopping or progress.step % args.checkpointing_steps == 0
                 if is_evaluated or is_saved or progress.step % args.logging_steps == 0:
-                    record = self.record(window)
+                    record = self.record(metrics)
                     bar.set_postfix_str(
                         f"epoch {epoch}, loss {record['loss']:.4f}, {record['images_per_second']:.0f} images/s"
                     )
@@ -255,58 +255,58 @@ class PretrainingRun:
                         self.evaluate()
                     if is_saved:
                         self.save_checkpoint()
-                    window = Window()
+                    metrics = StepMetrics()
                 if is_stopping:
                     raise StoppedBySignal(
                         f"Stopped after step {progress.step}, as asked. {self.checkpoints.describe_last()}", stopped_by
                     )
 
-    def train_step(self, batches: Iterator[dict], window: Window) -> int:
+    def train_step(self, batches: Iterator[dict], metrics: StepMetrics) -> int:
         """One update of the weights. Returns the epoch that its last batch is of."""
         for _ in range(self.args.gradient_accumulation_steps):
             start = time.perf_counter()
             batch = next(batches, None)
-            window.seconds_waited += time.perf_counter() - start
+            metrics.seconds_waited += time.perf_counter() - start
             if batch is None:
                 raise UserError(
                     f"Process {self.accelerator.process_index} has no image to train on: all are held out (--max_eval_samples), or "
                     "there are fewer images, or files of images, than processes."
                 )
-            self.note_unreadable(batch["unreadable"])
+            self.log_unreadable(batch["unreadable"])
             inputs = send_to_device(batch["inputs"], self.accelerator.device, non_blocking=True)
             with self.accelerator.accumulate(self.model):
                 loss = self.model(**inputs).loss
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
                     grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
-                    window.grad_norms.append(grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm)
+                    metrics.grad_norms.append(grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-            window.losses.append(loss.detach())
-            window.fills.append(batch["fill"])
-            window.num_images += len(batch["epochs"]) * self.accelerator.num_processes
+            metrics.losses.append(loss.detach())
+            metrics.fills.append(batch["fill"])
+            metrics.num_images += len(batch["epochs"]) * self.accelerator.num_processes
         if not self.accelerator.optimizer_step_was_skipped:
             self.scheduler.step()
         return batch["epochs"][-1]
 
-    def record(self, window: Window) -> dict:
+    def record(self, metrics: StepMetrics) -> dict:
         """Makes sure that all is finite, and adds what was measured to history and trackers."""
-        losses = self.accelerator.gather(torch.stack(window.losses).float())
+        losses = self.accelerator.gather(torch.stack(metrics.losses).float())
         losses = losses.view(self.accelerator.num_processes, -1, self.args.gradient_accumulation_steps).cpu()
-        grad_norms = torch.stack(window.grad_norms).float().cpu()
+        grad_norms = torch.stack(metrics.grad_norms).float().cpu()
         self.check_finite(losses.mean(dim=-1), grad_norms)
-        seconds = time.perf_counter() - window.start
+        seconds = time.perf_counter() - metrics.start
         self.progress.seconds += seconds
-        self.progress.images_seen += window.num_images
+        self.progress.images_seen += metrics.num_images
         record = {
             "step": self.progress.step,
             "loss": losses.mean().item(),
             "learning_rate": self.scheduler.get_last_lr()[0],
             "grad_norm": grad_norms[-1].item(),
-            "images_per_second": window.num_images / seconds,
-            "data_wait_share": window.seconds_waited / seconds,
+            "images_per_second": metrics.num_images / seconds,
+            "data_wait_share": metrics.seconds_waited / seconds,
             "peak_memory_gib": get_peak_memory(self.accelerator.device),
-            "group_fill": float(np.mean(window.fills)),
+            "group_fill": float(np.mean(metrics.fills)),
         }
         self.progress.history.append(record)
         self.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=record["step"])
@@ -348,7 +348,7 @@ class PretrainingRun:
                     settings = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
                     tracker.log_images({"reconstructions": pixels}, step=step, **settings)
 
-    def note_unreadable(self, unreadable: dict[str, str]):
+    def log_unreadable(self, unreadable: dict[str, str]):
         """Reports images that could not be read: the first ones by name."""
         for name, reason in unreadable.items():
             if name not in self.unreadable and len(self.unreadable) < NUM_NAMED_UNREADABLE:
@@ -356,7 +356,7 @@ class PretrainingRun:
             self.unreadable[name] = reason
 
     def save_checkpoint(self):
-        run_state = {"course": self.course, "progress": asdict(self.progress)}
+        run_state = {"run_config": self.run_config, "progress": asdict(self.progress)}
         process_state = {"loader": self.loader.state_dict(), "unreadable": self.unreadable}
         self.checkpoints.save(self.progress.step, run_state, process_state)
 

@@ -45,7 +45,7 @@ from example_report import describe_hardware, describe_number
 from pretraining_arguments import DataArguments, ModelArguments, RunArguments
 from pretraining_data import HeldOutImages
 from pretraining_evaluation import NUM_FOLDS
-from pretraining_model import StartingPoint, make_starting_point
+from pretraining_model import PretrainedModel, make_pretrained_model
 from pretraining_report import (
     RunReport,
     describe_data,
@@ -60,7 +60,7 @@ ARGUMENTS_FILE = "arguments.json"
 # what a run writes into its folder beside it
 RESULTS = ("checkpoint-*", "reconstructions", "logs", "model", "metrics.json", "loss_curve.png")
 # what decides, beside the configuration of the model, which images, masks and weights come next
-COURSE_SETTINGS = (
+RUN_CONFIG_SETTINGS = (
     *("shuffle_buffer_size", "min_crop_scale", "flip", "mask_sampler", "mask_per_sample", "seed", "num_workers"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "max_train_steps", "num_warmup_steps"),
     *("learning_rate", "lr_scheduler_type", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm"),
@@ -155,17 +155,17 @@ def get_hyper_parameters(
     """Settings that decide what is learned, beside those of the model."""
     settings = asdict(data_args) | asdict(model_args) | asdict(args) | asdict(schedule)
     return {
-        **{name: settings[name] for name in COURSE_SETTINGS},
+        **{name: settings[name] for name in RUN_CONFIG_SETTINGS},
         "mixed_precision": accelerator.mixed_precision,
         "num_processes": accelerator.num_processes,
     }
 
 
-def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingData) -> dict:
+def get_run_config(hyper_parameters: dict, start: PretrainedModel, data: PretrainingData) -> dict:
     """Everything that decides which images, masks and weights come next: a run is resumed with the same alone."""
     config = start.model.config.to_dict()
     config = {name: config[name] for name in config.keys() - {"transformers_version", "_name_or_path"}}
-    course = {
+    run_config = {
         **hyper_parameters,
         **config,
         "image_mean": start.image_processor.image_mean,
@@ -173,7 +173,7 @@ def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingDa
         "files (checksum)": data.source.fingerprint,
         "held-out images (checksum)": sum(data.held_out.checksums) % 2**32,
     }
-    return json.loads(json.dumps(course))  # as it will be read again
+    return json.loads(json.dumps(run_config))  # as it will be read again
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments, command: str):
@@ -186,8 +186,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     logging.disable_progress_bar()
 
     # 1. model and images
-    start = make_starting_point(model_args, args.seed)
-    licence = get_licence(args, start)
+    start = make_pretrained_model(model_args, args.seed)
+    license = get_license(args, start)
     config = start.model.config
     data = open_data(
         data_args, config, args.seed, accelerator.process_index, accelerator.num_processes, with_labels=args.knn
@@ -206,16 +206,18 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     # 2. training
     hyper_parameters = get_hyper_parameters(data_args, model_args, args, schedule, accelerator)
     set_seed(args.seed, device_specific=True)
-    course = get_course(hyper_parameters, start, data)
+    run_config = get_run_config(hyper_parameters, start, data)
     pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)
-    pretraining.note_unreadable({**data.source.unreadable, **data.held_out.unreadable})
-    pretraining.start_or_resume(course)
+    pretraining.log_unreadable({**data.source.unreadable, **data.held_out.unreadable})
+    pretraining.start_or_resume(run_config)
     begin_output(args, accelerator, hyper_parameters, command)
     if (output_dir / "model").exists():
         accelerator.print(f"The run is complete: {output_dir / 'model'}. There is nothing to go on with.")
         return
     if args.with_tracking:
-        accelerator.init_trackers("greenmim_pretraining", config={name: str(value) for name, value in course.items()})
+        accelerator.init_trackers(
+            "greenmim_pretraining", config={name: str(value) for name, value in run_config.items()}
+        )
     pretraining.train()
 
     # 3. the model
@@ -238,7 +240,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         history=progress.history,
         num_held_out=len(data.held_out.examples),
         unreadable=unreadable,
-        licence=licence,
+        license=license,
     )
     model = type(start.model)(config)
     model.load_state_dict(state_dict)
@@ -246,14 +248,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     print(summarize(report, folder, args))
 
 
-def get_licence(args: RunArguments, start: StartingPoint) -> dict[str, str]:
+def get_license(args: RunArguments, start: PretrainedModel) -> dict[str, str]:
     """That of the weights it started from, which is not changed by training; else the one that is asked for."""
-    stated = start.licence.get("license")
+    stated = start.license.get("license")
     if args.license and stated and stated != args.license:
         raise UserError(
             f"The weights that it starts from are under {stated!r}: --license {args.license} would contradict. Leave it out."
         )
-    return start.licence or ({"license": args.license} if args.license else {})
+    return start.license or ({"license": args.license} if args.license else {})
 
 
 def main(arguments: Sequence[str] | None = None, command: Sequence[str] | None = None):
