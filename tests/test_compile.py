@@ -59,7 +59,7 @@ def test_200_masks_need_few_graphs(model, per_sample):
     assert not counters["graph_break"]
 
 
-def test_whole_images_compile(model):
+def test_full_images_compile(model):
     compiled = torch.compile(model.greenmim, backend="eager", fullgraph=True, dynamic=False)
     for image_size in ((64, 64), (60, 52)):
         pixel_values = torch.randn(2, 3, *image_size)

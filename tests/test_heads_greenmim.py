@@ -204,7 +204,7 @@ def test_pipelines_and_the_image_processor_of_pretraining(tmp_path):
 
 
 @pytest.mark.parametrize("model_class", [GreenMimForImageClassification, GreenMimBackbone])
-def test_heads_for_whole_images_refuse_a_mask(model_class):
+def test_heads_for_full_images_refuse_a_mask(model_class):
     model = model_class(make_config())
     pixel_values, mask, _ = make_inputs(model.config)
     with pytest.raises(ValueError, match="`bool_masked_pos` is not for .*do_mask=False"):

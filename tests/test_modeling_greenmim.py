@@ -16,6 +16,7 @@
 import copy
 import functools
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,6 +38,7 @@ from modeling_greenmim.reconstruction_greenmim import get_2d_sincos_position_emb
 from .brute_force import brute_force_encoder
 
 
+CHECKPOINT_0_1 = Path(__file__).parents[1] / "examples" / "cifar10" / "pretrained"
 ATTENTIONS = ["eager", "sdpa"]
 BACKENDS = [*ATTENTIONS, pytest.param("compiled", marks=pytest.mark.slow)]
 
@@ -121,7 +123,7 @@ def test_visible_tokens_equal_brute_force(settings, image_size, sampler, backend
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("window_size", [4, 16, 40])
-def test_whole_images_equal_brute_force(window_size, backend):
+def test_full_images_equal_brute_force(window_size, backend):
     """Also where transformers' Swin cannot run: in grids smaller than the window. (Without padding, here: it is Swin's.)"""
     config = make_config(window_size=window_size)
     model = randomize(GreenMimModel(config)).double()
@@ -148,7 +150,7 @@ SWIN_CASES = [
         pytest.param("compiled", 14, (480, 512), marks=pytest.mark.slow),
     ],
 )
-def test_whole_images_equal_swin(backend, window_size, image_size):
+def test_full_images_equal_swin(backend, window_size, image_size):
     settings = {"embed_dim": 16, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "window_size": window_size}
     # what transformers records along the way is not part of a compiled graph
     keywords = {"output_hidden_states": backend != "compiled", "output_attentions": backend == "eager"}
@@ -531,6 +533,19 @@ def test_saved_models_are_bit_identical(tmp_path, dtype):
         encoded = model.greenmim(pixel_values, mask).last_hidden_state
         assert torch.equal(encoder.eval()(pixel_values, mask).last_hidden_state, encoded)
     assert (tmp_path / "first" / "model.safetensors").is_file()
+
+
+def test_a_checkpoint_of_version_0_1_gives_the_same_outputs():
+    """Numbers that version 0.1.0 (commit 4ae9969) returned for this checkpoint, images and masks."""
+    model = GreenMimForMaskedImageModeling.from_pretrained(CHECKPOINT_0_1).eval()
+    pixel_values = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    mask = torch.from_numpy(sample_masks(4, (4, 4), 0.75, seed=2))
+    with torch.no_grad():
+        outputs = model(pixel_values, mask)
+    assert outputs.loss.item() == pytest.approx(1.1881865, abs=1e-5)
+    expected = torch.tensor([-0.470337, 0.56675, 0.065382, -1.126008])
+    torch.testing.assert_close(outputs.logits[:, 12, 100], expected, rtol=0, atol=1e-5)
+    assert outputs.logits.abs().mean().item() == pytest.approx(0.3638647, abs=1e-5)
 
 
 def test_the_encoder_of_a_pretrained_model_loads_quietly(tmp_path, capfd):
