@@ -59,7 +59,7 @@ from .modeling_greenmim import (
 from .planning_greenmim import TOKEN_MIXERS, make_plan
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "TOKEN_MIXERS",
