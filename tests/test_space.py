@@ -115,14 +115,13 @@ def test_images_of_all_kinds(demo, tmp_path, mode, size):
     assert result.pasted.shape == (32, 32, 3)
 
 
-def test_groups_of_every_stage(demo, image, tmp_path):
-    mask = demo.draw_mask(0.75, "random", 0)
-    assert demo.list_kinds(1) == ["regular", "shifted"] and demo.list_kinds(2) == ["regular"]
-    for stage in (1, 2):
-        for kind in demo.list_kinds(stage):
-            figure, layout = demo.draw_groups(image, mask, stage, kind)
-            figure.savefig(tmp_path / f"{stage}{kind}.png")
-            assert len(layout.rows) == {1: 16, 2: 4}[stage]
+@pytest.mark.parametrize("token_mixer", ["window", "shifted_window"])
+@pytest.mark.parametrize("stage", [1, 2])
+def test_groups_of_every_stage(demo, image, tmp_path, stage, token_mixer):
+    figure, layout = demo.draw_groups(image, demo.draw_mask(0.75, "random", 0), stage, token_mixer)
+    figure.savefig(tmp_path / "groups.png")
+    assert len(layout.rows) == {1: 16, 2: 4}[stage]
+    assert layout.shift == (2 if (stage, token_mixer) == (1, "shifted_window") else 0)
 
 
 def test_the_model_that_is_shown(monkeypatch):
