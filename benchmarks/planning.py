@@ -25,7 +25,6 @@ import argparse
 import json
 import statistics
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ import torch
 from training_step import describe_machine
 
 from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
-from modeling_greenmim.packing_greenmim import get_group_cost, pack_tokens
+from modeling_greenmim.packing_greenmim import get_group_cost
 
 
 def published_packing(window_tokens: list[int], group_size: int) -> int:
@@ -67,12 +66,13 @@ def measure(num_images: int, image_size: int, window_size: int, args: argparse.N
         start = time.perf_counter()
         plan = make_plan(mask, config)
         seconds.append(time.perf_counter() - start)
-    fixed = make_plan(mask, config, pack_tokens=partial(pack_tokens, group_size=window_size**2))
+    shapes = {"window": (None, window_size**2), "shifted_window": (None, window_size**2)}
+    fixed = make_plan(mask, config, group_shapes=dict.fromkeys(config.stage_names[1:], shapes))
 
     layouts, published_seconds = [], 0.0
     for stage, hidden_size in zip(config.stage_names[1:], config.hidden_sizes):
         for token_mixer, mixer_plan in plan[stage].items():
-            group_size, num_groups = mixer_plan["gather_index"].shape
+            num_groups, group_size = mixer_plan["gather_index"].shape
             num_tokens = mixer_plan["scatter_index"].numel()
             window = mixer_plan["set_index"]
             window_tokens = torch.unique(window[window >= 0], return_counts=True)[1].tolist()

@@ -13,7 +13,6 @@
 # limitations under the License.
 """Makes the pictures of docs/group_window_attention.md: `python docs/make_pictures.py`, in some seconds."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ import PIL.ImageOps
 import torch
 
 from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
-from modeling_greenmim.packing_greenmim import pack_tokens
 from modeling_greenmim.plotting import draw_groups, draw_reconstructions, get_group_layout
 
 
@@ -65,7 +63,8 @@ def main():
     draw_masks().savefig(DOCS / "images" / "masks.png")
     image, mask = read_photograph("temple.jpg"), sample_masks(1, (7, 7), 0.75, seed=0)
     for name, (stage, token_mixer, group_size) in GROUPS.items():
-        plan = make_plan(mask, CONFIG, pack_tokens=partial(pack_tokens, group_size=group_size))
+        shapes = {f"stage{stage}": {token_mixer: (None, group_size)}} if group_size else None
+        plan = make_plan(mask, CONFIG, group_shapes=shapes)
         draw_groups(get_group_layout(plan, CONFIG, stage, token_mixer), image).savefig(DOCS / "images" / name)
 
 

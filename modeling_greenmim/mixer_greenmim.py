@@ -23,7 +23,7 @@ nothing; its plan follows from shapes (`make_full_plan`: torch, on the device).
 A hidden token does not exist: it takes part in no softmax, no sum and no count. `planning_greenmim.py` registers the mixers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,18 @@ from .configuration_greenmim import GreenMimConfig
 from .layout_greenmim import TokenLayout
 
 
+# the grid of fused attention on a GPU is (blocks of queries, heads, batch), and CUDA limits its second side
+MAX_HEADS = 65_535
+
+
+def get_compute_dtype(hidden_states: torch.Tensor) -> torch.dtype:
+    """The dtype that matrix products of these hidden states have, which autocast may lower."""
+    device_type = hidden_states.device.type
+    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
+    return hidden_states.dtype
+
+
 class GreenMimTokenMixer(nn.Module):
     """
     Mixes the tokens of one layer. A subclass is made as `MyMixer(config, stage)`, with the [`GreenMimConfig`] of the model and
@@ -49,7 +61,7 @@ class GreenMimTokenMixer(nn.Module):
 
     @classmethod
     def make_plan(
-        cls, layout: TokenLayout, config: GreenMimConfig, stage: int, pack_tokens: Callable[..., dict[str, np.ndarray]]
+        cls, layout: TokenLayout, config: GreenMimConfig, stage: int, group_shape: tuple[int | None, int] | None = None
     ) -> dict[str, np.ndarray]:
         """
         Plans the mixing of visible tokens, once for each mask.
@@ -62,9 +74,8 @@ class GreenMimTokenMixer(nn.Module):
                 Configuration of the model.
             stage (`int`):
                 Index of the stage, from 0.
-            pack_tokens (`Callable`):
-                Packs sets of tokens into groups, with the arguments and results of
-                [`~packing_greenmim.pack_tokens`]. Mixers without groups ignore it.
+            group_shape (`tuple[int | None, int]`, *optional*):
+                Number and size of the groups, see [`~packing_greenmim.pack_tokens`]. Mixers without groups ignore it.
 
         Returns:
             `dict[str, np.ndarray]`: arrays of at least one dimension.
@@ -180,6 +191,18 @@ class GreenMimAttention(nn.Module):
         self.v_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
         self.o_proj = nn.Linear(hidden_size, hidden_size)
 
+    def project(self, hidden_states: torch.Tensor) -> Sequence[torch.Tensor]:
+        """
+        Queries, keys and values, each in the shape of the hidden states: on a GPU by one product, as long as the projections
+        are plain linear layers, on a CPU, where that is slower, by three.
+        """
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        if hidden_states.device.type == "cpu" or not all(map(_is_plain_linear, projections)):
+            return [projection(hidden_states) for projection in projections]
+        weight = torch.cat([projection.weight for projection in projections])
+        bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in projections])
+        return nn.functional.linear(hidden_states, weight, bias).chunk(3, dim=-1)
+
     def attend(
         self,
         query: torch.Tensor,
@@ -197,16 +220,18 @@ class GreenMimAttention(nn.Module):
         )
         if attention_mask is not None:
             attention_mask = attention_mask.to(query.dtype)
-        attn_output, attn_weights = attention_interface(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=self.attention_dropout if self.training else 0.0,
-            scaling=self.scaling,
-            **kwargs,
-        )
+        settings = {"dropout": self.attention_dropout if self.training else 0.0, "scaling": self.scaling, **kwargs}
+        num_launches = -(-query.shape[1] // MAX_HEADS)
+        if num_launches == 1:
+            attn_output, attn_weights = attention_interface(self, query, key, value, attention_mask, **settings)
+        else:
+            num_heads = -(-query.shape[1] // (num_launches * self.num_heads)) * self.num_heads  # whole groups
+            parts = [tensor.split(num_heads, dim=1) for tensor in (query, key, value)]
+            masks = [None] * len(parts[0]) if attention_mask is None else attention_mask.split(num_heads, dim=1)
+            results = [attention_interface(self, *part, **settings) for part in zip(*parts, masks)]
+            attn_output = torch.cat([output for output, _ in results], dim=2)
+            all_weights = [weights for _, weights in results]
+            attn_weights = None if all_weights[0] is None else torch.cat(all_weights)
         # a reentrant checkpoint needs a gradient for every output, so weights nobody asked for are not one
         if not kwargs.get("output_attentions", self.config.output_attentions):
             attn_weights = None
@@ -219,11 +244,16 @@ class GreenMimAttention(nn.Module):
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         query, key, value = (
-            projection(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
+            projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for projected in self.project(hidden_states)
         )
         attn_output, attn_weights = self.attend(query, key, value, attention_mask, **kwargs)
         return self.o_proj(attn_output.flatten(2)), attn_weights
+
+
+def _is_plain_linear(module: nn.Module) -> bool:
+    """Whether the weights say all: the module is not wrapped (LoRA), quantized, hooked or offloaded."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return type(module) is nn.Linear and not any(hooks) and "forward" not in vars(module)
 
 
 class GreenMimMLP(nn.Module):

@@ -19,29 +19,29 @@ inside a group a token attends to its own window only: GreenMIM's Group Window A
 
 | key              | shape    | value                                                                  |
 |------------------|----------|------------------------------------------------------------------------|
-| `gather_index`   | `(S, G)` | token in each slot; 0 for an empty slot                                |
-| `scatter_index`  | `(T,)`   | slot of each token, counted row-major over `(S, G)`                    |
-| `set_index`      | `(S, G)` | window of the token in each slot; -1 for an empty slot                 |
-| `position_index` | `(S, G)` | `row * (2 * window_size - 1) + column` of the token in its window      |
-| `is_padding`     | `(S, G)` | only where a full image is padded: whether the slot holds padding      |
+| `gather_index`   | `(G, S)` | token in each slot; 0 for an empty slot                                |
+| `scatter_index`  | `(T,)`   | slot of each token, counted row-major over `(G, S)`                    |
+| `set_index`      | `(G, S)` | window of the token in each slot; -1 for an empty slot                 |
+| `position_index` | `(G, S)` | `row * (2 * window_size - 1) + column` of the token in its window      |
+| `is_padding`     | `(G, S)` | only where a full image is padded: whether the slot holds padding      |
 
 `T` tells how a plan is used. Either all images share a mask: `T` counts the tokens of one image, and all images follow copies
 of the plan. Or each image has its own mask: `T` counts the tokens of the batch, and a group may hold windows of several images.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 
 from .configuration_greenmim import GreenMimConfig
+from .gathering_greenmim import gather_slots, scatter_slots
+from .group_bias_greenmim import MASKED_SCORE, PairIndex, look_up_bias, make_pair_index
 from .layout_greenmim import TokenLayout, get_grid_size, units_to_patches, view_units
-from .mixer_greenmim import GreenMimAttention, GreenMimTokenMixer
-from .packing_greenmim import EMPTY_SET
+from .mixer_greenmim import GreenMimAttention, GreenMimTokenMixer, get_compute_dtype
+from .packing_greenmim import EMPTY_SET, pack_tokens
 from .position_bias_greenmim import (
     GreenMimRelativePositionBias,
     get_relative_position_index,
@@ -49,18 +49,19 @@ from .position_bias_greenmim import (
 )
 
 
-# added to the scores of tokens of different windows: finite in every dtype, and its exponential is zero in all of them
-MASKED_SCORE = -3.0e4
-
-
 class WindowGroups(NamedTuple):
-    """A plan of windows, ready for all layers of a stage: expanded to `num_copies` copies and to all pairs of slots."""
+    """
+    A plan of windows, ready for all layers of a stage. One copy of a plan is laid out as (groups, slots), groups being the
+    batch of the attention. Several are laid out as (copies, slots, groups), groups being further heads, so that all copies
+    share one bias.
+    """
 
-    shape: tuple[int, int, int]  # (copies, slots, groups)
-    gather_index: torch.Tensor  # (copies * slots * groups,), token in each slot, counted over the whole batch
-    scatter_index: torch.Tensor  # (tokens of the batch,), slot of each token, counted over (copies, slots, groups)
-    relative_position_index: torch.Tensor  # (groups, slots, slots), row of the bias table; the last one masks
-    has_padding: bool  # whether slots refer to a token after the last, which is zero
+    num_copies: int
+    gather_index: torch.Tensor  # (all slots,), token in each slot, counted over the batch
+    scatter_index: torch.Tensor  # (tokens of the batch,), slot of each token
+    is_empty: torch.Tensor  # (all slots,), whether the slot holds no token
+    pairs: PairIndex
+    has_padding: bool  # whether empty slots refer to a token after the last, which is zero
 
 
 class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
@@ -77,7 +78,7 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
 
     @classmethod
     def make_plan(
-        cls, layout: TokenLayout, config: GreenMimConfig, stage: int, pack_tokens: Callable[..., dict[str, np.ndarray]]
+        cls, layout: TokenLayout, config: GreenMimConfig, stage: int, group_shape: tuple[int | None, int] | None = None
     ) -> dict[str, np.ndarray]:
         window_size = config.window_size
         # shifted windows are those of a grid that starts `window_size - shift` tokens before the image, so no roll is
@@ -90,7 +91,7 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
         windows = (image_windows * windows_per_side[1] + column_windows).reshape(-1)
         positions = get_window_positions(window_rows, window_columns, window_size).reshape(-1)
 
-        plan = pack_tokens(windows, config.hidden_sizes[stage])
+        plan = pack_tokens(windows, config.hidden_sizes[stage], group_shape)
         position_index = np.where(plan["set_index"] == EMPTY_SET, 0, positions[plan["gather_index"]])
         return {**plan, "position_index": position_index.astype(np.int32)}
 
@@ -113,21 +114,21 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
             )
             for length in grid_size
         )
-        (row_slots, row_groups), (column_slots, column_groups) = rows.place.shape, columns.place.shape
+        (row_groups, row_slots), (column_groups, column_slots) = rows.place.shape, columns.place.shape
 
         def combine(row_values: torch.Tensor, column_values: torch.Tensor) -> torch.Tensor:
-            """Sums the value of the row and that of the column of every slot, `(slots, groups)`."""
+            """Sums the value of the row and that of the column of every slot, `(groups, slots)`."""
             sums = row_values[:, None, :, None] + column_values[None, :, None, :]
-            return sums.reshape(row_slots * column_slots, row_groups * column_groups)
+            return sums.reshape(row_groups * column_groups, row_slots * column_slots)
 
         position_rows, position_columns = (
-            torch.arange(axis.place.shape[0], device=device)[:, None].expand_as(axis.place) for axis in (rows, columns)
+            torch.arange(axis.place.shape[1], device=device).expand_as(axis.place) for axis in (rows, columns)
         )
         slot = rows.slot[:, None] * column_slots + columns.slot
         group = rows.group[:, None] * column_groups + columns.group
         plan = {
             "gather_index": combine(rows.place * width, columns.place),
-            "scatter_index": (slot * (row_groups * column_groups) + group).flatten(),
+            "scatter_index": (group * (row_slots * column_slots) + slot).flatten(),
             "set_index": combine(rows.window * (width + 2 * window_size), columns.window),
             "position_index": combine(get_window_positions(position_rows, 0, window_size), position_columns),
         }
@@ -140,41 +141,44 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
         cls, plan: dict[str, torch.Tensor], hidden_states: torch.Tensor, config: GreenMimConfig, stage: int
     ) -> WindowGroups:
         gather_index, scatter_index = plan["gather_index"], plan["scatter_index"]
-        window, position = plan["set_index"].t(), plan["position_index"].t()  # (groups, slots)
-        index = get_relative_position_index(position, config.window_size)
-        index = torch.where(window[:, :, None] == window[:, None, :], index, (2 * config.window_size - 1) ** 2)
-        index = index.long()  # the gradient of a look-up by int32 is 20 times slower on a CPU
-
-        (num_slots, num_groups), plan_tokens = gather_index.shape, scatter_index.shape[0]
-        num_tokens = hidden_states.shape[0] * hidden_states.shape[1]
-        num_copies = num_tokens // plan_tokens
-        copy = torch.arange(num_copies, device=gather_index.device)[:, None]
-        copied_gather_index = gather_index.flatten() + copy * plan_tokens
-        if "is_padding" in plan:
-            copied_gather_index = copied_gather_index.masked_fill(plan["is_padding"].flatten(), num_tokens)
-        copied_scatter_index = scatter_index + copy * gather_index.numel()
-        shape = (num_copies, num_slots, num_groups)
-        return WindowGroups(
-            shape, copied_gather_index.flatten(), copied_scatter_index.flatten(), index, "is_padding" in plan
+        is_empty = plan["is_padding"] if "is_padding" in plan else plan["set_index"] == EMPTY_SET
+        num_tokens, plan_tokens = hidden_states.shape[0] * hidden_states.shape[1], scatter_index.shape[0]
+        num_copies, (num_groups, num_slots) = num_tokens // plan_tokens, gather_index.shape
+        pairs = make_pair_index(
+            plan["set_index"], plan["position_index"], config.window_size, get_compute_dtype(hidden_states)
         )
+        if num_copies > 1:
+            copy = torch.arange(num_copies, device=gather_index.device)[:, None]
+            gather_index = gather_index.t().flatten() + copy * plan_tokens
+            scatter_index = scatter_index % num_slots * num_groups + scatter_index // num_slots
+            scatter_index = (scatter_index + copy * is_empty.numel()).flatten()
+            is_empty = is_empty.t().flatten().repeat(num_copies)
+        gather_index, is_empty = gather_index.flatten(), is_empty.flatten()
+        if "is_padding" in plan:  # one token after all others, which is zero
+            gather_index = gather_index.masked_fill(is_empty, num_tokens)
+        return WindowGroups(num_copies, gather_index, scatter_index, is_empty, pairs, "is_padding" in plan)
 
     def forward(
         self, hidden_states: torch.Tensor, prepared: WindowGroups, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        num_copies, num_slots, _ = prepared.shape
-        tokens = hidden_states.flatten(0, 1)
-        if prepared.has_padding:
-            tokens = nn.functional.pad(tokens, (0, 0, 0, 1))
-
-        # groups are further heads
-        slots = tokens.index_select(0, prepared.gather_index)
-        query, key, value = (
-            projection(slots).view(num_copies, num_slots, -1, self.head_dim).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )  # (copies, groups * heads, slots, head_dim)
-        attention_mask = look_up_bias(self.relative_position_bias(), prepared.relative_position_index)
+        num_groups, num_slots = prepared.pairs.shape
+        num_copies, dtype = prepared.num_copies, get_compute_dtype(hidden_states)
+        tokens = hidden_states.flatten(0, 1).to(dtype)  # before they are copied
+        slots = gather_slots(tokens, prepared.gather_index, prepared.scatter_index, prepared.has_padding)
+        attention_mask = look_up_bias(self.relative_position_bias(), prepared.pairs, dtype)
+        if num_copies == 1:
+            shape = (num_groups, num_slots, self.num_heads, self.head_dim)
+        else:
+            shape = (num_copies, num_slots, num_groups * self.num_heads, self.head_dim)
+            attention_mask = attention_mask.reshape(1, -1, num_slots, attention_mask.shape[-1])
+        query, key, value = (projected.reshape(shape).transpose(1, 2) for projected in self.project(slots))
         attn_output, attn_weights = self.attend(query, key, value, attention_mask, **kwargs)
-        attn_output = attn_output.view(-1, hidden_states.shape[-1]).index_select(0, prepared.scatter_index)
+        attn_output = scatter_slots(
+            attn_output.reshape(-1, hidden_states.shape[-1]),
+            prepared.gather_index,
+            prepared.scatter_index,
+            prepared.is_empty,
+        )
         return self.o_proj(attn_output.view(hidden_states.shape)), attn_weights
 
 
@@ -266,34 +270,11 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
         return attn_output, attn_weights
 
 
-def look_up_bias(biases: torch.Tensor, relative_position_index: torch.Tensor) -> torch.Tensor:
-    """
-    Bias of each pair of slots, and the mask between windows, in one look-up.
-
-    Args:
-        biases (`torch.Tensor` of shape `(num_offsets, num_heads)`):
-            Position bias of each offset.
-        relative_position_index (`torch.Tensor` of `int64` and shape `(groups, slots, slots)`):
-            Offset of each pair; `num_offsets` for a pair of different windows.
-
-    Returns:
-        `torch.Tensor` of shape `(1, groups * num_heads, slots, slots)`.
-    """
-    num_groups, num_slots, _ = relative_position_index.shape
-    biases = nn.functional.pad(biases, (0, 0, 0, 1), value=MASKED_SCORE)
-    # every group looks into a copy of its own: gradients then meet inside a group only, not all in one table
-    copies = biases.t().repeat(1, num_groups)  # (heads, groups * rows)
-    first_rows = torch.arange(num_groups, device=biases.device)[:, None, None] * biases.shape[0]
-    bias = copies.index_select(1, (relative_position_index + first_rows).flatten())
-    bias = bias.view(-1, num_groups, num_slots, num_slots).transpose(0, 1)
-    return bias.reshape(1, -1, num_slots, num_slots)
-
-
 class _AxisPartition(NamedTuple):
     """One axis of a grid, completed by padding to whole windows, in the order of Swin's cyclic shift."""
 
-    place: torch.Tensor  # (slots, groups), place along the axis; padding comes after the last
-    window: torch.Tensor  # (slots, groups), window of this place: the shift brings two of them into the last group
+    place: torch.Tensor  # (groups, slots), place along the axis; padding comes after the last
+    window: torch.Tensor  # (groups, slots), window of this place: the shift brings two of them into the last group
     slot: torch.Tensor  # (length,), slot of each place that is not padding
     group: torch.Tensor  # (length,), group of each place that is not padding
 
@@ -303,7 +284,7 @@ def _partition_axis(
 ) -> _AxisPartition:
     padded_length = -(-length // side) * side
     place = (torch.arange(padded_length, device=device) + shift) % padded_length
-    place = place.view(-1, side).t()
+    place = place.view(-1, side)
     rolled = (torch.arange(length, device=device) - shift) % padded_length
     return _AxisPartition(place, (place + window_size - shift) // window_size, rolled % side, rolled // side)
 
@@ -313,5 +294,4 @@ __all__ = [
     "GreenMimShiftedWindowAttention",
     "GreenMimWindowAttention",
     "WindowGroups",
-    "look_up_bias",
 ]

@@ -25,7 +25,9 @@ import numpy as np
 EMPTY_SET = -1
 
 
-def pack_tokens(token_sets: np.ndarray, hidden_size: int, group_size: int | None = None) -> dict[str, np.ndarray]:
+def pack_tokens(
+    token_sets: np.ndarray, hidden_size: int, group_shape: tuple[int | None, int] | None = None
+) -> dict[str, np.ndarray]:
     """
     Packs tokens into groups, every set of tokens as a whole.
 
@@ -34,18 +36,16 @@ def pack_tokens(token_sets: np.ndarray, hidden_size: int, group_size: int | None
             Number of the set of each token, at least 0.
         hidden_size (`int`):
             Channels of a token, which decide what a group costs.
-        group_size (`int`, *optional*):
-            Number of slots in a group. By default the size that costs least is searched.
+        group_shape (`tuple[int | None, int]`, *optional*):
+            Number of groups, and number of slots in each. If the tokens do not fit into that many groups of that size, or by
+            default, the size that costs least is searched. `None` as the number packs into as many groups as are needed.
 
     Returns:
         `dict[str, np.ndarray]` of `int32`, for `num_groups` groups of `group_size` slots:
 
-        - `gather_index`, `(group_size, num_groups)`: token in each slot, 0 for an empty slot.
-        - `scatter_index`, `(num_tokens,)`: slot of each token, counted row-major over `(group_size, num_groups)`.
-        - `set_index`, `(group_size, num_groups)`: set of the token in each slot, -1 for an empty slot.
-
-    Raises:
-        `ValueError`: if a set has more tokens than a group has slots.
+        - `gather_index`, `(num_groups, group_size)`: token in each slot, 0 for an empty slot.
+        - `scatter_index`, `(num_tokens,)`: slot of each token, counted row-major over `(num_groups, group_size)`.
+        - `set_index`, `(num_groups, group_size)`: set of the token in each slot, -1 for an empty slot.
 
     Example:
 
@@ -53,21 +53,26 @@ def pack_tokens(token_sets: np.ndarray, hidden_size: int, group_size: int | None
     >>> import numpy as np
     >>> from modeling_greenmim.packing_greenmim import pack_tokens
 
-    >>> groups = pack_tokens(np.array([0, 0, 0, 1, 2, 2]), hidden_size=16, group_size=3)
-    >>> groups["set_index"].T.tolist()  # two groups of three slots
+    >>> groups = pack_tokens(np.array([0, 0, 0, 1, 2, 2]), hidden_size=16, group_shape=(None, 3))
+    >>> groups["set_index"].tolist()  # two groups of three slots
     [[0, 0, 0], [1, 2, 2]]
     ```"""
     tokens_by_set = np.argsort(token_sets, kind="stable")
     set_sizes = np.bincount(token_sets)
     set_sizes = set_sizes[set_sizes > 0]
-    if group_size is None:
+    max_groups, group_size = group_shape or (None, search_group_size(set_sizes, hidden_size))
+    fits = set_sizes.max() <= group_size
+    set_group, set_start, num_groups = pack_sets(set_sizes, group_size) if fits else (None, None, 0)
+    if not fits or (max_groups is not None and num_groups > max_groups):
         group_size = search_group_size(set_sizes, hidden_size)
-    set_group, set_start, num_groups = pack_sets(set_sizes, group_size)
+        set_group, set_start, num_groups = pack_sets(set_sizes, group_size)
+    else:
+        num_groups = max_groups or num_groups  # some may stay empty
 
     # the tokens of a set take consecutive slots of its group
     first_tokens = np.cumsum(set_sizes) - set_sizes
     slots = np.repeat(set_start - first_tokens, set_sizes) + np.arange(token_sets.size)
-    slots = slots * num_groups + np.repeat(set_group, set_sizes)
+    slots += group_size * np.repeat(set_group, set_sizes)
 
     gather_index = np.zeros(group_size * num_groups, dtype=np.int32)
     gather_index[slots] = tokens_by_set
@@ -76,9 +81,9 @@ def pack_tokens(token_sets: np.ndarray, hidden_size: int, group_size: int | None
     scatter_index = np.empty(token_sets.size, dtype=np.int32)
     scatter_index[tokens_by_set] = slots
     return {
-        "gather_index": gather_index.reshape(group_size, num_groups),
+        "gather_index": gather_index.reshape(num_groups, group_size),
         "scatter_index": scatter_index,
-        "set_index": set_index.reshape(group_size, num_groups),
+        "set_index": set_index.reshape(num_groups, group_size),
     }
 
 
@@ -140,6 +145,34 @@ def search_group_size(set_sizes: np.ndarray, hidden_size: int) -> int:
     return best_size
 
 
+def search_static_shape(draws: list[np.ndarray], hidden_size: int) -> tuple[int, int]:
+    """
+    The number and size of groups that cost least among those into which all draws fit, with a little room.
+
+    Args:
+        draws (`list[np.ndarray]`):
+            Sizes of the sets of each draw.
+        hidden_size (`int`):
+            Channels of a token.
+
+    Returns:
+        `tuple[int, int]`: number of groups, and slots in each.
+    """
+    largest = max(int(set_sizes.max()) for set_sizes in draws)
+    num_tokens = max(int(set_sizes.sum()) for set_sizes in draws)
+    counts = [np.bincount(set_sizes, minlength=largest + 1).tolist() for set_sizes in draws]
+    best_shape, best_cost = None, None
+    group_size = largest
+    while best_cost is None or (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
+        needed = max(sum(repeats for _, repeats in _fill_groups(count, group_size)) for count in counts)
+        num_groups = needed + -(-needed // 400)  # room for draws that pack a little worse
+        cost = num_groups * get_group_cost(group_size, hidden_size)
+        if best_cost is None or cost < best_cost:
+            best_shape, best_cost = (num_groups, group_size), cost
+        group_size = (group_size // 8 + 1) * 8
+    return best_shape
+
+
 def get_group_cost(group_size: int, hidden_size: int) -> int:
     """Multiply-adds of one group: queries, keys and values, scores, and weighted sum (GreenMIM, section 3.3)."""
     return 3 * group_size * hidden_size**2 + 2 * group_size**2 * hidden_size
@@ -188,4 +221,4 @@ def _search_subset(sizes: list[int], counts: list[int], capacity: int) -> dict[i
     return contents
 
 
-__all__ = ["EMPTY_SET", "get_group_cost", "pack_sets", "pack_tokens", "search_group_size"]
+__all__ = ["EMPTY_SET", "get_group_cost", "pack_sets", "pack_tokens", "search_group_size", "search_static_shape"]

@@ -23,14 +23,14 @@ A plan is a nested dictionary of tensors, so that it can be made in the workers 
 concatenated with the batch it belongs to.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from .configuration_greenmim import GreenMimConfig
 from .layout_greenmim import TokenLayout, get_unit_mask
-from .masking_greenmim import get_unit_grid
+from .masking_greenmim import get_unit_grid, sample_masks
 from .mixer_global_greenmim import GreenMimGlobalAttention
 from .mixer_greenmim import GreenMimTokenMixer
 from .mixer_window_greenmim import (
@@ -38,8 +38,12 @@ from .mixer_window_greenmim import (
     GreenMimShiftedWindowAttention,
     GreenMimWindowAttention,
 )
-from .packing_greenmim import pack_tokens as pack_tokens_at_least_cost
+from .packing_greenmim import EMPTY_SET, search_static_shape
 
+
+# so many masks, in so many batches, are drawn to find static shapes
+NUM_STATIC_MASKS = 8192
+MIN_STATIC_DRAWS = 32
 
 TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
     "window": GreenMimWindowAttention,
@@ -68,7 +72,7 @@ def make_plan(
     bool_masked_pos: np.ndarray | torch.Tensor,
     config: GreenMimConfig,
     image_size: tuple[int, int] | None = None,
-    pack_tokens: Callable[..., dict[str, np.ndarray]] = pack_tokens_at_least_cost,
+    group_shapes: dict[str, dict[str, tuple[int | None, int]]] | None = None,
 ) -> dict:
     """
     Plans how the token mixers of a model mix the visible tokens of a mask.
@@ -81,9 +85,9 @@ def make_plan(
             Configuration of the model.
         image_size (`tuple[int, int]`, *optional*):
             Height and width of the images in pixels. `config.image_size` by default.
-        pack_tokens (`Callable`, *optional*):
-            Packs sets of tokens into groups. By default [`~packing_greenmim.pack_tokens`], which searches the group size that
-            costs least; `functools.partial(pack_tokens, group_size=49)` fixes it.
+        group_shapes (`dict[str, dict[str, tuple[int | None, int]]]`, *optional*):
+            Number and size of the groups of a stage and token mixer, such as `{"stage1": {"window": (24, 49)}}`, see
+            [`~packing_greenmim.pack_tokens`]. By default, the size that costs least is searched.
 
     Returns:
         `dict`: the plan described at the top of this file, on the CPU.
@@ -110,16 +114,63 @@ def make_plan(
     plan = {"visible_indices": torch.from_numpy(visible_indices)}
     for stage in range(config.num_layers):
         layout = TokenLayout.from_visible_indices(visible_indices, unit_grid, config.get_unit_side(stage))
-        plan[config.stage_names[stage + 1]] = {
-            name: {
-                key: torch.from_numpy(array)
-                for key, array in get_token_mixer(name).make_plan(layout, config, stage, pack_tokens).items()
-            }
-            for name in config.get_token_mixers(stage)
-        }
+        stage_name = config.stage_names[stage + 1]
+        shapes = (group_shapes or {}).get(stage_name, {})
+        plan[stage_name] = {}
+        for name in config.get_token_mixers(stage):
+            arrays = get_token_mixer(name).make_plan(layout, config, stage, shapes.get(name))
+            plan[stage_name][name] = {key: torch.from_numpy(array) for key, array in arrays.items()}
     # the shape of an empty tensor is read without waiting for a device, and no slice or move of the plan changes it
     plan["geometry"] = torch.empty(0, *unit_grid, config.window_size, _count_rows(plan))
     return plan
+
+
+def measure_group_shapes(
+    config: GreenMimConfig,
+    batch_size: int,
+    mask_ratio: float,
+    mask_sampler: str = "random",
+    per_sample: bool = True,
+    image_size: tuple[int, int] | None = None,
+) -> dict[str, dict[str, tuple[int, int]]]:
+    """
+    Number and size of groups into which almost all batches of a run fit, so that their plans have one shape: compiled models
+    are not compiled again, and CUDA graphs can be replayed. They are measured on masks of fixed seeds, so all workers agree.
+
+    Args:
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+        batch_size (`int`):
+            Images in a batch.
+        mask_ratio (`float`):
+            Fraction of the mask units to hide.
+        mask_sampler (`str`, *optional*, defaults to `"random"`):
+            See [`sample_masks`].
+        per_sample (`bool`, *optional*, defaults to `True`):
+            Whether every image has its own mask.
+        image_size (`tuple[int, int]`, *optional*):
+            Height and width of the images in pixels. `config.image_size` by default.
+
+    Returns:
+        `dict[str, dict[str, tuple[int, int]]]`: the `group_shapes` of [`make_plan`].
+    """
+    image_size = image_size or config.image_height_and_width
+    unit_grid = get_unit_grid(image_size, config.mask_unit_size)
+    num_draws = max(MIN_STATIC_DRAWS, -(-NUM_STATIC_MASKS // (batch_size if per_sample else 1)))
+    set_sizes: dict[tuple[str, str], list[np.ndarray]] = {}
+    for draw in range(num_draws):
+        masks = sample_masks(batch_size if per_sample else 1, unit_grid, mask_ratio, mask_sampler, seed=draw)
+        plan = make_plan(masks, config, image_size)
+        for stage_name in config.stage_names[1:]:
+            for name, mixer_plan in plan[stage_name].items():
+                if "set_index" in mixer_plan:
+                    sizes = np.unique(mixer_plan["set_index"].numpy(), return_counts=True)
+                    set_sizes.setdefault((stage_name, name), []).append(sizes[1][sizes[0] != EMPTY_SET])
+    shapes: dict[str, dict[str, tuple[int, int]]] = {}
+    for (stage_name, name), draws in set_sizes.items():
+        hidden_size = config.hidden_sizes[config.stage_names.index(stage_name) - 1]
+        shapes.setdefault(stage_name, {})[name] = search_static_shape(draws, hidden_size)
+    return shapes
 
 
 def make_full_plan(
@@ -236,4 +287,13 @@ def _describe(mixers_of_stages: dict[str, set[str]]) -> str:
     return ", ".join(f"{stage} ({', '.join(sorted(names))})" for stage, names in mixers_of_stages.items())
 
 
-__all__ = ["TOKEN_MIXERS", "check_plan", "get_fill", "get_token_mixer", "make_full_plan", "make_plan", "move_plan"]
+__all__ = [
+    "TOKEN_MIXERS",
+    "check_plan",
+    "get_fill",
+    "get_token_mixer",
+    "make_full_plan",
+    "make_plan",
+    "measure_group_shapes",
+    "move_plan",
+]

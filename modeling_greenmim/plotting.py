@@ -189,9 +189,9 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
         shift=get_token_mixer(token_mixer).get_shift_size(layout.grid_size, config.window_size),
         rows=layout.rows[0],
         columns=layout.columns[0],
-        groups=slots % slot_windows.shape[1],
+        groups=slots // slot_windows.shape[1],
         windows=renumbered.reshape(-1)[slots],
-        slot_windows=renumbered.T,
+        slot_windows=renumbered,
         hidden_size=config.hidden_sizes[stage - 1],
     )
 

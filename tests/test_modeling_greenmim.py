@@ -15,7 +15,6 @@
 
 import copy
 import functools
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,6 @@ from modeling_greenmim import (
 )
 from modeling_greenmim.layout_greenmim import images_to_units, units_to_images
 from modeling_greenmim.modeling_greenmim import GreenMimLayer
-from modeling_greenmim.packing_greenmim import pack_tokens
 from modeling_greenmim.reconstruction_greenmim import get_2d_sincos_position_embeddings
 
 from .brute_force import brute_force_encoder
@@ -284,7 +282,8 @@ def test_plans_in_and_out_of_the_forward_agree(group_size):
     config = make_config()
     model = randomize(GreenMimForMaskedImageModeling(config)).double()
     pixel_values, mask, grid = make_inputs(config)
-    plan = make_plan(mask, config, pack_tokens=partial(pack_tokens, group_size=group_size))
+    shapes = dict.fromkeys(("window", "shifted_window"), (None, group_size)) if group_size else {}
+    plan = make_plan(mask, config, group_shapes=dict.fromkeys(config.stage_names, shapes))
     with torch.no_grad():
         expected = model(pixel_values.double(), mask).logits
         torch.testing.assert_close(model(pixel_values.double(), mask, plan).logits, expected, rtol=0, atol=1e-10)

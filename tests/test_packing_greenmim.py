@@ -67,7 +67,7 @@ def test_gather_and_scatter_are_inverse(token_sets, hidden_size, data):
     token_sets = np.array(token_sets)
     largest = int(np.bincount(token_sets).max())
     group_size = data.draw(st.none() | st.integers(largest, 2 * largest))
-    plan = pack_tokens(token_sets, hidden_size, group_size)
+    plan = pack_tokens(token_sets, hidden_size, group_size and (None, group_size))
     gather, scatter, sets = (plan[name] for name in ("gather_index", "scatter_index", "set_index"))
     assert len(set(scatter.tolist())) == len(token_sets)
     assert (gather.flatten()[scatter] == np.arange(len(token_sets))).all()
@@ -75,12 +75,25 @@ def test_gather_and_scatter_are_inverse(token_sets, hidden_size, data):
     is_empty = np.ones(gather.size, dtype=bool)
     is_empty[scatter] = False
     assert ((sets.flatten() == EMPTY_SET) == is_empty).all() and (gather.flatten()[is_empty] == 0).all()
-    assert group_size is None or gather.shape[0] == group_size
+    assert group_size is None or gather.shape[1] == group_size
 
 
-def test_a_group_that_is_too_small_is_refused():
+def test_a_fixed_shape_is_kept_where_the_tokens_fit():
+    groups = pack_tokens(np.array([0, 0, 0, 1, 2, 2]), hidden_size=8, group_shape=(4, 5))
+    assert groups["gather_index"].shape == groups["set_index"].shape == (4, 5)
+    assert (groups["set_index"] != EMPTY_SET).sum() == 6
+
+
+@pytest.mark.parametrize("group_shape", [(2, 3), (None, 2)], ids=["too few groups", "too small groups"])
+def test_a_fixed_shape_into_which_the_tokens_do_not_fit_is_searched_instead(group_shape):
+    token_sets = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    fixed, searched = pack_tokens(token_sets, 8, group_shape), pack_tokens(token_sets, 8)
+    assert all((fixed[name] == searched[name]).all() for name in searched)
+
+
+def test_a_set_that_is_larger_than_a_group_is_refused():
     with pytest.raises(ValueError, match="`group_size` must be at least 3.*got 2"):
-        pack_tokens(np.array([0, 0, 0, 1]), hidden_size=8, group_size=2)
+        pack_sets(np.array([3, 1]), group_size=2)
 
 
 def test_packing_imports_neither_torch_nor_anything_about_images():

@@ -13,8 +13,6 @@
 # limitations under the License.
 """Plans: which tokens attend to each other, against Swin's own rules."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -24,7 +22,7 @@ from hypothesis import strategies as st
 from modeling_greenmim import GreenMimConfig, make_plan
 from modeling_greenmim.layout_greenmim import get_stage_grids
 from modeling_greenmim.masking_greenmim import sample_masks
-from modeling_greenmim.packing_greenmim import EMPTY_SET, pack_sets, pack_tokens
+from modeling_greenmim.packing_greenmim import EMPTY_SET, pack_sets
 from modeling_greenmim.planning_greenmim import get_fill, get_token_mixer, make_full_plan
 
 from .brute_force import label_axis
@@ -42,6 +40,11 @@ def make_swin_config(window_size, num_stages):
 def plan_units(mask, config, unit_grid, **kwargs):
     image_size = tuple(length * config.mask_unit_size for length in unit_grid)
     return make_plan(mask, config, image_size, **kwargs)
+
+
+def fix_group_size(group_size):
+    shapes = {"window": (None, group_size), "shifted_window": (None, group_size)}
+    return {f"stage{stage}": shapes for stage in range(1, 5)}
 
 
 def group_cost(num_groups: int, group_size: int, hidden_size: int) -> int:
@@ -86,8 +89,8 @@ def test_plans_of_any_mask(grid_size, window_size, num_stages, mask_ratio, batch
             assert ((windows == EMPTY_SET) == is_empty).all()
 
             # every window is whole in its group: windows and groups determine each other's tokens
-            group_size, num_groups = mixer_plan["gather_index"].shape
-            group = torch.arange(num_groups).expand(group_size, -1).flatten()
+            num_groups, group_size = mixer_plan["gather_index"].shape
+            group = torch.arange(num_groups).repeat_interleave(group_size)
             pairs = torch.stack([windows, group])[:, ~is_empty].unique(dim=1)
             assert pairs[0].unique().numel() == pairs.shape[1]
 
@@ -144,14 +147,14 @@ def test_groups_of_full_images_are_windows(grid_size, window_size, token_mixer):
         assert torch.equal(
             mixer_plan.get("is_padding", torch.zeros(len(is_empty), dtype=torch.bool)).flatten(), is_empty
         )
-        assert mixer_plan["gather_index"].shape[0] == np.prod(np.minimum(window_size, grid_size))
+        assert mixer_plan["gather_index"].shape[1] == np.prod(np.minimum(window_size, grid_size))
         grid_size = ((grid_size[0] + 1) // 2, (grid_size[1] + 1) // 2)
 
 
 def test_fill_of_groups_that_are_packed_over_a_batch():
     """The figures of the design: packing 64 images together leaves less than 2.5 % of the slots empty."""
     mask = sample_masks(64, (7, 7), 0.75, seed=0)
-    plan = make_plan(mask, GreenMimConfig(), pack_tokens=partial(pack_tokens, group_size=49))
+    plan = make_plan(mask, GreenMimConfig(), group_shapes=fix_group_size(49))
     for stage in ("stage1", "stage2", "stage3"):
         for mixer_plan in plan[stage].values():
             assert mixer_plan["scatter_index"].numel() / mixer_plan["gather_index"].numel() > 0.975
@@ -166,14 +169,11 @@ def test_fill_of_a_plan_without_groups_is_one():
 
 
 def test_group_size_can_be_fixed():
-    mask = sample_masks(2, (7, 7), 0.75, seed=0)
-    plan = make_plan(mask, GreenMimConfig(), pack_tokens=partial(pack_tokens, group_size=64))
+    plan = make_plan(sample_masks(2, (7, 7), 0.75, seed=0), GreenMimConfig(), group_shapes=fix_group_size(64))
     sizes = {
-        mixer_plan["gather_index"].shape[0] for stage in range(1, 5) for mixer_plan in plan[f"stage{stage}"].values()
+        mixer_plan["gather_index"].shape[1] for stage in range(1, 5) for mixer_plan in plan[f"stage{stage}"].values()
     }
     assert sizes == {64}
-    with pytest.raises(ValueError, match="`group_size` must be at least .*got 8"):
-        make_plan(mask, GreenMimConfig(), pack_tokens=partial(pack_tokens, group_size=8))
 
 
 def test_only_the_mixers_that_layers_have_are_planned():

@@ -15,13 +15,11 @@
 
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
 
 from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
-from modeling_greenmim.packing_greenmim import pack_tokens
 
 
 pytest.importorskip("matplotlib")
@@ -72,7 +70,7 @@ def test_a_layout_is_that_of_the_mask(stage, token_mixer):
 
 def test_cost_where_one_of_two_windows_is_hidden():
     config = make_config(num_stages=1, grid_size=(8, 4))
-    plan = make_plan(np.arange(32)[None] < 16, config, pack_tokens=partial(pack_tokens, group_size=16))
+    plan = make_plan(np.arange(32)[None] < 16, config, group_shapes={"stage1": {"window": (None, 16)}})
     assert get_group_layout(plan, config).cost_fraction == pytest.approx(0.5)
 
 

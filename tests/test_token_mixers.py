@@ -45,7 +45,7 @@ class UnitMean(GreenMimTokenMixer):
         self.projection = nn.Linear(config.hidden_sizes[stage], config.hidden_sizes[stage])
 
     @classmethod
-    def make_plan(cls, layout, config, stage, pack_tokens):
+    def make_plan(cls, layout, config, stage, group_shape=None):
         return {"unit": (layout.rows // layout.unit_side) * 10_000 + layout.columns // layout.unit_side}
 
     @classmethod
