@@ -45,7 +45,11 @@ class GreenMimTokenMixer(nn.Module):
     as many of the class methods as it needs: by default there is no plan, and `forward` gets an empty dictionary.
 
     A module that owns parameters initializes them in a method `init_weights(std: float)`; linear layers and norms need none.
+    With `GreenMimAttention` as a second base class, name that first.
     """
+
+    def __init__(self, config: GreenMimConfig | None = None, stage: int | None = None):
+        super().__init__()
 
     @classmethod
     def make_plan(
@@ -81,7 +85,7 @@ class GreenMimTokenMixer(nn.Module):
         clip_windows: bool = True,
     ) -> dict[str, torch.Tensor]:
         """
-        Plans the mixing of all tokens of a full image, row-major, from shapes alone.
+        Plans the mixing of all tokens of a full image, row-major. Only shapes are known.
 
         Args:
             grid_size (`tuple[int, int]`):

@@ -62,7 +62,7 @@ class GreenMimModelOutput(ModelOutput):
             in the order described in `layout_greenmim.py` with one.
         attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
             Attention weights of the last layer of each stage, `(groups, num_heads, group_size, group_size)` for windows. Only
-            the eager attention returns them.
+            the eager attention returns them, and only of stages whose last token mixer has them.
         reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
             The hidden states as feature maps, `(batch_size, channels, height, width)`.
         visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
@@ -276,8 +276,9 @@ class GreenMimStage(nn.Module):
         super().__init__()
         self.config = config
         self.stage = stage
-        names, depth = config.token_mixers[stage], config.depths[stage]
-        self.token_mixers = [names[layer % len(names)] for layer in range(depth)]
+        for name in config.token_mixers[stage]:
+            get_token_mixer(name)  # also one that no layer has must be known
+        self.token_mixers = config.get_layer_mixers(stage)
         first_layer, num_layers = sum(config.depths[:stage]), sum(config.depths)
         self.blocks = nn.ModuleList(
             GreenMimLayer(config, stage, name, config.drop_path_rate * (first_layer + layer) / max(num_layers - 1, 1))
