@@ -109,6 +109,7 @@ def turn_upright(image: PIL.Image.Image) -> PIL.Image.Image:
     Returns:
         `PIL.Image.Image`: without its metadata, if it was turned.
     """
+    image.load()  # which turns TIFF itself
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION)
     except Exception:  # of many types

@@ -193,6 +193,7 @@ class PretrainingRun:
             betas=(args.adam_beta1, args.adam_beta2),
             fused=True,
         )
+        self.bare_model = start.model
         self.model, self.optimizer = accelerator.prepare(start.model, optimizer)
         # not prepared: Accelerate would step it once for each process
         self.scheduler = get_scheduler(
@@ -327,7 +328,7 @@ class PretrainingRun:
             seed_micro_batch(self.args.seed, first + number * accelerator.num_processes)
             with accelerator.accumulate(self.model):
                 outputs = self.model(**inputs)
-                loss = get_weighted_loss(accelerator.unwrap_model(self.model), inputs, outputs, image_weights)
+                loss = get_weighted_loss(self.bare_model, inputs, outputs, image_weights)
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     grad_norm = accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)

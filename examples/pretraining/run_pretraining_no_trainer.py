@@ -244,7 +244,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     hyper_parameters = get_hyper_parameters(data_args, model_args, args, schedule, accelerator)
     set_seed(args.seed, device_specific=True)
     course = get_course(hyper_parameters, start, data)
-    check_same_course(course, accelerator)
+    check_same_course(course)
     for name, reason in list(data.images.unreadable.items())[:NUM_NAMED_UNREADABLE]:
         accelerator.print(f"Skipped {name} ({reason})", file=sys.stderr)
     pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)

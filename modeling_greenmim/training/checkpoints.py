@@ -267,7 +267,7 @@ class Checkpoints:
         return f"{type(error).__name__}: {str(error).strip() or 'no more is known'}".splitlines()[0]
 
 
-def check_same_course(course: dict, accelerator: Accelerator):
+def check_same_course(course: dict):
     """
     Compares what the processes are about to train on. Collective.
 

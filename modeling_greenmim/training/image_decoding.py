@@ -55,6 +55,8 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
         pixels = to_channels_first_array(np.load(io.BytesIO(content), allow_pickle=False), num_channels == 3)
     else:
         with PIL.Image.open(io.BytesIO(content)) as image:
+            if image.format == "EPS":
+                raise ValueError("it is EPS, a program that Ghostscript would run")
             if image.width * image.height > max_pixels:
                 raise ValueError(f"it has {image.width} x {image.height} pixels, more than --max_pixels {max_pixels}")
             if num_channels == 1 and image.mode in GRAY_FROM_MODES:

@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow.parquet
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset, get_worker_info
+from transformers.utils import logging
 
 from .errors import UserError
 from .image_decoding import ExampleMaker
@@ -45,6 +46,9 @@ from .image_files import (
     raise_error,
     read_row,
 )
+
+
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 
 @dataclass
@@ -192,6 +196,12 @@ class StreamedExamples(IterableDataset):
     def __post_init__(self):
         self.epoch = self.num_nameless = 0
         self.epoch_dataset = self.resume_from = None
+        num_shards = self.stream.dataset.num_shards
+        if num_shards % self.world_size and self.rank == 0:
+            logger.warning(
+                f"{num_shards} shards cannot be divided among {self.world_size} processes: each of them reads everything, and keeps its "
+                "part. Files (of parquet, row groups) that are a multiple of the processes are read once."
+            )
 
     def __iter__(self) -> Iterator[dict]:
         """See [`ExampleMaker`]; with all images that could not be read since the example before."""
@@ -199,13 +209,14 @@ class StreamedExamples(IterableDataset):
         while True:
             is_whole_epoch, num_examples = self.resume_from is None, 0
             for image in self._iterate_epoch():
-                if not image.name:
+                if not image.name and self.epoch == 0:  # in which each of them is met once
                     self.num_nameless += 1
                     worker = getattr(get_worker_info(), "id", 0)
                     name = f"image {self.num_nameless} without content, of worker {worker} of process {self.rank}"
                     image = image._replace(name=name)
                 example = self.make_example(image, self.epoch)
-                unreadable |= example["unreadable"]
+                if image.name:
+                    unreadable |= example["unreadable"]
                 if example["pixels"] is not None:
                     yield {**example, "unreadable": unreadable}
                     unreadable, num_examples = {}, num_examples + 1
@@ -213,7 +224,7 @@ class StreamedExamples(IterableDataset):
                 if unreadable:
                     raise make_unreadable_error(unreadable)
                 return  # more workers than shards, or all held out: this worker has no image, in any epoch
-            self.epoch, self.num_nameless = self.epoch + 1, 0
+            self.epoch += 1
 
     def _iterate_epoch(self) -> Iterator[EncodedImage]:
         # a seed for each epoch, not `set_epoch`, which all workers share; and one shard at a time: a state of several cannot be
