@@ -35,6 +35,8 @@ from transformers import AutoModel, SwinConfig, SwinForImageClassification, Swin
 from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimModel, publish
+from modeling_greenmim.training.image_decoding import ExampleMaker
+from modeling_greenmim.training.stop_signals import StopSignals
 
 
 ROOT = Path(__file__).parents[1]
@@ -45,8 +47,6 @@ import pretraining_evaluation  # noqa: E402
 import run_pretraining  # noqa: E402
 import run_pretraining_no_trainer  # noqa: E402
 from example_command import UserError  # noqa: E402
-from example_signals import StopSignals  # noqa: E402
-from pretraining_data import EndlessCrops  # noqa: E402
 
 
 SETTINGS = {
@@ -300,6 +300,7 @@ def test_the_folder_of_a_run_is_no_model(images, tmp_path):
         (("--mask_ratio=1.5",), "mask_ratio"),
         (("--min_crop_scale=0",), "--min_crop_scale must be above 0"),
         (("--max_unreadable=2",), "--max_unreadable must be from 0 to 1, but is 2"),
+        (("--max_pixels=1000000000",), "--max_pixels must be from 1 to 178956970, but is 1000000000"),
         (("--per_device_train_batch_size=0",), "--per_device_train_batch_size must be at least 1, but is 0"),
         (("--per_device_train_batch_size=100",), "52 images to train on, fewer than the 100 in a step"),
         (("--num_train_epochs=1",), "not both"),
@@ -311,8 +312,8 @@ def test_the_folder_of_a_run_is_no_model(images, tmp_path):
         (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
         (("--knn", "--max_eval_samples=6"), "--knn needs 5 held-out images of a class"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
-        (("--validation_dir=missing",), "--validation_dir missing is not a folder"),
-        (("--resume_from_checkpoint=missing",), "missing is not a checkpoint"),
+        (("--validation_dir=missing",), "--validation_dir missing is neither a folder nor a file"),
+        (("--resume_from_checkpoint=missing",), "--resume_from_checkpoint must be a checkpoint, got missing"),
         (("--resume_from_checkpoint=latest", "--overwrite_output_dir"), "--overwrite_output_dir discards"),
         (
             ("--learning_rate=1e30", "--num_warmup_steps=0"),
@@ -352,7 +353,7 @@ def test_an_older_checkpoint_does_not_push_out_newer_ones(images, tmp_path):
     run(images, tmp_path / "run", "--checkpointing_steps=3")
     shutil.rmtree(tmp_path / "run" / "model")
     AcceleratorState._reset_state(reset_partial_state=True)
-    with pytest.raises(SystemExit, match="has checkpoints of later steps, such as checkpoint-6"):
+    with pytest.raises(SystemExit, match="because .* has checkpoints of later steps, such as checkpoint-6"):
         run(images, tmp_path / "run", f"--resume_from_checkpoint={tmp_path / 'run' / 'checkpoint-3'}")
     shutil.copytree(tmp_path / "run" / "checkpoint-3", tmp_path / "run" / "checkpoint-best")  # is none of ours
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -404,12 +405,11 @@ def test_a_run_is_not_resumed_with_another_course(images, tmp_path):
     run(images, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
     for options, message in [
-        (("--per_device_train_batch_size=2",), "per_device_train_batch_size was 4, is 2"),
-        (("--num_workers=1",), "num_workers was 0, is 1"),
-        (("--config_overrides=embed_dim=16",), "embed_dim was 8, is 16"),
-        (("--max_train_steps=12",), "max_train_steps was 6, is 12"),
-        ((f"--train_dir={images / 'class0'}",), r"files \(checksum\) was"),
-        (("--max_eval_samples=4",), r"held-out images \(checksum\) was"),
+        (("--per_device_train_batch_size=2",), "images in a step is 4 in the checkpoint, 2 now"),
+        (("--config_overrides=embed_dim=16",), "embed_dim is 8 in the checkpoint, 16 now"),
+        (("--max_train_steps=12",), "max_train_steps is 6 in the checkpoint, 12 now"),
+        ((f"--train_dir={images / 'class0'}",), r"files \(checksum of names\) is"),
+        (("--max_eval_samples=4",), r"held-out images \(checksum\) is"),
     ]:
         AcceleratorState._reset_state(reset_partial_state=True)
         with pytest.raises(SystemExit, match=f"{message}.*--model_name_or_path .*checkpoint-6"):
@@ -422,26 +422,26 @@ def test_a_run_is_not_resumed_with_another_course(images, tmp_path):
 def test_a_damaged_checkpoint_is_named(images, tmp_path):
     run(images, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
-    for name in ("model.safetensors", "process0.pt", "run.json", "random_states_0.pkl"):
+    for name in ("model.safetensors", "optimizer.pt", "run.json"):
         path = tmp_path / "run" / "checkpoint-6" / name
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         AcceleratorState._reset_state(reset_partial_state=True)
-        with pytest.raises(SystemExit, match="checkpoint-6 cannot be loaded"):
+        with pytest.raises(SystemExit, match="Cannot load .*checkpoint-6 because it is damaged"):
             run(images, tmp_path / "run", "--resume_from_checkpoint=latest")
         path.write_bytes(content)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_checkpoints_before_it(images, tmp_path, monkeypatch):
-    def make_crops(self):
-        for number, example in enumerate(iterate(self)):
-            if number == 4 * 4:  # the first image of the fifth step
-                example["pixels"] = np.full(example["pixels"].shape, 1e38, dtype=np.float32)
-                example["pixels"][:, ::2] = -1e38
-            yield example
+    def make_example_or_overflow(self, image, epoch):
+        example = make_example(self, image, epoch)
+        if next(numbers) == 8 + 4 * 4:  # after the held-out images, the first one of the fifth step
+            example["pixels"] = np.full(example["pixels"].shape, 1e38, dtype=np.float32)
+            example["pixels"][:, ::2] = -1e38
+        return example
 
-    iterate = EndlessCrops.__iter__
-    monkeypatch.setattr(EndlessCrops, "__iter__", make_crops)
+    numbers, make_example = itertools.count(), ExampleMaker.__call__
+    monkeypatch.setattr(ExampleMaker, "__call__", make_example_or_overflow)
     options = (
         "--checkpointing_steps=2",
         "--logging_steps=10",
