@@ -19,6 +19,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from .errors import UserError
 
@@ -43,6 +45,7 @@ FORMAT = 2  # 0.1 wrote none
 WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
 
 
+@dataclass
 class Checkpoints:
     """
     Writes and reads the checkpoints of a run, in folders `checkpoint-{step}`.
@@ -65,23 +68,16 @@ class Checkpoints:
             What is trained; model and optimizer as prepared by the accelerator.
     """
 
-    def __init__(
-        self,
-        accelerator: Accelerator,
-        output_dir: Path,
-        total_limit: int,
-        image_processor,
-        model,
-        optimizer,
-        scheduler,
-    ):
-        self.accelerator = accelerator
-        self.output_dir = output_dir
-        self.total_limit = total_limit
-        self.image_processor = image_processor
-        self.model = model
-        self.optimizer = getattr(optimizer, "optimizer", optimizer)  # that of torch
-        self.scheduler = scheduler
+    accelerator: Accelerator
+    output_dir: Path
+    total_limit: int
+    image_processor: BaseImageProcessor
+    model: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+
+    def __post_init__(self):
+        self.optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # that of torch, not of Accelerate
         self._clean()
 
     def save(self, step: int, run_state: dict, process_state: dict | None = None) -> Path:
@@ -122,14 +118,10 @@ class Checkpoints:
                 self.accelerator.unwrap_model(self.model).save_pretrained(new, state_dict=weights)
                 self.image_processor.save_pretrained(new)
                 torch.save(optimizer_state, new / "optimizer.pt")
-                scaler = self.accelerator.scaler
-                state = {
-                    "format": FORMAT,
-                    "scheduler": self.scheduler.state_dict(),
-                    "scaler": None if scaler is None else scaler.state_dict(),
-                    **run_state,
-                }
-                (new / RUN_FILE).write_text(json.dumps(state))
+                scaler_state = self.accelerator.scaler and self.accelerator.scaler.state_dict()
+                states = {"scheduler": self.scheduler.state_dict(), "scaler": scaler_state}
+                content = {**run_state, **states, "format": FORMAT, "has_process_states": process_state is not None}
+                (new / RUN_FILE).write_text(json.dumps(content))
 
         def put_in_place():
             if is_main:
@@ -184,11 +176,9 @@ class Checkpoints:
             [`UserError`]: if the checkpoint is damaged, or of a version that cannot be resumed.
         """
         run_state = self._read_everywhere(lambda: json.loads((folder / RUN_FILE).read_text()), folder)
-        version = run_state.get("format", 1)
-        if version != FORMAT:
-            written_by = "version 0.1" if version == 1 else "a later version"
+        if run_state.get("format") != FORMAT:
             raise UserError(
-                f"Cannot resume from {folder} because {written_by} wrote it. Finish the run with that version, or start a new one from "
+                f"Cannot resume from {folder} because version 0.1, or a later one, wrote it. Finish the run with that version, or start a new one from "
                 f"its weights: --model_name_or_path {folder}, with another --output_dir."
             )
         return run_state
@@ -211,9 +201,10 @@ class Checkpoints:
         """
 
         def read() -> tuple[dict, dict, dict | None]:
-            path = folder / f"process{self.accelerator.process_index}.pt"
-            process_state = torch.load(path, weights_only=True) if path.is_file() else None
-            optimizer_state = torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu")
+            process_state, optimizer_state = None, torch.load(folder / "optimizer.pt", "cpu", weights_only=True)
+            if run_state["has_process_states"]:
+                path = folder / f"process{self.accelerator.process_index}.pt"
+                process_state = torch.load(path, "cpu", weights_only=True)
             return load_file(folder / "model.safetensors"), optimizer_state, process_state
 
         def restore():
