@@ -14,6 +14,7 @@
 """The pre-training scripts in this process: what they report, refuse and leave behind. What needs processes of its own (kills,
 signals, several processes) is in test_pretraining_runs.py."""
 
+import errno
 import itertools
 import json
 import os
@@ -26,13 +27,16 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from datasets import Dataset, Features, Image
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModel, SwinConfig, SwinForImageClassification, SwinModel
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging as transformers_logging
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimModel, publish
 from modeling_greenmim.training.image_decoding import ExampleMaker
@@ -47,6 +51,7 @@ import pretraining_evaluation  # noqa: E402
 import run_pretraining  # noqa: E402
 import run_pretraining_no_trainer  # noqa: E402
 from example_command import UserError  # noqa: E402
+from pretraining_run import PretrainingRun  # noqa: E402
 
 
 SETTINGS = {
@@ -456,6 +461,49 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoints_before_it(images, tmp_
         run(images, tmp_path / "run", *options)
     weights = GreenMimForMaskedImageModeling.from_pretrained(tmp_path / "run" / "checkpoint-4")
     assert all(parameter.isfinite().all() for parameter in weights.parameters())
+
+
+@pytest.mark.parametrize("method", ["save_figure", "log"])
+def test_a_picture_or_a_log_that_cannot_be_written_is_a_warning(images, tmp_path, monkeypatch, caplog, method):
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = PretrainingRun if method == "save_figure" else Accelerator
+    monkeypatch.setattr(target, method, fail)
+    transformers_logging.enable_propagation()
+    with caplog.at_level("WARNING", logger="transformers"):
+        assert run(images, tmp_path / "run")["steps"] == 6
+    transformers_logging.disable_propagation()
+    assert "Cannot write the" in caplog.text and "No space left on device" in caplog.text
+
+
+def test_a_worker_that_was_killed_is_reported_with_the_likely_reason(images, tmp_path, monkeypatch):
+    """As the system does when memory runs out."""
+    killed_by = os.getpid()
+
+    def kill(self, image, epoch):
+        if os.getpid() != killed_by:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return make_example(self, image, epoch)
+
+    make_example = ExampleMaker.__call__
+    monkeypatch.setattr(ExampleMaker, "__call__", kill)
+    with pytest.raises(SystemExit, match="A worker that decodes images was killed, .* --num_workers or --max_pixels"):
+        run(images, tmp_path / "run", "--num_workers=1")
+
+
+def test_an_exact_resume_does_not_warn_of_a_shuffle_buffer(images, tmp_path, caplog):
+    """`datasets` does so for each stream, also without a buffer."""
+    rows = {"image": [{"bytes": path.read_bytes(), "path": None} for path in sorted(images.rglob("*.png"))]}
+    (tmp_path / "parquet").mkdir()
+    Dataset.from_dict(rows, features=Features({"image": Image()})).to_parquet(tmp_path / "parquet" / "0.parquet")
+    options = (f"--train_dir={tmp_path / 'parquet'}", f"--config_name_or_path={images}")
+    run(None, tmp_path / "run", *options, model=None)
+    shutil.rmtree(tmp_path / "run" / "model")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with caplog.at_level("WARNING"):
+        run(None, tmp_path / "run", *options, "--resume_from_checkpoint=latest", model=None)
+    assert "shuffle buffer" not in caplog.text
 
 
 # With the Trainer
