@@ -204,6 +204,7 @@ def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingDa
             names.remove("per_device_train_batch_size")  # images that share a mask
         hyper_parameters = {name: value for name, value in hyper_parameters.items() if name not in names}
     course = {
+        "streaming": data.is_stream,
         **hyper_parameters,
         **config,
         "images in a step": images_per_step,

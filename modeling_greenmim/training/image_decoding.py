@@ -14,6 +14,7 @@
 """How images are decoded and cropped: upright, in the channels of the model."""
 
 import io
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,14 +55,18 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
     if content.startswith(b"\x93NUMPY"):
         pixels = to_channels_first_array(np.load(io.BytesIO(content), allow_pickle=False), num_channels == 3)
     else:
-        with PIL.Image.open(io.BytesIO(content)) as image:
-            if image.format == "EPS":
-                raise ValueError("it is EPS, a program that Ghostscript would run")
-            if image.width * image.height > max_pixels:
-                raise ValueError(f"it has {image.width} x {image.height} pixels, more than --max_pixels {max_pixels}")
-            if num_channels == 1 and image.mode in GRAY_FROM_MODES:
-                image = turn_upright(image).convert("L")
-            pixels = to_channels_first_array(image, do_convert_rgb=num_channels == 3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage, which is reported if it matters
+            with PIL.Image.open(io.BytesIO(content)) as image:
+                if image.format == "EPS":
+                    raise ValueError("it is EPS, a program that Ghostscript would run")
+                if image.width * image.height > max_pixels:
+                    raise ValueError(
+                        f"it has {image.width} x {image.height} pixels, more than --max_pixels {max_pixels}"
+                    )
+                if num_channels == 1 and image.mode in GRAY_FROM_MODES:
+                    image = turn_upright(image).convert("L")
+                pixels = to_channels_first_array(image, do_convert_rgb=num_channels == 3)
     if len(pixels) != num_channels:
         raise ValueError(f"it has {len(pixels)} channels, the model takes {num_channels}")
     return pixels
