@@ -258,7 +258,7 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
         extensions = ", ".join(sorted({get_extension(file) or "no extension" for file in named + listed})) or "nothing"
         raise UserError(
             f"{argument} must name parquet files, tars (not compressed) or image files on this machine ({', '.join(IMAGE_EXTENSIONS)}), "
-            f"and only one of these kinds, got {extensions}."
+            f"and only one of these kinds, got {make_printable(names[0])} with {extensions}."
         )
     found = [file for file in listed if get_kind(file) == kind]
     chosen = [file for file in found if kind != "image" and Path(file).name.startswith(split)] or found
