@@ -30,6 +30,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from datasets import Dataset, Features, Image
+from datasets.utils import logging as datasets_logging
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
@@ -492,17 +493,21 @@ def test_a_worker_that_was_killed_is_reported_with_the_likely_reason(images, tmp
         run(images, tmp_path / "run", "--num_workers=1")
 
 
-def test_an_exact_resume_does_not_warn_of_a_shuffle_buffer(images, tmp_path, caplog):
+@pytest.mark.parametrize("options", [(), ("--streaming",)])
+def test_an_exact_resume_does_not_warn_of_a_shuffle_buffer(images, tmp_path, caplog, options):
     """`datasets` does so for each stream, also without a buffer."""
     rows = {"image": [{"bytes": path.read_bytes(), "path": None} for path in sorted(images.rglob("*.png"))]}
     (tmp_path / "parquet").mkdir()
     Dataset.from_dict(rows, features=Features({"image": Image()})).to_parquet(tmp_path / "parquet" / "0.parquet")
-    options = (f"--train_dir={tmp_path / 'parquet'}", f"--config_name_or_path={images}")
+    options += (f"--train_dir={tmp_path / 'parquet'}", f"--config_name_or_path={images}", "--checkpointing_steps=3")
     run(None, tmp_path / "run", *options, model=None)
-    shutil.rmtree(tmp_path / "run" / "model")
+    for name in ("model", "checkpoint-6"):
+        shutil.rmtree(tmp_path / "run" / name)
     AcceleratorState._reset_state(reset_partial_state=True)
+    datasets_logging.enable_propagation()
     with caplog.at_level("WARNING"):
         run(None, tmp_path / "run", *options, "--resume_from_checkpoint=latest", model=None)
+    datasets_logging.disable_propagation()
     assert "shuffle buffer" not in caplog.text
 
 

@@ -18,6 +18,7 @@ number of processes and workers, among which its shards are divided.
 """
 
 import glob
+import logging
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ import numpy as np
 import pyarrow.parquet
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset, get_worker_info
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from .errors import UserError
 from .image_decoding import ExampleMaker
@@ -48,7 +49,7 @@ from .image_files import (
 )
 
 
-logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+logger = transformers_logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 
 @dataclass
@@ -170,6 +171,11 @@ def count_images(file: str) -> int:
     return number
 
 
+def _is_no_false_alarm(record: logging.LogRecord) -> bool:
+    """`datasets` warns on each resume that the content of the buffer is lost, also where there is no buffer."""
+    return "shuffle buffer" not in record.getMessage()
+
+
 @dataclass
 class StreamedExamples(IterableDataset):
     """
@@ -205,6 +211,8 @@ class StreamedExamples(IterableDataset):
 
     def __iter__(self) -> Iterator[dict]:
         """See [`ExampleMaker`]; with all images that could not be read since the example before."""
+        if self.shuffle_buffer_size == 1:
+            logging.getLogger("datasets.iterable_dataset").addFilter(_is_no_false_alarm)
         unreadable = {}
         while True:
             is_whole_epoch, num_examples = self.resume_from is None, 0
