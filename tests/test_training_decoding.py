@@ -23,7 +23,7 @@ import PIL.ImageOps
 import pytest
 
 from modeling_greenmim import GreenMimImageProcessorPil
-from modeling_greenmim.training.image_decoding import ExampleMaker, RandomCrop, crop_center, read_image
+from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker, RandomCrop, read_image
 from modeling_greenmim.training.image_files import EncodedImage
 
 from .training_images import encode
@@ -221,6 +221,6 @@ def test_the_center_is_cropped():
     pixels = np.zeros((2, 30, 90), dtype=np.uint8)
     pixels[:, :, 30:60] = 200
     # at its edges, a crop sees a little of what is next to it
-    assert (crop_center(pixels, (10, 10))[:, :, 2:-2] == 200).all()
-    assert crop_center(pixels, (10, 30)).shape == (2, 10, 30) and crop_center(pixels, (10, 30)).min() == 0
-    assert (crop_center(np.swapaxes(pixels, 1, 2), (8, 8))[:, 2:-2] == 200).all()
+    assert (CenterCrop((10, 10))(pixels)[:, :, 2:-2] == 200).all()
+    assert CenterCrop((10, 30))(pixels).shape == (2, 10, 30) and CenterCrop((10, 30))(pixels).min() == 0
+    assert (CenterCrop((8, 8))(np.swapaxes(pixels, 1, 2))[:, 2:-2] == 200).all()

@@ -37,7 +37,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
 from huggingface_hub import get_token
-from transformers.utils import logging
+from transformers.utils import is_torchvision_available, logging
 
 from modeling_greenmim.training.checkpoints import check_same_course
 from modeling_greenmim.training.micro_batches import HeldOutImages
@@ -208,6 +208,7 @@ def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingDa
         **hyper_parameters,
         **config,
         "images in a step": images_per_step,
+        "crops by torchvision": is_torchvision_available(),  # else by PIL, a little differently
         "image_mean": start.image_processor.image_mean,
         "image_std": start.image_processor.image_std,
         **data.images.checksums,

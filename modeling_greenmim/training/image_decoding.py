@@ -124,12 +124,17 @@ class RandomCrop:
         return cropped[:, :, ::-1] if self.flip and rng.random() < 0.5 else cropped
 
 
-def crop_center(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+@dataclass
+class CenterCrop:
     """The largest part in the middle that has the aspect ratio of `image_size`, resized to it."""
-    _, height, width = pixels.shape
-    scale = min(height / image_size[0], width / image_size[1])
-    left, top = (width - scale * image_size[1]) / 2, (height - scale * image_size[0]) / 2
-    return resize_box(pixels, (left, top, width - left, height - top), image_size)
+
+    image_size: tuple[int, int]
+
+    def __call__(self, pixels: np.ndarray, seed: Sequence[int] = ()) -> np.ndarray:
+        _, height, width = pixels.shape
+        scale = min(height / self.image_size[0], width / self.image_size[1])
+        left, top = (width - scale * self.image_size[1]) / 2, (height - scale * self.image_size[0]) / 2
+        return resize_box(pixels, (left, top, width - left, height - top), self.image_size)
 
 
 def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image_size: tuple[int, int]) -> np.ndarray:
@@ -148,7 +153,7 @@ class ExampleMaker:
     Makes crops of encoded images. A crop depends on the seed, the epoch and the content of the image only.
 
     Args:
-        crop ([`RandomCrop`]):
+        crop ([`RandomCrop`] or [`CenterCrop`]):
             Crops an image.
         num_channels (`int`):
             See [`read_image`].
@@ -160,7 +165,7 @@ class ExampleMaker:
             CRC-32 of the contents of images that are not trained on.
     """
 
-    crop: RandomCrop
+    crop: RandomCrop | CenterCrop
     num_channels: int
     seed: int
     max_pixels: int = MAX_PIXELS

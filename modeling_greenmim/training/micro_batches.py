@@ -36,7 +36,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from ..configuration_greenmim import GreenMimConfig
 from ..data_collator import GreenMimDataCollator
 from ..image_processing_pil_greenmim import GreenMimImageProcessorPil
-from .image_decoding import ExampleMaker, crop_center
+from .image_decoding import CenterCrop, ExampleMaker
 from .image_files import GroupedImages
 from .image_order import ImageOrder
 from .image_streams import ImageStream, StreamedExamples
@@ -220,7 +220,7 @@ def read_held_out_images(
     **settings,
 ) -> HeldOutImages:
     """Reads at most this many images from all over the data, and crops their centers. `settings` are those of [`ExampleMaker`]."""
-    make_example = ExampleMaker(partial(_crop_center, image_size), num_channels, seed, **settings)
+    make_example = ExampleMaker(CenterCrop(image_size), num_channels, seed, **settings)
     held_out = HeldOutImages()
     for image in images.sample(number, seed):
         example = make_example(image, epoch=0)
@@ -231,10 +231,6 @@ def read_held_out_images(
             held_out.places.append(image.place)
     held_out.checksums = frozenset(example["mask_seed"][2] for example in held_out.examples)
     return held_out
-
-
-def _crop_center(image_size: tuple[int, int], pixels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-    return crop_center(pixels, image_size)
 
 
 def make_loader(
