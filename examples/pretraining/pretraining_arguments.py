@@ -66,8 +66,8 @@ class DataArguments:
     min_crop_scale: float = argument("Crops have this share of the area of an image, up to all of it.", 0.2)
     flip: bool = argument("Whether to flip half of the images.", True)
     max_unreadable: float = argument(
-        "Fraction of images that may be unreadable; ten always may. They are skipped, named and counted; if there are more, the run "
-        "stops.",
+        "Fraction of all images that may be unreadable (of a stream of unknown length, of those read so far); ten always may. They are "
+        "skipped, named and counted; if there are more, the run stops.",
         0.05,
     )
     max_pixels: int = argument("Largest height times width of an image. Larger ones count as unreadable.", MAX_PIXELS)

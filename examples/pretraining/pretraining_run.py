@@ -168,7 +168,6 @@ class PretrainingRun:
         self.args = args
         self.output_dir = Path(args.output_dir)
         self.data = data
-        self.max_unreadable = data.args.max_unreadable
         self.collator = collator = make_collator(
             start.model.config,
             start.image_processor,
@@ -211,6 +210,7 @@ class PretrainingRun:
         self.progress = Progress()
         self.unreadable: dict[str, str] = {}  # of all processes
         self.new_unreadable = dict(data.held_out.unreadable)  # of this process, since the last record
+        self.num_sampled = len(data.held_out.examples) + len(data.held_out.unreadable)
         self.loader_state = None
 
     def start_or_resume(self, course: dict):
@@ -427,7 +427,9 @@ class PretrainingRun:
                     tqdm.write(f"Skipped {name} ({reason})", file=sys.stderr)
                 self.unreadable[name] = reason
         self.new_unreadable = {}
-        check_unreadable(self.unreadable, self.progress.images_seen, self.max_unreadable)
+        # of all images: a damaged row group may be the first one that is read
+        num_images = self.data.images.num_images or self.progress.images_seen + self.num_sampled
+        check_unreadable(self.unreadable, num_images, self.data.args.max_unreadable)
 
     def save_checkpoint(self):
         run_state = {

@@ -61,12 +61,15 @@ class TrainerBatches:
         num_skipped (`int`):
             Number of those that it loads and skips.
         max_unreadable (`float`):
-            Fraction of the images of this process that may be unreadable.
+            Fraction of the images that may be unreadable.
+        num_images (`int`, *optional*):
+            Number of all images, where it is known.
     """
 
     loader: Iterable[dict]
     num_skipped: int
     max_unreadable: float
+    num_images: int | None
 
     def __len__(self) -> int:
         return len(self.loader) - self.num_skipped
@@ -78,7 +81,7 @@ class TrainerBatches:
                 logger.warning(f"Skipped {name} ({batch['unreadable'][name]})")
             unreadable |= batch["unreadable"]
             num_read += len(batch["epochs"])
-            check_unreadable(unreadable, num_read, self.max_unreadable)
+            check_unreadable(unreadable, self.num_images or num_read, self.max_unreadable)
             if number >= self.num_skipped:
                 weights = batch["image_weights"]
                 yield batch["inputs"] if weights is None else {**batch["inputs"], "image_weights": weights}
@@ -125,7 +128,8 @@ class PretrainingTrainer(CheckpointTrainer):
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
         )
-        return TrainerBatches(loader, first if self.data.is_stream else 0, self.data.args.max_unreadable)
+        num_skipped = first if self.data.is_stream else 0
+        return TrainerBatches(loader, num_skipped, self.data.args.max_unreadable, self.data.images.num_images)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **kwargs):
         image_weights = inputs.pop("image_weights", None)
