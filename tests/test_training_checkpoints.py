@@ -32,7 +32,7 @@ from transformers import get_scheduler
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from modeling_greenmim.parameter_groups import make_parameter_groups
 from modeling_greenmim.training import checkpoints as checkpoints_module
-from modeling_greenmim.training.checkpoints import Checkpoints, check_course, check_same_course
+from modeling_greenmim.training.checkpoints import Checkpoints, check_run_config, check_same_run_config
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.run_lock import RunLock
 
@@ -100,7 +100,7 @@ def test_a_restored_training_continues_bit_for_bit(tmp_path):
     training = Training(tmp_path)
     for number in range(3):
         training.step(number)
-    folder = training.checkpoints.save(3, {"course": {}, "progress": {"step": 3}}, {"loader": [1, 2]})
+    folder = training.checkpoints.save(3, {"run_config": {}, "progress": {"step": 3}}, {"loader": [1, 2]})
     restored = Training(tmp_path, seed=1)
     assert restored.load(folder) == {"loader": [1, 2]}
     assert restored.checkpoints.read(folder)["progress"] == {"step": 3}
@@ -175,7 +175,7 @@ def test_a_damaged_checkpoint_is_named_with_the_others(tmp_path, name):
 def test_a_checkpoint_of_0_1_is_refused_clearly(tmp_path):
     folder = tmp_path / "checkpoint-7"
     folder.mkdir()
-    (folder / "run.json").write_text(json.dumps({"course": {}, "progress": {"step": 7}}))
+    (folder / "run.json").write_text(json.dumps({"run_config": {}, "progress": {"step": 7}}))
     with pytest.raises(
         UserError, match="because version 0.1, or a later one, wrote it.*--model_name_or_path .*checkpoint-7"
     ):
@@ -206,20 +206,20 @@ def test_a_full_disk_is_called_so_although_torch_does_not(tmp_path, monkeypatch)
 
 
 def test_another_course_is_refused_with_what_differs():
-    check_course({"a": 1}, {"a": 1}, Path("checkpoint-1"), "Use it")
+    check_run_config({"a": 1}, {"a": 1}, Path("checkpoint-1"), "Use it")
     with pytest.raises(
         UserError, match="from checkpoint-1: a is 1 in the checkpoint, 2 now; c is None in .*, 4 now. Use it"
     ):
-        check_course({"a": 1, "b": 3}, {"a": 2, "b": 3, "c": 4}, Path("checkpoint-1"), "Use it")
+        check_run_config({"a": 1, "b": 3}, {"a": 2, "b": 3, "c": 4}, Path("checkpoint-1"), "Use it")
 
 
 def test_processes_that_see_different_data_are_told_what_differs(monkeypatch):
-    courses = [{"files (checksum of names)": 1, "seed": 0}, {"files (checksum of names)": 1, "seed": 0}]
-    monkeypatch.setattr(checkpoints_module, "gather_object", lambda objects: courses)
-    check_same_course(courses[0])
-    courses.append({"files (checksum of names)": 2, "seed": 0})
+    run_configs = [{"files (checksum of names)": 1, "seed": 0}, {"files (checksum of names)": 1, "seed": 0}]
+    monkeypatch.setattr(checkpoints_module, "gather_object", lambda objects: run_configs)
+    check_same_run_config(run_configs[0])
+    run_configs.append({"files (checksum of names)": 2, "seed": 0})
     with pytest.raises(UserError, match="processes 0 and 2 see .*names. is 1 in process 0, 2 in process 2"):
-        check_same_course(courses[0])
+        check_same_run_config(run_configs[0])
 
 
 # Sharded weights

@@ -33,7 +33,7 @@ from transformers import get_scheduler
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import make_parameter_groups
-from modeling_greenmim.training.checkpoints import Checkpoints, check_course
+from modeling_greenmim.training.checkpoints import Checkpoints, check_run_config
 from modeling_greenmim.training.image_files import check_unreadable
 from modeling_greenmim.training.micro_batches import get_weighted_loss, make_collator, seed_micro_batch
 from modeling_greenmim.training.stop_signals import StopSignals
@@ -122,7 +122,7 @@ class Progress:
     history: list[dict] = field(default_factory=list)
 
 
-class Window:
+class StepMetrics:
     """What has been measured since the last record. Losses stay on the device until then: reading one waits for it."""
 
     def __init__(self):
@@ -213,9 +213,9 @@ class PretrainingRun:
         self.num_sampled = len(data.held_out.examples) + len(data.held_out.unreadable)
         self.loader_state = None
 
-    def start_or_resume(self, course: dict):
-        """Restores the checkpoint that is asked for, if any. `course` has every setting that the run depends on."""
-        self.course = course
+    def start_or_resume(self, run_config: dict):
+        """Restores the checkpoint that is asked for, if any. `run_config` has every setting that the run depends on."""
+        self.run_config = run_config
         folder = self.checkpoints.find(self.args.resume_from_checkpoint)
         if folder is None:
             if self.args.resume_from_checkpoint:
@@ -223,7 +223,7 @@ class PretrainingRun:
             return
         run_state = self.checkpoints.read(folder)
         settings = "the processes, workers and settings" if self.data.is_stream else "the settings"
-        check_course(run_state["course"], course, folder, f"Use {settings} of the checkpoint")
+        check_run_config(run_state["run_config"], run_config, folder, f"Use {settings} of the checkpoint")
         self.loader_state = self.checkpoints.load(folder, run_state)
         self.progress = Progress(**run_state["progress"])
         self.unreadable = run_state["unreadable"]
@@ -272,9 +272,9 @@ class PretrainingRun:
                 disable=not self.accelerator.is_main_process,
             ) as bar,
         ):
-            window = Window()
+            metrics = StepMetrics()
             while progress.step < self.schedule.max_train_steps:
-                epoch = self.train_step(batches, window)
+                epoch = self.train_step(batches, metrics)
                 progress.step += 1
                 bar.update()
                 stopped_by = signals.get_agreed()
@@ -283,7 +283,7 @@ class PretrainingRun:
                 is_evaluated = is_last or (progress.step % self.schedule.eval_steps == 0 and not is_stopping)
                 is_saved = is_last or is_stopping or progress.step % args.checkpointing_steps == 0
                 if is_evaluated or is_saved or progress.step % args.logging_steps == 0:
-                    record = self.record(window)
+                    record = self.record(metrics)
                     bar.set_postfix_str(
                         f"epoch {epoch}, loss {record['loss']:.4f}, {record['images_per_second']:.0f} images/s"
                     )
@@ -291,7 +291,7 @@ class PretrainingRun:
                         self.evaluate()
                     if is_saved:
                         self.save_checkpoint()
-                    window = Window()
+                    metrics = StepMetrics()
                 if is_stopping:
                     raise StoppedBySignal(
                         f"Stopped after step {progress.step}, as asked. {self.checkpoints.describe_last()}", stopped_by
@@ -309,14 +309,14 @@ class PretrainingRun:
                 f"{self.checkpoints.describe_last()}"
             ) from error
 
-    def train_step(self, batches: Iterator[dict], window: Window) -> int:
+    def train_step(self, batches: Iterator[dict], metrics: StepMetrics) -> int:
         """One update of the weights. Returns the epoch that its last batch is of."""
         accelerator = self.accelerator
         first = self.progress.step * self.micro_batches_per_step + accelerator.process_index
         for number in range(self.args.gradient_accumulation_steps):
             start = time.perf_counter()
             batch = self.get_next(batches)
-            window.seconds_waited += time.perf_counter() - start
+            metrics.seconds_waited += time.perf_counter() - start
             if batch is None:
                 raise UserError(
                     f"Process {self.accelerator.process_index} has no image to train on: all are held out (--max_eval_samples), or "
@@ -332,38 +332,38 @@ class PretrainingRun:
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     grad_norm = accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
-                    window.grad_norms.append(grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm)
+                    metrics.grad_norms.append(grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-            window.losses.append(loss.detach())
-            window.filled.append(1.0 if image_weights is None else image_weights.mean().item())
-            window.fills.append(batch["fill"])
-            window.num_images += len(batch["epochs"]) * accelerator.num_processes
+            metrics.losses.append(loss.detach())
+            metrics.filled.append(1.0 if image_weights is None else image_weights.mean().item())
+            metrics.fills.append(batch["fill"])
+            metrics.num_images += len(batch["epochs"]) * accelerator.num_processes
         if not accelerator.optimizer_step_was_skipped:
             self.scheduler.step()
         return batch["epochs"][-1]
 
-    def record(self, window: Window) -> dict:
+    def record(self, metrics: StepMetrics) -> dict:
         """Makes sure that all is finite, and adds what was measured to history and trackers."""
-        losses = torch.stack(window.losses).float()
-        losses = torch.stack([losses, torch.tensor(window.filled, device=losses.device)])
+        losses = torch.stack(metrics.losses).float()
+        losses = torch.stack([losses, torch.tensor(metrics.filled, device=losses.device)])
         losses, filled = self.accelerator.gather(losses[None]).cpu().unbind(dim=1)
         losses = losses.reshape(self.accelerator.num_processes, -1, self.args.gradient_accumulation_steps)
-        grad_norms = torch.stack(window.grad_norms).float().cpu()
+        grad_norms = torch.stack(metrics.grad_norms).float().cpu()
         self.check_finite(losses.mean(dim=-1), grad_norms)
-        seconds = time.perf_counter() - window.start
+        seconds = time.perf_counter() - metrics.start
         self.progress.seconds += seconds
-        self.progress.images_seen += window.num_images
-        self.note_unreadable()
+        self.progress.images_seen += metrics.num_images
+        self.log_unreadable()
         record = {
             "step": self.progress.step,
             "loss": losses.sum().item() / max(filled.sum().item(), 1e-9),  # the mean over images
             "learning_rate": self.scheduler.get_last_lr()[0],
             "grad_norm": grad_norms[-1].item(),
-            "images_per_second": window.num_images / seconds,
-            "data_wait_share": window.seconds_waited / seconds,
+            "images_per_second": metrics.num_images / seconds,
+            "data_wait_share": metrics.seconds_waited / seconds,
             "peak_memory_gib": get_peak_memory(self.accelerator.device),
-            "group_fill": float(np.mean(window.fills)),
+            "group_fill": float(np.mean(metrics.fills)),
         }
         self.progress.history.append(record)
         self.log({name: value for name, value in record.items() if name != "step"}, record["step"])
@@ -418,7 +418,7 @@ class PretrainingRun:
                 settings = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
                 tracker.log_images({"reconstructions": pixels}, step=step, **settings)
 
-    def note_unreadable(self):
+    def log_unreadable(self):
         """Reports images that could not be read in any process, the first ones by name. Collective."""
         for unreadable in gather_object([self.new_unreadable]):
             for name, reason in unreadable.items():
@@ -433,7 +433,7 @@ class PretrainingRun:
 
     def save_checkpoint(self):
         run_state = {
-            "course": self.course,
+            "run_config": self.run_config,
             "progress": asdict(self.progress),
             "unreadable": self.unreadable,
             "lanes": self.lanes,

@@ -39,7 +39,7 @@ from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
 from huggingface_hub import get_token
 from transformers.utils import is_torchvision_available, logging
 
-from modeling_greenmim.training.checkpoints import check_same_course
+from modeling_greenmim.training.checkpoints import check_same_run_config
 from modeling_greenmim.training.micro_batches import HeldOutImages
 from modeling_greenmim.training.run_lock import RunLock
 
@@ -64,7 +64,7 @@ ARGUMENTS_FILE = "arguments.json"
 # what a run writes into its folder beside it
 RESULTS = ("checkpoint-*", "reconstructions", "logs", "model", "metrics.json", "loss_curve.png")
 # what decides, beside the configuration of the model, which images, masks and weights come next
-COURSE_SETTINGS = (
+RUN_CONFIG_SETTINGS = (
     *(
         "min_crop_scale",
         "flip",
@@ -186,13 +186,13 @@ def get_hyper_parameters(
     """Settings that decide what is learned, beside those of the model."""
     settings = asdict(data_args) | asdict(model_args) | asdict(args) | asdict(schedule)
     return {
-        **{name: settings[name] for name in (*COURSE_SETTINGS, *DIVISION_SETTINGS)},
+        **{name: settings[name] for name in (*RUN_CONFIG_SETTINGS, *DIVISION_SETTINGS)},
         "mixed_precision": accelerator.mixed_precision,
         "num_processes": accelerator.num_processes,
     }
 
 
-def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingData) -> dict:
+def get_run_config(hyper_parameters: dict, start: StartingPoint, data: PretrainingData) -> dict:
     """Everything that decides which images, masks and weights come next: a run is resumed with the same alone."""
     config = start.model.config.to_dict()
     config = {name: config[name] for name in config.keys() - {"transformers_version", "_name_or_path"}}
@@ -203,7 +203,7 @@ def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingDa
         if not hyper_parameters["mask_per_sample"]:
             names.remove("per_device_train_batch_size")  # images that share a mask
         hyper_parameters = {name: value for name, value in hyper_parameters.items() if name not in names}
-    course = {
+    run_config = {
         "streaming": data.is_stream,
         **hyper_parameters,
         **config,
@@ -214,7 +214,7 @@ def get_course(hyper_parameters: dict, start: StartingPoint, data: PretrainingDa
         **data.images.checksums,
         "held-out images (checksum)": sum(data.held_out.checksums) % 2**32,
     }
-    return json.loads(json.dumps(course))  # as it will be read again
+    return json.loads(json.dumps(run_config))  # as it will be read again
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments, command: str):
@@ -245,18 +245,20 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     # 2. training
     hyper_parameters = get_hyper_parameters(data_args, model_args, args, schedule, accelerator)
     set_seed(args.seed, device_specific=True)
-    course = get_course(hyper_parameters, start, data)
-    check_same_course(course)
+    run_config = get_run_config(hyper_parameters, start, data)
+    check_same_run_config(run_config)
     for name, reason in list(data.images.unreadable.items())[:NUM_NAMED_UNREADABLE]:
         accelerator.print(f"Skipped {name} ({reason})", file=sys.stderr)
     pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)
-    pretraining.start_or_resume(course)
+    pretraining.start_or_resume(run_config)
     begin_output(args, accelerator, hyper_parameters, command)
     if (output_dir / "model").exists():
         accelerator.print(f"The run is complete: {output_dir / 'model'}. There is nothing to resume.")
         return
     if args.with_tracking:
-        accelerator.init_trackers("greenmim_pretraining", config={name: str(value) for name, value in course.items()})
+        accelerator.init_trackers(
+            "greenmim_pretraining", config={name: str(value) for name, value in run_config.items()}
+        )
     pretraining.train()
 
     # 3. the model

@@ -258,27 +258,27 @@ class Checkpoints:
         return f"{type(error).__name__}: {str(error).strip() or 'no more is known'}".splitlines()[0]
 
 
-def check_same_course(course: dict):
+def check_same_run_config(run_config: dict):
     """
     Compares what the processes are about to train on. Collective.
 
     Args:
-        course (`dict`):
+        run_config (`dict`):
             Every setting that the run depends on, of this process.
 
     Raises:
         [`UserError`]: in every process, if it differs.
     """
-    courses = gather_object([course])
-    for rank, other in enumerate(courses):
-        if changes := describe_changes(courses[0], other, "in process 0", f"in process {rank}"):
+    run_configs = gather_object([run_config])
+    for rank, other in enumerate(run_configs):
+        if changes := describe_changes(run_configs[0], other, "in process 0", f"in process {rank}"):
             raise UserError(
                 f"Cannot train because processes 0 and {rank} see different data or settings: {changes}. All nodes need the same "
                 "files, command and versions."
             )
 
 
-def check_course(saved: dict, current: dict, folder: Path, remedy: str):
+def check_run_config(saved: dict, current: dict, folder: Path, remedy: str):
     """Raises an error that names what differs from the run that a checkpoint is of."""
     if changes := describe_changes(saved, current, "in the checkpoint", "now"):
         raise UserError(
