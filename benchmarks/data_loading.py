@@ -41,7 +41,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "common")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "pretraining"))
 from example_command import UserError
 from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_model import make_starting_point
+from pretraining_model import make_pretrained_model
 from pretraining_setup import PretrainingData, open_data
 
 
@@ -126,7 +126,7 @@ def main():
     args = parse_args()
     try:
         data_args = DataArguments(train_dir=args.train_dir, data_files=args.data_files, max_eval_samples=0)
-        start = make_starting_point(ModelArguments(config_name_or_path=args.config_name_or_path), seed=0)
+        start = make_pretrained_model(ModelArguments(config_name_or_path=args.config_name_or_path), seed=0)
         config = start.model.config
         collator = make_collator(config, start.image_processor)
         machine = describe_machine(args.device)

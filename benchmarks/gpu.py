@@ -60,7 +60,7 @@ def make_rows(args: argparse.Namespace) -> list[Row]:
             Row(f"{size}, 224 px, SimMIM", "greenmim", "simmim", base, compile, 3.0),
             Row(f"{size}, 224 px, Hiera", "greenmim", "hiera", base, compile, 1.1),
             Row(f"{size}, 224 px, ViT-MAE", "greenmim", "vit_mae", base, compile, 1.5),
-            Row(f"{size}, 224 px, dense, Swin", "greenmim_dense", "swin_dense", base, compile, 1.0),
+            Row(f"{size}, 224 px, full images, Swin", "greenmim_full", "swin_full", base, compile, 1.0),
             Row(f"{size}, 224 px, SimMIM, largest batch", "greenmim", "simmim", base, compile, 3.0, True),
         ]
         for other in args.model_sizes[1:]:

@@ -32,9 +32,10 @@ from modeling_greenmim import (
     GreenMimConfig,
     GreenMimForMaskedImageModeling,
     GreenMimModel,
-    make_group_plan,
+    make_plan,
     sample_masks,
 )
+from modeling_greenmim.planning_greenmim import move_plan
 
 
 SWIN_SIZES = {
@@ -97,13 +98,12 @@ def make_greenmim(setting: Setting) -> Peer:
         image_size=setting.image_size,
         attn_implementation=setting.attn_implementation,
     )
-    pixel_values, grid = make_pixel_values(setting), (setting.image_size // 32,) * 2
+    pixel_values = make_pixel_values(setting)
 
     def make_inputs(step: int) -> dict:
         mask = make_unit_mask(setting, step)
-        plan = make_group_plan(mask, grid, config.window_size, config.hidden_sizes)
-        plan = {name: tensor.to(setting.device) for name, tensor in plan.items()}
-        return {"pixel_values": pixel_values, "bool_masked_pos": mask.to(setting.device), "group_plan": plan}
+        plan = move_plan(make_plan(mask, config), setting.device)
+        return {"pixel_values": pixel_values, "bool_masked_pos": mask.to(setting.device), "plan": plan}
 
     return Peer(GreenMimForMaskedImageModeling(config), make_inputs)
 
@@ -148,8 +148,8 @@ def make_vit_mae(setting: Setting) -> Peer:
     return Peer(ViTMAEForPreTraining(config), lambda step: {"pixel_values": pixel_values})
 
 
-def make_swin_dense(setting: Setting) -> Peer:
-    """transformers' Swin encoder on whole images, the mean of its output as the loss."""
+def make_swin_full(setting: Setting) -> Peer:
+    """transformers' Swin encoder on full images, the mean of its output as the loss."""
     config = SwinConfig(
         **SWIN_SIZES[setting.model_size],
         image_size=setting.image_size,
@@ -160,8 +160,8 @@ def make_swin_dense(setting: Setting) -> Peer:
     return Peer(SwinModel(config), lambda step: {"pixel_values": pixel_values}, lambda out: out.pooler_output.mean())
 
 
-def make_greenmim_dense(setting: Setting) -> Peer:
-    """Our encoder on whole images, the mean of its output as the loss."""
+def make_greenmim_full(setting: Setting) -> Peer:
+    """Our encoder on full images, the mean of its output as the loss."""
     config = GreenMimConfig(
         **SWIN_SIZES[setting.model_size],
         image_size=setting.image_size,
@@ -178,6 +178,6 @@ PEERS = {
     "simmim": make_simmim,
     "hiera": make_hiera,
     "vit_mae": make_vit_mae,
-    "greenmim_dense": make_greenmim_dense,
-    "swin_dense": make_swin_dense,
+    "greenmim_full": make_greenmim_full,
+    "swin_full": make_swin_full,
 }

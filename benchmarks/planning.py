@@ -13,10 +13,10 @@
 # limitations under the License.
 """Time and quality of group plans, against images, resolution and window.
 
-For every setting: the time to plan all four stages on one core; and for each stage and kind of windows, the group size that
-the search has chosen, its fill (share of the slots that hold a token), and its cost over the lower bound of any packing, that
+For every setting: the time to plan all four stages on one core; and for each stage and token mixer, the group size that
+the search has chosen, its fill (fraction of the slots that hold a token), and its cost over the lower bound of any packing, that
 of groups filled to the last slot at the cheapest size. Beside it, the packing as published: groups of fixed size, filled
-one at a time by a dynamic programme over nested lists.
+one at a time by a dynamic program over nested lists.
 
     python benchmarks/planning.py --num_images 1 64 --image_size 224 896
 """
@@ -25,14 +25,15 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from training_step import describe_machine
 
-from modeling_greenmim import make_group_plan, sample_masks
-from modeling_greenmim.grouping_greenmim import get_group_cost
+from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
+from modeling_greenmim.packing_greenmim import get_group_cost, pack_tokens
 
 
 def published_packing(window_tokens: list[int], group_size: int) -> int:
@@ -57,24 +58,23 @@ def published_packing(window_tokens: list[int], group_size: int) -> int:
 
 def measure(num_images: int, image_size: int, window_size: int, args: argparse.Namespace) -> dict:
     grid = (image_size // 32,) * 2
-    hidden_sizes = [args.embed_dim * 2**stage for stage in range(4)]
+    config = GreenMimConfig(
+        image_size=image_size, embed_dim=args.embed_dim, depths=(2, 2, 2, 2), num_heads=1, window_size=window_size
+    )
     seconds = []
     for seed in range(args.repeats):
         mask = sample_masks(num_images, grid, args.mask_ratio, seed=seed)
         start = time.perf_counter()
-        plan = make_group_plan(mask, grid, window_size, hidden_sizes)
+        plan = make_plan(mask, config)
         seconds.append(time.perf_counter() - start)
-    fixed = make_group_plan(mask, grid, window_size, hidden_sizes, group_size=window_size**2)
+    fixed = make_plan(mask, config, pack_tokens=partial(pack_tokens, group_size=window_size**2))
 
     layouts, published_seconds = [], 0.0
-    for stage, hidden_size in enumerate(hidden_sizes, start=1):
-        for kind in ("regular", "shifted"):
-            prefix = f"stage{stage}_{kind}"
-            if f"{prefix}_slot_token" not in plan:
-                continue
-            group_size, num_groups = plan[f"{prefix}_slot_token"].shape
-            num_tokens = plan[f"{prefix}_token_slot"].numel()
-            window = plan[f"{prefix}_slot_window"]
+    for stage, hidden_size in zip(config.stage_names[1:], config.hidden_sizes):
+        for token_mixer, mixer_plan in plan[stage].items():
+            group_size, num_groups = mixer_plan["gather_index"].shape
+            num_tokens = mixer_plan["scatter_index"].numel()
+            window = mixer_plan["set_index"]
             window_tokens = torch.unique(window[window >= 0], return_counts=True)[1].tolist()
             largest = max(window_tokens)
             bound = num_tokens / largest * get_group_cost(largest, hidden_size)
@@ -84,13 +84,13 @@ def measure(num_images: int, image_size: int, window_size: int, args: argparse.N
             published_seconds += time.perf_counter() - start
             layouts.append(
                 {
-                    "layout": prefix,
+                    "layout": f"{stage}_{token_mixer}",
                     "windows": len(window_tokens),
                     "group_size": group_size,
                     "groups": num_groups,
                     "fill": num_tokens / (group_size * num_groups),
                     "cost_over_bound": num_groups * get_group_cost(group_size, hidden_size) / bound,
-                    "fill_at_window_area": num_tokens / fixed[f"{prefix}_slot_token"].numel(),
+                    "fill_at_window_area": num_tokens / fixed[stage][token_mixer]["gather_index"].numel(),
                 }
             )
     return {

@@ -21,8 +21,8 @@ memory of each model is measured alone: on the CPU the resident set over that of
 a GPU what its allocator had given out at most.
 
     python benchmarks/training_step.py --model_size tiny --batch_size 8 --peers simmim hiera vit_mae
-    python benchmarks/training_step.py --model greenmim_dense --peers swin_dense
-    python benchmarks/training_step.py --model greenmim_dense --peers swin_dense --inference
+    python benchmarks/training_step.py --model greenmim_full --peers swin_full
+    python benchmarks/training_step.py --model greenmim_full --peers swin_full --inference
 """
 
 import argparse

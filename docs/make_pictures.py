@@ -13,6 +13,7 @@
 # limitations under the License.
 """Makes the pictures of docs/group_window_attention.md: `python docs/make_pictures.py`, in some seconds."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,20 @@ import PIL.Image
 import PIL.ImageOps
 import torch
 
-from modeling_greenmim import make_group_plan, sample_masks
+from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
+from modeling_greenmim.packing_greenmim import pack_tokens
 from modeling_greenmim.plotting import draw_groups, draw_reconstructions, get_group_layout
 
 
 DOCS = Path(__file__).parent
 PHOTOGRAPHS = DOCS.parent / "examples" / "spaces" / "images"
-HIDDEN_SIZES = (96, 192, 384, 768)  # those of Swin-T
+CONFIG = GreenMimConfig(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))  # Swin-T
 GROUPS = {
-    "groups_stage1_regular.png": (1, "regular", None),
-    "groups_stage1_shifted.png": (1, "shifted", None),
-    "groups_stage2_shifted_49.png": (2, "shifted", 49),
-    "groups_stage2_shifted.png": (2, "shifted", None),
-    "groups_stage3_regular.png": (3, "regular", None),
+    "groups_stage1_regular.png": (1, "window", None),
+    "groups_stage1_shifted.png": (1, "shifted_window", None),
+    "groups_stage2_shifted_49.png": (2, "shifted_window", 49),
+    "groups_stage2_shifted.png": (2, "shifted_window", None),
+    "groups_stage3_regular.png": (3, "window", None),
 }
 
 
@@ -43,7 +45,7 @@ def read_photograph(name: str) -> np.ndarray:
 
 
 def hide(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with its hidden mask units in grey."""
+    """The image with its hidden mask units in gray."""
     hidden = mask.reshape(7, 7).repeat(32, axis=0).repeat(32, axis=1)
     return np.where(hidden[:, :, None], 0.82, image)
 
@@ -62,9 +64,9 @@ def draw_masks():
 def main():
     draw_masks().savefig(DOCS / "images" / "masks.png")
     image, mask = read_photograph("temple.jpg"), sample_masks(1, (7, 7), 0.75, seed=0)
-    for name, (stage, kind, group_size) in GROUPS.items():
-        plan = make_group_plan(mask, (7, 7), 7, HIDDEN_SIZES, group_size=group_size)
-        draw_groups(get_group_layout(plan, HIDDEN_SIZES, stage, kind), image).savefig(DOCS / "images" / name)
+    for name, (stage, token_mixer, group_size) in GROUPS.items():
+        plan = make_plan(mask, CONFIG, pack_tokens=partial(pack_tokens, group_size=group_size))
+        draw_groups(get_group_layout(plan, CONFIG, stage, token_mixer), image).savefig(DOCS / "images" / name)
 
 
 if __name__ == "__main__":

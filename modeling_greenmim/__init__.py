@@ -11,7 +11,23 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""GreenMIM for transformers: masked image modeling for Swin Transformers at the cost of the visible part of the image.
+"""GreenMIM for transformers: masked image modeling for hierarchical vision transformers, on the visible patches only.
+
+The way from a mask to attention, with the module of each step:
+
+    bool_masked_pos ──sample_masks──────▶ (batch_size, num_units), True where a mask unit is hidden      masking
+          │
+          ▼ make_plan: get_unit_mask, then for each stage                                                planning, layout
+    TokenLayout ──TokenMixer.make_plan──▶ plan["stage1"]["window"]: who attends to whom, as integers     mixer_*, packing
+          │                               (in the workers of a data loader)
+          ▼ forward(pixel_values, bool_masked_pos, plan)                                                 modeling
+    GreenMimStage ──TokenMixer.prepare──▶ what the layers of the stage share                             mixer_*
+          │
+          ▼
+    GreenMimLayer ──TokenMixer.forward──▶ mixed tokens                                                   mixer_*, position_bias
+          │
+          ▼
+    GreenMimDecoder ────────────────────▶ predicted pixels of every mask unit                            reconstruction
 
 Importing the package registers its classes with the Auto classes of transformers.
 """
@@ -31,7 +47,6 @@ from transformers.utils import is_torchvision_available
 
 from .configuration_greenmim import GreenMimConfig
 from .data_collator import GreenMimDataCollator
-from .grouping_greenmim import make_group_plan
 from .image_processing_pil_greenmim import GreenMimImageProcessorPil
 from .masking_greenmim import sample_masks
 from .modeling_greenmim import (
@@ -41,11 +56,13 @@ from .modeling_greenmim import (
     GreenMimModel,
     GreenMimPreTrainedModel,
 )
+from .planning_greenmim import TOKEN_MIXERS, make_plan
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
+    "TOKEN_MIXERS",
     "GreenMimBackbone",
     "GreenMimConfig",
     "GreenMimDataCollator",
@@ -54,7 +71,7 @@ __all__ = [
     "GreenMimImageProcessorPil",
     "GreenMimModel",
     "GreenMimPreTrainedModel",
-    "make_group_plan",
+    "make_plan",
     "sample_masks",
 ]
 

@@ -133,9 +133,9 @@ def read_model_type(checkpoint_path: str | Path) -> str:
         ) from error
 
 
-def read_licence(checkpoint_path: str | Path) -> dict[str, str]:
+def read_license(checkpoint_path: str | Path) -> dict[str, str]:
     """
-    What the model card of a folder, or of a repository on the Hub, says about the licence: `license`, and for one that the
+    What the model card of a folder, or of a repository on the Hub, says about the license: `license`, and for one that the
     Hub does not know, `license_name` and `license_link`. Empty if there is no card, or nothing in it.
 
     Raises:
@@ -148,7 +148,7 @@ def read_licence(checkpoint_path: str | Path) -> dict[str, str]:
         data = ModelCard.load(path, ignore_metadata_errors=False).data
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(
-            f"The model card of {checkpoint_path}, which may name a licence, cannot be read: {error}"
+            f"The model card of {checkpoint_path}, which may name a license, cannot be read: {error}"
         ) from error
     names = ("license", "license_name", "license_link")
     return {name: value for name in names if (value := getattr(data, name, None)) is not None}
@@ -213,6 +213,6 @@ __all__ = [
     "load_checkpoint",
     "make_image_processor",
     "read_image_processor_settings",
-    "read_licence",
+    "read_license",
     "read_model_type",
 ]

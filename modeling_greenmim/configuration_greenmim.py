@@ -13,6 +13,7 @@
 # limitations under the License.
 """GreenMIM model configuration"""
 
+import copy
 import difflib
 
 from huggingface_hub.dataclasses import strict
@@ -24,8 +25,8 @@ from transformers.configuration_utils import PreTrainedConfig
 class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     r"""
     This is the configuration class to store the configuration of a [`GreenMimModel`] and of the models built on it. It
-    defines the architecture of a Swin Transformer and of the decoder that pre-trains it. The defaults are those of the
-    GreenMIM paper's Swin-B at 224 pixels with windows of 7 x 7 patches.
+    defines the architecture of a hierarchical vision transformer and of the decoder that pre-trains it. The defaults are those
+    of the GreenMIM paper's Swin-B at 224 pixels with windows of 7 x 7 patches.
 
     Configuration objects inherit from [`PreTrainedConfig`] and can be used to control the model outputs. Read the
     documentation from [`PreTrainedConfig`] for more information.
@@ -38,15 +39,21 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         num_channels (`int`, *optional*, defaults to 3):
             Number of channels of the images.
         embed_dim (`int`, *optional*, defaults to 128):
-            Number of channels of the first stage. Every further stage has twice as many.
+            Number of channels of the patch embeddings and of the first stage.
         depths (`list[int]` or `tuple[int, ...]`, *optional*, defaults to `(2, 2, 18, 2)`):
             Number of layers in each stage.
-        num_heads (`list[int]` or `tuple[int, ...]`, *optional*, defaults to `(4, 8, 16, 32)`):
-            Number of attention heads in each stage.
+        hidden_sizes (`list[int]`, `tuple[int, ...]` or `int`, *optional*):
+            Number of channels of each stage, or of all. By default it doubles from stage to stage, starting at `embed_dim`.
+        num_heads (`list[int]`, `tuple[int, ...]` or `int`, *optional*, defaults to `(4, 8, 16, 32)`):
+            Number of attention heads in each stage, or in all.
+        token_mixers (`list[list[str]]`, *optional*):
+            Names of the token mixers in each stage, cycled over its layers: `"window"`, `"shifted_window"`, `"mask_unit"` or
+            `"global"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its name, and a model
+            with one mixer, too. By default Swin's, `["window", "shifted_window"]` in every stage.
         window_size (`int`, *optional*, defaults to 7):
             Side of the attention windows in tokens.
-        mlp_ratio (`float`, *optional*, defaults to 4.0):
-            Ratio of the hidden channels of the MLP to the channels of its stage.
+        mlp_ratio (`float`, `list[float]` or `tuple[float, ...]`, *optional*, defaults to 4.0):
+            Ratio of the hidden channels of the MLP to the channels of its stage, for all stages or for each.
         qkv_bias (`bool`, *optional*, defaults to `True`):
             Whether queries, keys and values have a bias.
         hidden_dropout_prob (`float`, *optional*, defaults to 0.0):
@@ -64,7 +71,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         layer_norm_eps (`float`, *optional*, defaults to 1e-5):
             Epsilon of every layer normalization, decoder included. transformers' Swin can only represent 1e-5.
         mask_ratio (`float`, *optional*, defaults to 0.75):
-            Share of the mask units that pre-training hides, in the open interval (0, 1).
+            Fraction of the mask units that pre-training hides, in the open interval (0, 1).
         norm_pix_loss (`bool`, *optional*, defaults to `True`):
             Whether the decoder predicts pixels normalized by the mean and the variance of their mask unit.
         decoder_hidden_size (`int`, *optional*, defaults to 512):
@@ -95,6 +102,11 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     >>> # Accessing the model configuration
     >>> model.config.mask_unit_size
     32
+
+    >>> # Other token mixers: attention inside mask units, then among all visible tokens, as in Hiera
+    >>> configuration = GreenMimConfig(token_mixers=["mask_unit", "mask_unit", "global", "global"])
+    >>> configuration.token_mixers
+    [['mask_unit'], ['mask_unit'], ['global'], ['global']]
     ```"""
 
     model_type = "greenmim"
@@ -106,9 +118,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     num_channels: int = 3
     embed_dim: int = 128
     depths: list[int] | tuple[int, ...] = (2, 2, 18, 2)
-    num_heads: list[int] | tuple[int, ...] = (4, 8, 16, 32)
+    num_heads: int | list[int] | tuple[int, ...] = (4, 8, 16, 32)
     window_size: int = 7
-    mlp_ratio: float | int = 4.0
+    mlp_ratio: float | int | list[float | int] | tuple[float | int, ...] = 4.0
     qkv_bias: bool = True
     hidden_dropout_prob: float | int = 0.0
     attention_probs_dropout_prob: float | int = 0.0
@@ -123,24 +135,77 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     decoder_num_hidden_layers: int = 1
     decoder_num_attention_heads: int = 16
     decoder_intermediate_size: int = 2048
+    _hidden_sizes: list[int] | None = None
+    _token_mixers: list | None = None
     _out_features: list[str] | None = None
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs):
         if self.transformers_version is None:  # not one that was saved, with whatever attributes it had
-            self._refuse_misspelt(kwargs)
+            self._check_spelling(kwargs)
+        for name in ("hidden_sizes", "token_mixers"):
+            setattr(self, name, kwargs.pop(name, None))
         for name in _DERIVED_FIELDS:
             if name in kwargs and (value := kwargs.pop(name)) != getattr(self, name):
                 raise ValueError(
-                    f"`{name}={value!r}` contradicts `depths={list(self.depths)}` and `embed_dim={self.embed_dim}`, from "
-                    f"which {getattr(self, name)!r} follows. Leave it out."
+                    f"`{name}={value!r}` contradicts `depths={self.depths}` and `hidden_sizes={self.hidden_sizes}`, from "
+                    f"which {getattr(self, name)!r} follows. Omit it."
                 )
         if isinstance(kwargs.get("out_features"), str):
-            raise ValueError(f"`out_features` must be a list, such as ['stage1'], but is {kwargs['out_features']!r}.")
+            raise ValueError(f"`out_features` must be a list, such as ['stage1'], got {kwargs['out_features']!r}.")
         self.set_output_features_output_indices(
             out_indices=kwargs.pop("out_indices", None), out_features=kwargs.pop("out_features", None)
         )
         super().__post_init__(**kwargs)
+
+    def __setattr__(self, name, value):
+        """Values become what they are in JSON, so that a configuration equals the one that is read back."""
+        if name == "num_heads" and isinstance(value, int):
+            value = [value] * len(self.depths)
+        super().__setattr__(name, list(value) if isinstance(value, tuple) else value)
+
+    @property
+    def hidden_sizes(self) -> list[int]:
+        """Number of channels of each stage."""
+        return list(self._hidden_sizes or self._get_default_hidden_sizes())
+
+    @hidden_sizes.setter
+    def hidden_sizes(self, hidden_sizes: list[int] | tuple[int, ...] | int | None):
+        if isinstance(hidden_sizes, int):
+            hidden_sizes = [hidden_sizes] * self.num_layers
+        # those that follow from other fields go on to follow when these are changed, as by a keyword of `from_pretrained`
+        is_default = hidden_sizes is None or list(hidden_sizes) == self._get_default_hidden_sizes()
+        self._hidden_sizes = None if is_default else list(hidden_sizes)
+
+    def _get_default_hidden_sizes(self) -> list[int]:
+        return [self.embed_dim * 2**stage for stage in range(self.num_layers)]
+
+    @property
+    def token_mixers(self) -> list[list[str]]:
+        """Names of the token mixers of each stage, cycled over its layers."""
+        return copy.deepcopy(self._token_mixers) or [["window", "shifted_window"] for _ in self.depths]
+
+    @token_mixers.setter
+    def token_mixers(self, token_mixers: list[list[str] | str] | tuple | str | None):
+        if isinstance(token_mixers, str):
+            token_mixers = [token_mixers] * self.num_layers
+        if token_mixers is not None:
+            token_mixers = [[names] if isinstance(names, str) else list(names) for names in token_mixers]
+        self._token_mixers = None if token_mixers == [["window", "shifted_window"]] * self.num_layers else token_mixers
+
+    def get_token_mixers(self, stage: int) -> list[str]:
+        """Names of the token mixers that the layers of a stage have, in their order, once each."""
+        names = self.token_mixers[stage]
+        return list(dict.fromkeys(names[: self.depths[stage]]))
+
+    def get_unit_side(self, stage: int) -> int:
+        """Tokens along a side of a mask unit in a stage."""
+        return 2 ** (self.num_layers - 1 - stage)
+
+    @property
+    def mlp_ratios(self) -> list[float]:
+        """Ratio of the hidden channels of the MLP to its channels in each stage."""
+        return self.mlp_ratio if isinstance(self.mlp_ratio, list) else [self.mlp_ratio] * self.num_layers
 
     @property
     def num_layers(self) -> int:
@@ -149,7 +214,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     @property
     def hidden_size(self) -> int:
-        """Number of channels of the last stage, under the name that models built on top of an encoder look for."""
+        """Number of channels of the last stage, under the name that models built on an encoder look up."""
         return self.hidden_sizes[-1]
 
     @property
@@ -158,27 +223,24 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         return ["stem"] + [f"stage{idx}" for idx in range(1, self.num_layers + 1)]
 
     def to_dict(self) -> dict:
-        """With what follows from the fields, for those who read it without this class."""
-        return super().to_dict() | {name: getattr(self, name) for name in ("num_layers", "hidden_size", "stage_names")}
+        """With everything that follows from the fields, for readers without this class."""
+        names = ("num_layers", "hidden_size", "hidden_sizes", "stage_names", "token_mixers")
+        settings = super().to_dict() | {name: getattr(self, name) for name in names}
+        return {name: value for name, value in settings.items() if name not in ("_hidden_sizes", "_token_mixers")}
 
     @property
     def mask_unit_size(self) -> int:
         """Side of a mask unit in pixels: the square that becomes one token of the last stage."""
-        return self.patch_size * 2 ** (self.num_layers - 1)
+        return self.patch_size * self.get_unit_side(0)
 
     @property
     def image_height_and_width(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
         return (self.image_size,) * 2 if isinstance(self.image_size, int) else tuple(self.image_size)
 
-    @property
-    def hidden_sizes(self) -> tuple[int, ...]:
-        """Number of channels of each stage."""
-        return tuple(self.embed_dim * 2**stage for stage in range(self.num_layers))
-
     @classmethod
-    def _refuse_misspelt(cls, unknown_kwargs: dict):
-        """`PreTrainedConfig` turns any keyword into an attribute, so that a misspelt one would have no effect."""
+    def _check_spelling(cls, unknown_kwargs: dict):
+        """`PreTrainedConfig` turns any keyword into an attribute, so a misspelled one would have no effect."""
         own_fields = set(cls.__annotations__) | set(cls.attribute_map)
         for name, value in unknown_kwargs.items():
             if name in own_fields or hasattr(PreTrainedConfig, name) or hasattr(cls, name):
@@ -191,7 +253,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         """Part of `@strict`-powered validation. Validates the architecture of the config."""
         if len(self.image_height_and_width) != 2 or min(self.image_height_and_width) < self.patch_size:
             raise ValueError(
-                f"`image_size` must be one or two sides of at least one patch ({self.patch_size} pixels), but is "
+                f"`image_size` must be one or two sides of at least one patch ({self.patch_size} pixels), got "
                 f"{self.image_size}."
             )
         if self.use_absolute_embeddings and any(side % self.patch_size for side in self.image_height_and_width):
@@ -199,41 +261,58 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                 f"With `use_absolute_embeddings`, `image_size={self.image_size}` must be a multiple of "
                 f"`patch_size={self.patch_size}`."
             )
-        if len(self.depths) == 0 or len(self.depths) != len(self.num_heads):
+        if len(self.depths) == 0:
             raise ValueError(
-                f"`depths` and `num_heads` need one entry for each stage, but have {len(self.depths)} "
-                f"({list(self.depths)}) and {len(self.num_heads)} ({list(self.num_heads)})."
+                "`depths` must have at least one entry, got none. Each is the number of layers of a stage."
             )
+        per_stage = {name: getattr(self, name) for name in ("num_heads", "hidden_sizes", "token_mixers")}
+        for name, values in {**per_stage, "mlp_ratio": self.mlp_ratios}.items():
+            if len(values) != self.num_layers:
+                raise ValueError(
+                    f"`{name}` must have one entry for each of the {self.num_layers} stages of `depths={self.depths}`, got "
+                    f"{len(values)} ({values})."
+                )
+        if self.hidden_sizes[0] != self.embed_dim:
+            raise ValueError(
+                f"`hidden_sizes` must start with `embed_dim={self.embed_dim}`, got {self.hidden_sizes}. Pass "
+                f"`embed_dim={self.hidden_sizes[0]}` as well."
+            )
+        for stage, names in enumerate(self.token_mixers, start=1):
+            if not names or not all(isinstance(name, str) for name in names):
+                raise ValueError(
+                    f"`token_mixers` must be a list of names for each stage, such as ['window', 'shifted_window'], got "
+                    f"{names} for stage {stage}."
+                )
         for name in (
             "patch_size",
             "num_channels",
             "embed_dim",
             "window_size",
-            "mlp_ratio",
             "decoder_num_attention_heads",
             "decoder_intermediate_size",
         ):
             if getattr(self, name) <= 0:
-                raise ValueError(f"`{name}` must be positive, but is {getattr(self, name)}.")
-        stages = zip(self.hidden_sizes, self.depths, self.num_heads)
-        for stage, (hidden_size, depth, num_heads) in enumerate(stages, start=1):
-            if depth < 1 or num_heads < 1:
+                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}.")
+        stages = zip(self.hidden_sizes, self.depths, self.num_heads, self.mlp_ratios)
+        for stage, (hidden_size, depth, num_heads, mlp_ratio) in enumerate(stages, start=1):
+            if depth < 1 or num_heads < 1 or mlp_ratio <= 0 or hidden_size < 1:
                 raise ValueError(
-                    f"Stage {stage} needs at least one layer and one head, but has {depth} and {num_heads}."
+                    f"Stage {stage} must have at least one layer, one head and one channel, and a positive `mlp_ratio`; got "
+                    f"{depth}, {num_heads}, {hidden_size} and {mlp_ratio}."
                 )
             if hidden_size % num_heads != 0:
                 raise ValueError(
-                    f"The {hidden_size} channels of stage {stage} (`embed_dim={self.embed_dim}`) are not divisible by "
-                    f"its {num_heads} heads: change `embed_dim` or `num_heads`."
+                    f"The {hidden_size} channels of stage {stage} (`hidden_sizes={self.hidden_sizes}`, "
+                    f"`embed_dim={self.embed_dim}`) are not divisible by its {num_heads} heads: change one of them."
                 )
         if not 0.0 < self.mask_ratio < 1.0:
-            raise ValueError(f"`mask_ratio` must lie between 0 and 1, both excluded, but is {self.mask_ratio}.")
+            raise ValueError(f"`mask_ratio` must lie between 0 and 1, both excluded, got {self.mask_ratio}.")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"`{name}` must be at least 0 and below 1, but is {getattr(self, name)}.")
+                raise ValueError(f"`{name}` must be at least 0 and below 1, got {getattr(self, name)}.")
         if self.decoder_hidden_size <= 0 or self.decoder_hidden_size % 4 != 0:
             raise ValueError(
-                f"`decoder_hidden_size` must be a positive multiple of 4, for the sine-cosine positions, but is "
+                f"`decoder_hidden_size` must be a positive multiple of 4, for the sine-cosine positions, got "
                 f"{self.decoder_hidden_size}."
             )
         if self.decoder_hidden_size % self.decoder_num_attention_heads != 0:
@@ -243,7 +322,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             )
 
 
-# what timm, Swin, MAE and SimMIM call fields of ours
+# names of our fields in timm, Swin, MAE and SimMIM
 _OTHER_NAMES = {
     "ape": "use_absolute_embeddings",
     "decoder_depth": "decoder_num_hidden_layers",
@@ -256,7 +335,7 @@ _OTHER_NAMES = {
     "norm_pix": "norm_pix_loss",
     "window": "window_size",
 }
-# written to config.json, and read back as keywords, though they follow from the fields above
+# in config.json, and so among the keywords when it is read, though they follow from the fields above
 _DERIVED_FIELDS = ("num_layers", "num_hidden_layers", "hidden_size", "stage_names")
 
 __all__ = ["GreenMimConfig"]

@@ -14,7 +14,7 @@
 """Convert checkpoints of the original GreenMIM implementation to transformers.
 
 The layout of these checkpoints is known from their tensors; no code of the original implementation, which is under
-CC BY-NC 4.0, is used here. The weights stay under that licence: the model card that is written says so.
+CC BY-NC 4.0, is used here. The weights stay under that license: the model card that is written says so.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from .checkpoint_folders import create_folder, make_image_processor
 from .configuration_greenmim import GreenMimConfig
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForMaskedImageModeling
-from .positions_greenmim import get_2d_sincos_position_embeddings
+from .reconstruction_greenmim import get_2d_sincos_position_embeddings
 
 
 RENAMED_KEYS = [
@@ -147,7 +147,7 @@ def convert_state_dict(
     state_dict: dict[str, torch.Tensor], config: GreenMimConfig, swapped_merging: bool = False
 ) -> dict[str, torch.Tensor]:
     """
-    Renames the weights, splits the fused projections and centres small bias tables in large ones.
+    Renames the weights, splits the fused projections and centers small bias tables in large ones.
 
     Args:
         state_dict (`dict[str, torch.Tensor]`):
@@ -171,7 +171,7 @@ def convert_state_dict(
             for name, part in zip(("q_proj", "k_proj", "v_proj"), tensor.chunk(3)):
                 converted[key.replace(".qkv.", f".{name}.")] = part.clone()
         elif key.endswith("relative_position_bias_table"):
-            converted[key] = _centre_table(tensor, config.window_size)
+            converted[key] = _center_table(tensor, config.window_size)
         elif swapped_merging and ".downsample." in key:
             quarters = tensor.chunk(4, dim=-1)
             converted[key] = torch.cat([quarters[0], quarters[2], quarters[1], quarters[3]], dim=-1)
@@ -264,8 +264,8 @@ def _get_table_window(table: torch.Tensor) -> int:
     return (round(table.shape[0] ** 0.5) + 1) // 2
 
 
-def _centre_table(table: torch.Tensor, window_size: int) -> torch.Tensor:
-    """Puts the table of a small window into the centre of a large one. The offsets around it do not occur."""
+def _center_table(table: torch.Tensor, window_size: int) -> torch.Tensor:
+    """Puts the table of a small window into the center of a large one. The offsets around it do not occur."""
     side, small_side = 2 * window_size - 1, 2 * _get_table_window(table) - 1
     margin = (side - small_side) // 2
     large = table.new_zeros(side, side, table.shape[1])
@@ -292,7 +292,7 @@ def _write_card(config: GreenMimConfig, source: str, output_dir: Path):
             "recorded in that file."
         ),
         not_measured=["The accuracy of this model on any task."],
-        licence={"license": "cc-by-nc-4.0"},
+        license={"license": "cc-by-nc-4.0"},
     )
     card.save(output_dir / "README.md")
 

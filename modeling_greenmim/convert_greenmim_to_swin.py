@@ -42,18 +42,18 @@ from .checkpoint_folders import (
     load_checkpoint,
     make_image_processor,
     read_image_processor_settings,
-    read_licence,
+    read_license,
     read_model_type,
 )
 from .configuration_greenmim import GreenMimConfig
 from .feature_comparison import (
+    check_differences,
     compare_features,
     get_comparable_size,
     make_test_images,
-    refuse_differences,
     set_layer_norm_eps,
 )
-from .grouping_greenmim import get_stage_grids
+from .layout_greenmim import get_grid_size, get_stage_grids
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimBackbone, GreenMimForImageClassification, GreenMimModel
 
@@ -67,7 +67,7 @@ ARCHITECTURES = {
     "SwinBackbone": (GreenMimBackbone, SwinBackbone, "", "swin."),
 }
 SHARED_SETTINGS = (
-    *("image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio"),
+    *("image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size"),
     *("qkv_bias", "hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "hidden_act"),
     *("use_absolute_embeddings", "initializer_range", "layer_norm_eps"),
 )
@@ -134,12 +134,13 @@ def convert_greenmim_to_swin(
         if architecture not in ARCHITECTURES:
             raise ValueError(f"There is no architecture {architecture!r}, only {', '.join(ARCHITECTURES)}.")
         model = _load_greenmim(checkpoint_path, architecture)
+        _check_architecture(model.config)
         _check_eps(model.config, allow_eps_difference)
         _write_swin(model, architecture, folder)
         swin = load_checkpoint(ARCHITECTURES[architecture][1], folder, dtype=torch.float32)
         # with one epsilon there is no difference; with their own, they may differ, by what is then measured
-        differences = _compare_with_swin(*(set_layer_norm_eps(each, SWIN_EPS) for each in (model, swin)))
-        refuse_differences(differences)
+        differences = _compare_with_swin(set_layer_norm_eps(model, SWIN_EPS), set_layer_norm_eps(swin, SWIN_EPS))
+        check_differences(differences)
         if model.config.layer_norm_eps != SWIN_EPS:
             differences = _compare_with_swin(model, swin)
         _write_image_processor(checkpoint_path, folder)
@@ -173,6 +174,7 @@ def convert_greenmim_to_timm(
         architecture = _get_architecture(checkpoint_path)
         model = _load_greenmim(checkpoint_path, architecture)
         config = model.config
+        _check_architecture(config)
         _check_eps(config, allow_eps_difference)
         _check_for_timm(model)
         encoder = model if isinstance(model, GreenMimModel) else model.greenmim
@@ -186,7 +188,7 @@ def convert_greenmim_to_timm(
         differences = None
         if is_timm_available():
             differences = _compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), folder)
-            refuse_differences(differences)
+            check_differences(differences)
             if config.layer_norm_eps != SWIN_EPS:
                 differences = _compare_with_timm(model, folder)
         _write_card(checkpoint_path, config, "timm", differences, folder)
@@ -206,7 +208,7 @@ def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
         `dict[str, torch.Tensor]`
     """
     config, weights = encoder.config, {}
-    grid = tuple(side // config.patch_size for side in config.image_height_and_width)
+    grid = get_grid_size(config.image_height_and_width, config.patch_size)
     weights |= _get_weights(encoder.embeddings.patch_embeddings.projection, "patch_embed.proj")
     weights |= _get_weights(encoder.embeddings.norm, "patch_embed.norm")
     for index, (stage, stage_grid) in enumerate(zip(encoder.encoder.layers, get_stage_grids(grid, config.num_layers))):
@@ -235,7 +237,7 @@ def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
 
 def cut_table(table: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
     """
-    The centre of a relative position bias table: the offsets that occur in windows no larger than a grid.
+    The center of a relative position bias table: the offsets that occur in windows no larger than a grid.
 
     Args:
         table (`torch.Tensor` of shape `((2 * window_size - 1)**2, num_heads)`):
@@ -277,6 +279,23 @@ def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> PreTrained
     # heads, and the last norm, which a backbone has not
     new_modules = ("classifier", "hidden_states_norms", "layernorm", "greenmim.layernorm")
     return load_checkpoint(ARCHITECTURES[architecture][0], checkpoint_path, new_modules, **settings)
+
+
+def _check_architecture(config: GreenMimConfig):
+    """Only a model with Swin's token mixers, doubling channels and one ratio for all MLPs can become a Swin."""
+    swin = GreenMimConfig(embed_dim=config.embed_dim, depths=config.depths, num_heads=config.num_heads)
+    mlp_ratios = config.mlp_ratios[:1] * config.num_layers
+    for name, expected in {
+        "token_mixers": swin.token_mixers,
+        "hidden_sizes": swin.hidden_sizes,
+        "mlp_ratios": mlp_ratios,
+    }.items():
+        if getattr(config, name) != expected:
+            raise ValueError(
+                f"Cannot convert to a Swin because it has `{name}={expected}`, and this model has "
+                f"`{name}={getattr(config, name)}`. Publish the model with its own code instead: `python -m "
+                "modeling_greenmim.publish`."
+            )
 
 
 def _check_eps(config: GreenMimConfig, allow_eps_difference: bool):
@@ -322,6 +341,7 @@ def _write_swin(model: PreTrainedModel, architecture: str, folder: Path):
     config = model.config
     swin_config = SwinConfig(
         **{name: getattr(config, name) for name in SHARED_SETTINGS},
+        mlp_ratio=config.mlp_ratios[0],
         encoder_stride=config.mask_unit_size,
         out_features=config.out_features if architecture == "SwinBackbone" else None,
         id2label=config.id2label,
@@ -372,14 +392,14 @@ def _compare_with_swin(model: PreTrainedModel, swin: PreTrainedModel) -> dict[st
             f"features are compared at {image_size} pixels, from which size on it runs."
         )
 
-    def get_features(each: PreTrainedModel, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
-        keywords = {} if is_backbone and each is swin else {"interpolate_pos_encoding": True}
-        outputs = each(pixel_values, output_hidden_states=True, **keywords)
+    def get_features(compared_model: PreTrainedModel, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+        keywords = {} if is_backbone and compared_model is swin else {"interpolate_pos_encoding": True}
+        outputs = compared_model(pixel_values, output_hidden_states=True, **keywords)
         features = {f"hidden_states[{i}]": tensor for i, tensor in enumerate(outputs.hidden_states)}
         for name in ("last_hidden_state", "pooler_output", "logits"):
             if outputs.get(name) is not None:
                 features[name] = outputs[name]
-        return features | {f"feature_maps[{i}]": each for i, each in enumerate(outputs.get("feature_maps") or ())}
+        return features | {f"feature_maps[{i}]": maps for i, maps in enumerate(outputs.get("feature_maps") or ())}
 
     ours = model.float()
     return compare_features(
@@ -425,7 +445,7 @@ def _make_timm_settings(checkpoint_path: str | Path, config: GreenMimConfig, num
             "depths": list(config.depths),
             "num_heads": list(config.num_heads),
             "window_size": config.window_size,
-            "mlp_ratio": config.mlp_ratio,
+            "mlp_ratio": config.mlp_ratios[0],
         },
         "pretrained_cfg": {
             "input_size": [config.num_channels, *config.image_height_and_width],
@@ -489,7 +509,7 @@ def _write_card(
         ),
         measured=measured,
         not_measured=not_measured,
-        licence=read_licence(checkpoint_path),
+        license=read_license(checkpoint_path),
         library_name="timm" if architecture == "timm" else "transformers",
         pipeline_tag="image-classification" if config.architectures == ["GreenMimForImageClassification"] else None,
         tags=["swin", "greenmim", "masked-image-modeling", "self-supervised"],

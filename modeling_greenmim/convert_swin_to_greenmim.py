@@ -33,15 +33,15 @@ from .checkpoint_folders import (
     load_checkpoint,
     make_image_processor,
     read_image_processor_settings,
-    read_licence,
+    read_license,
 )
 from .configuration_greenmim import GreenMimConfig
 from .convert_greenmim_to_swin import SHARED_SETTINGS, SWIN_EPS
 from .feature_comparison import (
+    check_differences,
     compare_features,
     get_comparable_size,
     make_test_images,
-    refuse_differences,
     set_layer_norm_eps,
 )
 from .model_card import describe_encoder, make_model_card
@@ -88,7 +88,7 @@ def convert_swin_to_greenmim(
                 "difference is measured."
             )
         torch.manual_seed(seed)
-        settings = {name: getattr(swin.config, name) for name in SHARED_SETTINGS}
+        settings = {name: getattr(swin.config, name) for name in (*SHARED_SETTINGS, "mlp_ratio")}
         model = GreenMimForMaskedImageModeling(GreenMimConfig(**settings))
         weights = {name: swin.get_parameter(name) for name, _ in model.greenmim.named_parameters()}
         model.greenmim.load_state_dict(weights)
@@ -98,8 +98,8 @@ def convert_swin_to_greenmim(
         written = load_checkpoint(GreenMimForMaskedImageModeling, folder, dtype=torch.float32).greenmim
         swin = swin.float()
         # with the same epsilon there is no difference; with its own, the Swin may differ, by what is then measured
-        differences = _compare(*(set_layer_norm_eps(each, SWIN_EPS) for each in (written, swin)))
-        refuse_differences(differences)
+        differences = _compare(set_layer_norm_eps(written, SWIN_EPS), set_layer_norm_eps(swin, SWIN_EPS))
+        check_differences(differences)
         if swin.config.layer_norm_eps != SWIN_EPS:
             differences = _compare(written, swin)
         _write_card(checkpoint_path, model.config, differences, folder)
@@ -153,7 +153,7 @@ def _write_card(checkpoint_path: str | Path, config: GreenMimConfig, differences
             f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
         ],
         not_measured=["Anything else: it is there to be trained."],
-        licence=read_licence(checkpoint_path),
+        license=read_license(checkpoint_path),
     )
     card.save(folder / "README.md")
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 
 from .configuration_greenmim import GreenMimConfig
-from .grouping_greenmim import get_stage_grids
+from .layout_greenmim import get_grid_size, get_stage_grids
 
 
 TOLERANCE = 1e-4
@@ -27,15 +27,14 @@ TOLERANCE = 1e-4
 
 def get_comparable_size(config: GreenMimConfig) -> tuple[int, int]:
     """The image size of the model, or, where a stage's grid is smaller than the window, one that has no such stage."""
-    stride = config.mask_unit_size
-    grid = tuple(-(-side // config.patch_size) for side in config.image_height_and_width)
+    grid = get_grid_size(config.image_height_and_width, config.patch_size)
     if min(get_stage_grids(grid, config.num_layers)[-1]) >= config.window_size:
         return config.image_height_and_width
-    return (config.window_size * stride,) * 2
+    return (config.window_size * config.mask_unit_size,) * 2
 
 
 def set_layer_norm_eps(model: torch.nn.Module, eps: float) -> torch.nn.Module:
-    """A copy of a model with another epsilon in all its norms."""
+    """Copy of a model with a different epsilon in all its norms."""
     model = copy.deepcopy(model)
     for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm):
@@ -56,13 +55,13 @@ def compare_features(
     pixel_values: torch.Tensor,
 ) -> dict[str, float]:
     """
-    The largest difference of each feature, over the largest value of what is expected where that is above 1.
+    Largest difference of each feature, relative to its largest expected value where that is above 1.
 
     Args:
         get_features (`Callable`):
-            Returns features by name, of images.
+            Returns the features of images by name.
         get_expected (`Callable`):
-            Returns those that are expected, by the same names.
+            Returns the expected features by the same names.
         pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
             The images.
 
@@ -76,14 +75,14 @@ def compare_features(
         actual, expected = get_features(pixel_values), get_expected(pixel_values)
     shapes = [{name: tuple(tensor.shape) for name, tensor in features.items()} for features in (actual, expected)]
     if shapes[0] != shapes[1]:
-        raise ValueError(f"The converted model puts out other shapes: {shapes[0]}, expected {shapes[1]}.")
+        raise ValueError(f"The converted model must return features of the shapes {shapes[1]}, got {shapes[0]}.")
     return {
         name: ((actual[name] - tensor).abs().max() / tensor.abs().max().clamp(min=1.0)).item()
         for name, tensor in expected.items()
     }
 
 
-def refuse_differences(differences: dict[str, float]):
+def check_differences(differences: dict[str, float]):
     """Raises a `ValueError` that lists all differences if one is above [`TOLERANCE`], or is not a number."""
     if all(difference <= TOLERANCE for difference in differences.values()):
         return
@@ -91,4 +90,4 @@ def refuse_differences(differences: dict[str, float]):
     raise ValueError(f"The converted model's features differ by more than {TOLERANCE:g}: {listed}.")
 
 
-__all__ = ["compare_features", "get_comparable_size", "make_test_images", "refuse_differences", "set_layer_norm_eps"]
+__all__ = ["compare_features", "get_comparable_size", "make_test_images", "check_differences", "set_layer_norm_eps"]

@@ -43,7 +43,7 @@ TRANSPOSITIONS = {
 
 def flatten_images(images: Any) -> list:
     """
-    Turns one image, a batch or any nesting of lists of them into a flat list. Arrays of two dimensions are greyscale
+    Turns one image, a batch or any nesting of lists of them into a flat list. Arrays of two dimensions are grayscale
     images, arrays of four are batches, strings (paths, URLs) are kept.
 
     Raises:
@@ -148,7 +148,7 @@ def _array_to_rgb(image: np.ndarray, name: str) -> np.ndarray:
     num_channels = image.shape[0]
     if num_channels not in (1, 3, 4):
         raise ValueError(
-            f"Cannot convert {name} with {num_channels} channels to RGB, only 1 (grey), 3 (RGB) or 4 (RGBA). Pass "
+            f"Cannot convert {name} with {num_channels} channels to RGB, only 1 (gray), 3 (RGB) or 4 (RGBA). Pass "
             "`do_convert_rgb=False` to keep all channels, with one `image_mean` and `image_std` per channel."
         )
     if image.dtype.kind != "f":
@@ -209,7 +209,7 @@ def to_channels_first_array(
                 "`rescale_factor` that fits the values."
             )
         if not do_convert_rgb and image.mode in ("P", "PA"):
-            raise ValueError(f"The values of {name} are indices, not colours. Pass `do_convert_rgb=True`.")
+            raise ValueError(f"The values of {name} are indices, not colors. Pass `do_convert_rgb=True`.")
         image = turn_upright(image)
         # PIL would clip the modes of more than 8 bit, they are converted as arrays
         if do_convert_rgb and not image.mode.startswith("I"):
@@ -247,7 +247,7 @@ def validate_channels(
     image_std: float | Collection[float] | None,
 ) -> None:
     """
-    Checks channels-first images against each other and against the statistics that they are to be normalised with.
+    Checks channels-first images against each other and against the statistics that they are to be normalized with.
 
     Raises:
         `ValueError`: if the numbers of channels differ, if there is not one value per channel, or if a standard

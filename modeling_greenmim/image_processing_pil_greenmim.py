@@ -76,7 +76,7 @@ class GreenMimImageProcessorPil(PilBackend):
         resample (`PILImageResampling`, *optional*, defaults to `PILImageResampling.BICUBIC`):
             Filter to resize with.
         do_center_crop (`bool`, *optional*, defaults to `False`):
-            Whether to crop the centre of the resized image.
+            Whether to crop the center of the resized image.
         crop_size (`dict[str, int]`, *optional*, defaults to `{"height": 224, "width": 224}`):
             Size of the crop.
         do_rescale (`bool`, *optional*, defaults to `True`):

@@ -31,7 +31,7 @@ def make_model_card(
     provenance: str,
     not_measured: Sequence[str],
     measured: Sequence[str] = (),
-    licence: dict[str, str] | None = None,
+    license: dict[str, str] | None = None,
     **card_data,
 ) -> ModelCard:
     """
@@ -50,8 +50,8 @@ def make_model_card(
             What a reader would want to know and nobody has measured.
         measured (`Sequence[str]`, *optional*):
             Results, each with split, number of images and seed.
-        licence (`dict[str, str]`, *optional*):
-            Licence of the weights: `license`, its name on the Hub, and for another one, `license_name` and `license_link`.
+        license (`dict[str, str]`, *optional*):
+            License of the weights: `license`, its name on the Hub, and for another one, `license_name` and `license_link`.
             If it is unknown, the card says so.
         **card_data:
             Metadata, see [`~huggingface_hub.ModelCardData`].
@@ -65,7 +65,7 @@ def make_model_card(
     >>> from modeling_greenmim.model_card import make_model_card
 
     >>> card = make_model_card(
-    ...     "A title", "A model.", "print()", "Weights are random.", ["Anything."], licence={"license": "cc-by-nc-4.0"}
+    ...     "A title", "A model.", "print()", "Weights are random.", ["Anything."], license={"license": "cc-by-nc-4.0"}
     ... )
     >>> "CC BY-NC 4.0" in card.text
     True
@@ -76,7 +76,7 @@ def make_model_card(
         "tags": ["greenmim", "masked-image-modeling", "self-supervised"],
     }
     return ModelCard.from_template(
-        ModelCardData(**(metadata | (licence or {}) | card_data)),
+        ModelCardData(**(metadata | (license or {}) | card_data)),
         template_path=str(TEMPLATE),
         title=title,
         summary=summary,
@@ -84,20 +84,20 @@ def make_model_card(
         provenance=provenance,
         measured=measured,
         not_measured=not_measured,
-        licence=f"{describe_licence(licence or {})} The code of GreenMIM for transformers is under Apache-2.0.",
+        license=f"{describe_license(license or {})} The code of GreenMIM for transformers is under Apache-2.0.",
     )
 
 
-def describe_licence(licence: dict[str, str]) -> str:
-    """One sentence on the licence of weights, for a card."""
-    if not licence:
-        return "The licence of the weights was not stated when this card was written."
-    if licence["license"] == "cc-by-nc-4.0":
+def describe_license(license: dict[str, str]) -> str:
+    """One sentence on the license of weights, for a card."""
+    if not license:
+        return "The license of the weights was not stated when this card was written."
+    if license["license"] == "cc-by-nc-4.0":
         return "The weights are under CC BY-NC 4.0, for non-commercial use alone."
-    name = licence.get("license_name", licence["license"])
+    name = license.get("license_name", license["license"])
     return (
-        f"The weights are under [{name}]({licence['license_link']})."
-        if "license_link" in licence
+        f"The weights are under [{name}]({license['license_link']})."
+        if "license_link" in license
         else (f"The weights are under `{name}`.")
     )
 
@@ -111,4 +111,4 @@ def describe_encoder(config: GreenMimConfig) -> str:
     )
 
 
-__all__ = ["describe_encoder", "describe_licence", "make_model_card"]
+__all__ = ["describe_encoder", "describe_license", "make_model_card"]

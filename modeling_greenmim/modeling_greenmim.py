@@ -11,52 +11,111 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""PyTorch GreenMIM model: a Swin Transformer that encodes the visible part of an image alone, and its pre-training."""
+"""PyTorch GreenMIM model: a hierarchical vision transformer that encodes visible patches only, and its pre-training."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BackboneOutput
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.modeling_outputs import BackboneOutput, ModelOutput
+from transformers.modeling_utils import PreTrainedModel
+from transformers.models.swin.modeling_swin import SwinDropPath, SwinImageClassifierOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
-from .grouping_greenmim import check_group_plan, get_stage_grids, make_dense_plan, make_group_plan
-from .mask_units_greenmim import cut_units, get_unit_statistics, reduce_mask_to_units
-from .masking_greenmim import get_unit_grid
-from .outputs_greenmim import (
-    GreenMimForMaskedImageModelingOutput,
-    GreenMimImageClassifierOutput,
-    GreenMimModelOutput,
+from .layout_greenmim import (
+    get_grid_size,
+    get_stage_grids,
+    images_to_units,
+    units_to_images,
+    units_to_patches,
+    view_units,
 )
-from .positions_greenmim import (
-    get_2d_sincos_position_embeddings,
-    get_position_converters,
-    interpolate_position_embeddings,
-)
+from .mixer_greenmim import GreenMimMLP
+from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, move_plan
+from .position_bias_greenmim import get_position_converters, interpolate_position_embeddings
+from .reconstruction_greenmim import GreenMimDecoder, get_unit_statistics
 
 
-# added to the scores of tokens of different windows: finite in every dtype, and its exponential is zero in all of them
-MASKED_SCORE = -3.0e4
+@dataclass
+class GreenMimModelOutput(ModelOutput):
+    """
+    GreenMim model's outputs.
+
+    Args:
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
+            Output of the last stage, normalized. Without a mask, its tokens are the cells of the last grid, row-major; with
+            one, the visible mask units, in the order of `visible_indices`.
+        pooler_output (`torch.FloatTensor` of shape `(batch_size, hidden_size)`, *optional*, returned when `add_pooling_layer=True`):
+            Mean of the last hidden state over its tokens.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            Output of the embeddings and of each stage, `(batch_size, sequence_length, channels)`. Row-major without a mask,
+            in the order described in `layout_greenmim.py` with one.
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            Attention weights of the last layer of each stage, `(groups, num_heads, group_size, group_size)` for windows. Only
+            the eager attention returns them.
+        reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
+            The hidden states as feature maps, `(batch_size, channels, height, width)`.
+        visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
+            The visible mask units, row-major and ascending.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    pooler_output: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    visible_indices: torch.LongTensor | None = None
 
 
-def refuse_mask(kwargs: dict, purpose: str):
-    """Raises a `ValueError` if a mask is among the keywords of a model that always sees whole images."""
-    for name in ("bool_masked_pos", "group_plan"):
+@dataclass
+class GreenMimForMaskedImageModelingOutput(ModelOutput):
+    """
+    GreenMim masked image modeling's outputs.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*, returned when there is a mask):
+            Mean squared error over the pixels of the hidden units, in float32 (float64 if the model is).
+        logits (`torch.FloatTensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`):
+            Predicted pixels of every mask unit, (row, column, channel) inside a unit; normalized by unit if
+            `config.norm_pix_loss`.
+        mask (`torch.FloatTensor` of shape `(batch_size, num_units)`, *optional*, returned when there is a mask):
+            The mask over the mask units: 1 where a unit is hidden, 0 where it is visible.
+        visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
+            The visible mask units, row-major and ascending.
+        hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
+            See [`GreenMimModelOutput`].
+        attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
+            See [`GreenMimModelOutput`].
+        reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
+            See [`GreenMimModelOutput`].
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    mask: torch.FloatTensor | None = None
+    visible_indices: torch.LongTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+
+
+def check_no_mask(kwargs: dict, purpose: str):
+    """Raises a `ValueError` if a mask is among the keywords of a model that always sees full images."""
+    for name in ("bool_masked_pos", "plan"):
         if kwargs.get(name) is not None:
             raise ValueError(
-                f"`{name}` is not for {purpose}, which sees whole images. Leave it out; if it comes from the image "
-                "processor, load that with `AutoImageProcessor.from_pretrained(..., do_mask=False)`."
+                f"`{name}` is not for {purpose}, which sees full images. Omit it; if it comes from the image processor, load "
+                "that with `AutoImageProcessor.from_pretrained(..., do_mask=False)`."
             )
 
 
@@ -64,7 +123,7 @@ def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
     """Raises a `ValueError` if the pixel values do not fit the model."""
     if pixel_values.ndim != 4:
         raise ValueError(
-            "`pixel_values` must have the shape (batch_size, num_channels, height, width), but has "
+            "`pixel_values` must have the shape (batch_size, num_channels, height, width), got "
             f"{tuple(pixel_values.shape)}."
         )
     if pixel_values.shape[1] != config.num_channels:
@@ -74,19 +133,13 @@ def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
         )
 
 
-def get_patch_grid(pixel_values: torch.Tensor, patch_size: int) -> tuple[int, int]:
-    """Rows and columns of patches in whole images, the last of which may be completed by padding."""
-    height, width = pixel_values.shape[-2:]
-    return -(-height // patch_size), -(-width // patch_size)
-
-
 def to_feature_map(hidden_states: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
     """`(batch_size, rows * columns, channels)`, row-major, to `(batch_size, channels, rows, columns)`."""
     return hidden_states.transpose(1, 2).unflatten(2, grid_size)
 
 
 class GreenMimPatchEmbeddings(nn.Module):
-    """Turns pixel values into patch embeddings, of the whole image or of its visible mask units."""
+    """Turns pixel values into patch embeddings, of the full image or of its visible mask units."""
 
     def __init__(self, config: GreenMimConfig):
         super().__init__()
@@ -98,11 +151,10 @@ class GreenMimPatchEmbeddings(nn.Module):
 
     def get_visible_strip(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor) -> torch.Tensor:
         """The visible patches, side by side in a strip of pixels: `(batch_size, channels, patch, patches * patch)`."""
-        units = pixel_values.unflatten(3, (-1, self.mask_unit_size)).unflatten(2, (-1, self.mask_unit_size))
-        units = units.permute(0, 2, 4, 1, 3, 5)  # (batch_size, rows, columns, channels, unit, unit)
+        units = view_units(pixel_values, self.mask_unit_size)
         batch_indices = torch.arange(units.shape[0], device=units.device)[:, None]
         units = units[batch_indices, visible_indices // units.shape[2], visible_indices % units.shape[2]]
-        patches = cut_units(units, self.patch_size)  # (batch_size, visible, patches, channels, patch, patch)
+        patches = units_to_patches(units, self.patch_size)  # (batch_size, visible, patches, channels, patch, patch)
         return patches.permute(0, 3, 4, 1, 2, 5).flatten(3)
 
     def forward(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor | None = None) -> torch.Tensor:
@@ -121,7 +173,7 @@ class GreenMimEmbeddings(nn.Module):
         super().__init__()
         image_size = config.image_height_and_width
         self.patch_size = config.patch_size
-        self.num_merges = config.num_layers - 1
+        self.unit_side = config.get_unit_side(0)
         self.position_grid = (image_size[0] // config.patch_size, image_size[1] // config.patch_size)
         self.patch_embeddings = GreenMimPatchEmbeddings(config)
         self.position_embeddings = None
@@ -130,6 +182,10 @@ class GreenMimEmbeddings(nn.Module):
             self.position_embeddings = nn.Parameter(torch.zeros(1, num_patches, config.embed_dim))
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def init_weights(self, std: float):
+        if self.position_embeddings is not None:
+            init.trunc_normal_(self.position_embeddings, std=std)
 
     def get_position_embeddings(
         self, grid_size: tuple[int, int], visible_indices: torch.Tensor | None, interpolate_pos_encoding: bool
@@ -146,14 +202,8 @@ class GreenMimEmbeddings(nn.Module):
             positions = interpolate_position_embeddings(positions, self.position_grid, grid_size)
         if visible_indices is None:
             return positions
-        side = 2**self.num_merges
-        units = (
-            to_feature_map(positions, grid_size)[0]
-            .unflatten(2, (-1, side))
-            .unflatten(1, (-1, side))
-            .permute(1, 3, 0, 2, 4)
-        )
-        positions = cut_units(units, patch_size=1).flatten(3)  # (rows, columns, patches of a unit, channels)
+        units = view_units(to_feature_map(positions, grid_size), self.unit_side)[0]
+        positions = units_to_patches(units, patch_size=1).flatten(3)  # (rows, columns, patches of a unit, channels)
         return positions.flatten(0, 1)[visible_indices].flatten(1, 2)
 
     def forward(
@@ -164,7 +214,7 @@ class GreenMimEmbeddings(nn.Module):
     ) -> torch.Tensor:
         embeddings = self.norm(self.patch_embeddings(pixel_values, visible_indices))
         if self.position_embeddings is not None:
-            grid_size = get_patch_grid(pixel_values, self.patch_size)
+            grid_size = get_grid_size(pixel_values.shape[-2:], self.patch_size)
             embeddings = embeddings + self.get_position_embeddings(
                 grid_size, visible_indices, interpolate_pos_encoding
             )
@@ -172,15 +222,16 @@ class GreenMimEmbeddings(nn.Module):
 
 
 class GreenMimPatchMerging(nn.Module):
-    """Merges 2 x 2 tokens into one with twice the channels."""
+    """Merges 2 x 2 tokens into one of the next stage, as `SwinPatchMerging`."""
 
-    def __init__(self, config: GreenMimConfig, hidden_size: int):
+    def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__()
+        hidden_size = config.hidden_sizes[stage]
         self.norm = nn.LayerNorm(4 * hidden_size, eps=config.layer_norm_eps)
-        self.reduction = nn.Linear(4 * hidden_size, 2 * hidden_size, bias=False)
+        self.reduction = nn.Linear(4 * hidden_size, config.hidden_sizes[stage + 1], bias=False)
 
     def forward(self, hidden_states: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
-        """Tokens of a whole grid, given as `grid_size`, are row-major; those of visible units lie side by side already."""
+        """Tokens of a full grid, given as `grid_size`, are row-major; those of visible units lie side by side already."""
         batch_size, _, channels = hidden_states.shape
         if grid_size is not None:
             height, width = grid_size
@@ -191,218 +242,24 @@ class GreenMimPatchMerging(nn.Module):
         return self.reduction(self.norm(hidden_states))
 
 
-class GreenMimDropPath(nn.Module):
-    """Stochastic depth per sample for residual branches (https://arxiv.org/abs/1603.09382)."""
-
-    def __init__(self, drop_prob: float = 0.0):
-        super().__init__()
-        self.drop_prob = drop_prob
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        if self.drop_prob == 0.0 or not self.training:
-            return hidden_states
-        keep_prob = 1.0 - self.drop_prob
-        keep = hidden_states.new_empty(hidden_states.shape[0], *(1,) * (hidden_states.ndim - 1)).bernoulli_(keep_prob)
-        return hidden_states * keep / keep_prob
-
-    def extra_repr(self) -> str:
-        return f"p={self.drop_prob}"
-
-
-class GreenMimWindowGroups(NamedTuple):
-    """
-    One stage's part of a group plan, for one kind of windows, ready for the attention of its layers.
-
-    A plan is followed once or many times, its `pools`: eight images that share a mask are eight pools of one image each;
-    eight images with masks of their own are one pool of eight.
-    """
-
-    shape: tuple[int, int, int]  # (pools, slots, groups)
-    slot_token: torch.Tensor  # (pools * slots * groups,), token in each slot, counted over the whole batch
-    token_slot: torch.Tensor  # (tokens of the batch,), slot of each token, counted over (pools, slots, groups)
-    relative_position_index: torch.Tensor  # (groups, slots, slots), row of the bias table; the last one masks
-    has_padding: bool  # whether slots refer to a token after the last, which is zero
-
-    @classmethod
-    def from_plan(
-        cls, plan: dict[str, torch.Tensor], prefix: str, window_size: int, num_tokens: int
-    ) -> "GreenMimWindowGroups":
-        """Expands the windows and positions of the slots to an index of every pair, and a plan to all its pools."""
-        slot_token, token_slot = plan[f"{prefix}_slot_token"], plan[f"{prefix}_token_slot"]
-        window, position = plan[f"{prefix}_slot_window"].t(), plan[f"{prefix}_slot_position"].t()  # (groups, slots)
-        # (row_i - row_j + w - 1) * (2 * w - 1) + (column_i - column_j + w - 1), see Swin's relative_position_index
-        index = position[:, :, None] - position[:, None, :] + 2 * window_size * (window_size - 1)
-        index = torch.where(window[:, :, None] == window[:, None, :], index, (2 * window_size - 1) ** 2)
-        index = index.long()  # the gradient of a look-up by int32 is 20 times slower on a CPU
-
-        (num_slots, num_groups), pool_tokens = slot_token.shape, token_slot.shape[0]
-        num_pools = num_tokens // pool_tokens
-        pool = torch.arange(num_pools, device=slot_token.device)[:, None]
-        pooled_slot_token = slot_token.flatten() + pool * pool_tokens
-        # in the plan of a mask, empty slots refer to token 0, whatever it holds: nothing attends to them
-        has_padding = "visible_indices" not in plan and slot_token.numel() > pool_tokens
-        if has_padding:
-            pooled_slot_token = pooled_slot_token.masked_fill(slot_token.flatten() == pool_tokens, num_tokens)
-        pooled_token_slot = token_slot + pool * slot_token.numel()
-        shape = (num_pools, num_slots, num_groups)
-        return cls(shape, pooled_slot_token.flatten(), pooled_token_slot.flatten(), index, has_padding)
-
-
-class GreenMimRelativePositionBias(nn.Module):
-    """Learned bias for each offset between two tokens of a window, and the mask between windows, in one look-up."""
-
-    def __init__(self, num_heads: int, window_size: int):
-        super().__init__()
-        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
-
-    def forward(self, relative_position_index: torch.Tensor) -> torch.Tensor:
-        num_groups, num_slots, _ = relative_position_index.shape
-        table = nn.functional.pad(self.relative_position_bias_table, (0, 0, 0, 1), value=MASKED_SCORE)
-        # every group looks into a copy of its own: gradients then meet inside a group only, not all in one table
-        tables = table.t().repeat(1, num_groups)  # (heads, groups * rows)
-        first_rows = torch.arange(num_groups, device=table.device)[:, None, None] * table.shape[0]
-        bias = tables.index_select(1, (relative_position_index + first_rows).flatten())
-        bias = bias.view(-1, num_groups, num_slots, num_slots).transpose(0, 1)
-        return bias.reshape(1, -1, num_slots, num_slots)  # (1, groups * heads, slots, slots)
-
-
-def eager_attention_forward(
-    module: nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs: Unpack[TransformersKwargs],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    attn_weights = torch.matmul(query * scaling, key.transpose(2, 3))
-    if attention_mask is not None:
-        attn_weights += attention_mask
-    attn_weights = nn.functional.softmax(attn_weights, dim=-1)
-    attn_weights = nn.functional.dropout(attn_weights, p=dropout, training=module.training)
-
-    attn_output = torch.matmul(attn_weights, value)
-    attn_output = attn_output.transpose(1, 2).contiguous()
-
-    return attn_output, attn_weights
-
-
-class GreenMimAttention(nn.Module):
-    """Multi-head attention among all tokens."""
-
-    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
-        super().__init__()
-        self.config = config
-        self.num_heads = num_heads
-        self.head_dim = hidden_size // num_heads
-        self.attention_dropout = config.attention_probs_dropout_prob
-        self.scaling = self.head_dim**-0.5
-        self.is_causal = False
-
-        self.q_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
-        self.k_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
-        self.v_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
-        self.o_proj = nn.Linear(hidden_size, hidden_size)
-
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """`(batch_size, heads, tokens, head_dim)` to `(batch_size, tokens, heads, head_dim)`, and attention weights."""
-        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
-        if attention_mask is not None:
-            attention_mask = attention_mask.to(query.dtype)
-        return attention_interface(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=self.attention_dropout if self.training else 0.0,
-            scaling=self.scaling,
-            **kwargs,
-        )
-
-    def forward(
-        self, hidden_states: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        query, key, value = (
-            projection(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        attn_output, attn_weights = self.attend(query, key, value, **kwargs)
-        return self.o_proj(attn_output.flatten(2)), attn_weights
-
-
-class GreenMimWindowAttention(GreenMimAttention):
-    """GreenMIM's Group Window Attention: attention inside the windows that a plan has packed into groups."""
-
-    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
-        super().__init__(config, hidden_size, num_heads)
-        self.relative_position_bias = GreenMimRelativePositionBias(num_heads, config.window_size)
-
-    def forward(
-        self, hidden_states: torch.Tensor, groups: GreenMimWindowGroups, **kwargs: Unpack[TransformersKwargs]
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        num_pools, num_slots, num_groups = groups.shape
-        tokens = hidden_states.flatten(0, 1)
-        if groups.has_padding:
-            tokens = nn.functional.pad(tokens, (0, 0, 0, 1))
-
-        # groups are further heads
-        slots = tokens.index_select(0, groups.slot_token)
-        query, key, value = (
-            projection(slots).view(num_pools, num_slots, -1, self.head_dim).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )  # (pools, groups * heads, slots, head_dim)
-        attention_bias = self.relative_position_bias(groups.relative_position_index)
-        attn_output, attn_weights = self.attend(query, key, value, attention_bias, **kwargs)
-        attn_output = attn_output.view(-1, hidden_states.shape[-1]).index_select(0, groups.token_slot)
-
-        # only where they are asked for: a reentrant checkpoint needs a gradient for every output
-        if attn_weights is not None and kwargs.get("output_attentions", self.config.output_attentions):
-            attn_weights = attn_weights.unflatten(1, (num_groups, self.num_heads)).flatten(0, 1)
-        else:
-            attn_weights = None
-        return self.o_proj(attn_output.view(hidden_states.shape)), attn_weights
-
-
-class GreenMimMLP(nn.Module):
-    def __init__(self, config: GreenMimConfig, hidden_size: int, intermediate_size: int):
-        super().__init__()
-        self.activation_fn = ACT2FN[config.hidden_act]
-        self.fc1 = nn.Linear(hidden_size, intermediate_size)
-        self.fc2 = nn.Linear(intermediate_size, hidden_size)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.fc2(self.activation_fn(self.fc1(hidden_states)))
-
-
 class GreenMimLayer(GradientCheckpointingLayer):
-    """A layer of the encoder."""
+    """A layer of the encoder: `SwinLayer` with any token mixer, and stochastic depth on both branches, as in Swin's paper."""
 
-    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int, drop_path_rate: float):
+    def __init__(self, config: GreenMimConfig, stage: int, token_mixer: str, drop_path_rate: float):
         super().__init__()
-        self.attention = GreenMimWindowAttention(config, hidden_size, num_heads)
+        hidden_size = config.hidden_sizes[stage]
+        self.attention = get_token_mixer(token_mixer)(config, stage)
         self.layernorm_before = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
         self.layernorm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
-        self.mlp = GreenMimMLP(config, hidden_size, int(config.mlp_ratio * hidden_size))
+        self.mlp = GreenMimMLP(config, hidden_size, int(config.mlp_ratios[stage] * hidden_size))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        # on both branches, as in Swin; the one in transformers drops the attention alone
-        self.drop_path = GreenMimDropPath(drop_path_rate)
+        self.drop_path = SwinDropPath(drop_path_rate)
 
     def forward(
-        self, hidden_states: torch.Tensor, groups: GreenMimWindowGroups, **kwargs: Unpack[TransformersKwargs]
+        self, hidden_states: torch.Tensor, prepared: Any, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         residual = hidden_states
-        hidden_states, attn_weights = self.attention(self.layernorm_before(hidden_states), groups, **kwargs)
+        hidden_states, attn_weights = self.attention(self.layernorm_before(hidden_states), prepared, **kwargs)
         hidden_states = residual + self.drop_path(self.dropout(hidden_states))
 
         residual = hidden_states
@@ -417,48 +274,36 @@ class GreenMimStage(nn.Module):
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__()
-        self.window_size = config.window_size
-        self.name = config.stage_names[stage + 1]
-        hidden_size, num_layers, first_layer = (
-            config.hidden_sizes[stage],
-            sum(config.depths),
-            sum(config.depths[:stage]),
-        )
+        self.config = config
+        self.stage = stage
+        names, depth = config.token_mixers[stage], config.depths[stage]
+        self.token_mixers = [names[layer % len(names)] for layer in range(depth)]
+        first_layer, num_layers = sum(config.depths[:stage]), sum(config.depths)
         self.blocks = nn.ModuleList(
-            [
-                GreenMimLayer(
-                    config,
-                    hidden_size,
-                    config.num_heads[stage],
-                    drop_path_rate=config.drop_path_rate * (first_layer + layer) / max(num_layers - 1, 1),
-                )
-                for layer in range(config.depths[stage])
-            ]
+            GreenMimLayer(config, stage, name, config.drop_path_rate * (first_layer + layer) / max(num_layers - 1, 1))
+            for layer, name in enumerate(self.token_mixers)
         )
         is_last = stage == config.num_layers - 1
-        self.downsample = None if is_last else GreenMimPatchMerging(config, hidden_size)
+        self.downsample = None if is_last else GreenMimPatchMerging(config, stage)
 
     def forward(
         self,
         hidden_states: torch.Tensor,
-        group_plan: dict[str, torch.Tensor],
+        plan: dict[str, dict[str, torch.Tensor]],
         grid_size: tuple[int, int] | None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """
         Returns the hidden states after the merging, attention weights, and the hidden states before the merging.
-        `grid_size` is that of the tokens of a whole image, or `None` for those of visible units.
+        `grid_size` is that of the tokens of a full image, or `None` for those of visible units.
         """
-        num_tokens = hidden_states.shape[0] * hidden_states.shape[1]
-        kinds = [
-            GreenMimWindowGroups.from_plan(group_plan, f"{self.name}_{kind}", self.window_size, num_tokens)
-            for kind in ("regular", "shifted")[: len(self.blocks)]  # a single layer never shifts
-            if f"{self.name}_{kind}_slot_token" in group_plan
-        ]
-
+        prepared = {
+            name: get_token_mixer(name).prepare(mixer_plan, hidden_states, self.config, self.stage)
+            for name, mixer_plan in plan.items()
+        }
         attn_weights = None
-        for layer, block in enumerate(self.blocks):
-            hidden_states, attn_weights = block(hidden_states, kinds[layer % len(kinds)], **kwargs)
+        for name, block in zip(self.token_mixers, self.blocks):
+            hidden_states, attn_weights = block(hidden_states, prepared[name], **kwargs)
 
         before_merging = hidden_states
         if self.downsample is not None:
@@ -472,71 +317,22 @@ class GreenMimEncoder(nn.Module):
     def __init__(self, config: GreenMimConfig):
         super().__init__()
         self.layers = nn.ModuleList([GreenMimStage(config, stage) for stage in range(config.num_layers)])
+        self.stage_names = config.stage_names[1:]
 
     def forward(
         self,
         hidden_states: torch.Tensor,
-        group_plan: dict[str, torch.Tensor],
+        plan: dict,
         stage_grids: Sequence[tuple[int, int] | None],
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Returns what goes into each stage, and what comes out of its layers, before the merging."""
+        """Returns the input of each stage, and the output of its layers before the merging."""
         stage_inputs, stage_outputs = [], []
-        for stage, grid_size in zip(self.layers, stage_grids):
+        for name, stage, grid_size in zip(self.stage_names, self.layers, stage_grids):
             stage_inputs.append(hidden_states)
-            hidden_states, _, before_merging = stage(hidden_states, group_plan, grid_size, **kwargs)
+            hidden_states, _, before_merging = stage(hidden_states, plan[name], grid_size, **kwargs)
             stage_outputs.append(before_merging)
         return stage_inputs, stage_outputs
-
-
-class GreenMimDecoderLayer(GradientCheckpointingLayer):
-    """A layer of the decoder: every mask unit attends to every other."""
-
-    def __init__(self, config: GreenMimConfig):
-        super().__init__()
-        hidden_size = config.decoder_hidden_size
-        self.attention = GreenMimAttention(config, hidden_size, config.decoder_num_attention_heads)
-        self.layernorm_before = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
-        self.layernorm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
-        self.mlp = GreenMimMLP(config, hidden_size, config.decoder_intermediate_size)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        attn_output, _ = self.attention(self.layernorm_before(hidden_states))
-        hidden_states = hidden_states + attn_output
-        return hidden_states + self.mlp(self.layernorm_after(hidden_states))
-
-
-class GreenMimDecoder(nn.Module):
-    """Predicts the pixels of every mask unit from the visible ones, as in MAE."""
-
-    def __init__(self, config: GreenMimConfig):
-        super().__init__()
-        hidden_size = config.decoder_hidden_size
-        self.decoder_embed = nn.Linear(config.hidden_size, hidden_size)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, hidden_size))
-        self.decoder_layers = nn.ModuleList(
-            [GreenMimDecoderLayer(config) for _ in range(config.decoder_num_hidden_layers)]
-        )
-        self.decoder_norm = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
-        self.decoder_pred = nn.Linear(hidden_size, config.mask_unit_size**2 * config.num_channels)
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        visible_indices: torch.Tensor | None,
-        grid_size: tuple[int, int],
-    ) -> torch.Tensor:
-        hidden_states = self.decoder_embed(hidden_states)
-        batch_size, _, channels = hidden_states.shape
-        if visible_indices is not None:
-            # every visible latent at its own unit, mask tokens elsewhere
-            units = self.mask_token.to(hidden_states.dtype).expand(batch_size, grid_size[0] * grid_size[1], -1)
-            hidden_states = units.scatter(1, visible_indices[:, :, None].expand(-1, -1, channels), hidden_states)
-        positions = get_2d_sincos_position_embeddings(grid_size, channels, device=hidden_states.device)
-        hidden_states = hidden_states + positions.to(hidden_states.dtype)
-        for layer in self.decoder_layers:
-            hidden_states = layer(hidden_states)
-        return self.decoder_pred(self.decoder_norm(hidden_states))
 
 
 class GreenMimPreTrainedModel(PreTrainedModel):
@@ -568,22 +364,18 @@ class GreenMimPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         """
-        Initialize the weights. Each rule names the class that owns the tensor: for code outside of transformers, modules
-        without tensors of their own are passed over.
+        Initializes the weights. A module of ours that owns parameters does so in `init_weights`: for code outside of
+        transformers, modules without parameters of their own are skipped.
         """
         super()._init_weights(module)
-        if isinstance(module, GreenMimEmbeddings) and module.position_embeddings is not None:
-            init.trunc_normal_(module.position_embeddings, std=self.config.initializer_range)
-        elif isinstance(module, GreenMimRelativePositionBias):
-            init.trunc_normal_(module.relative_position_bias_table, std=self.config.initializer_range)
-        elif isinstance(module, GreenMimDecoder):
-            init.normal_(module.mask_token, std=self.config.initializer_range)
+        if not isinstance(module, PreTrainedModel) and hasattr(module, "init_weights"):
+            module.init_weights(self.config.initializer_range)
 
 
 class GreenMimModel(GreenMimPreTrainedModel):
     r"""
-    A Swin Transformer that returns raw hidden states: of the whole image, or, given a mask, of its visible part alone, at
-    the cost of the visible part.
+    A hierarchical vision transformer that returns raw hidden states: of the full image or, given a mask, of its visible part
+    only, at the cost of the visible part.
 
     Args:
         config ([`GreenMimConfig`]):
@@ -612,7 +404,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
         self,
         pixel_values: torch.FloatTensor,
         bool_masked_pos: torch.BoolTensor | None = None,
-        group_plan: dict[str, torch.Tensor] | None = None,
+        plan: dict | None = None,
         interpolate_pos_encoding: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> GreenMimModelOutput:
@@ -622,10 +414,10 @@ class GreenMimModel(GreenMimPreTrainedModel):
                 Pixel values. With a mask, height and width must be multiples of `config.mask_unit_size`.
             bool_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)` or `(batch_size, num_patches)`, *optional*):
                 Mask over the mask units, row-major, `True` where a unit is hidden; or over the patches, if it is constant
-                inside every unit. Every row hides the same number of units. Without a mask, this is a Swin Transformer.
-            group_plan (`dict[str, torch.Tensor]`, *optional*):
-                The plan that [`make_group_plan`] makes of this mask. If it is given, nothing in the forward waits for the
-                device; if not, it is made here.
+                inside every unit. Every row hides the same number of units. Without a mask, the model sees full images.
+            plan (`dict`, *optional*):
+                The plan that [`make_plan`] makes of this mask. If it is given, nothing in the forward waits for the device; if
+                not, it is made here.
             interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
                 Whether to interpolate absolute position embeddings to the size of the images.
 
@@ -652,37 +444,35 @@ class GreenMimModel(GreenMimPreTrainedModel):
         torch.Size([2, 12, 192])
         ```"""
         check_pixel_values(pixel_values, self.config)
-        visible_indices, stage_grids = None, [None] * self.config.num_layers
+        image_size, visible_indices = tuple(pixel_values.shape[-2:]), None
         if bool_masked_pos is None:
-            if group_plan is not None:
-                raise ValueError("`group_plan` was given without the `bool_masked_pos` that it was made of.")
-            stage_grids = get_stage_grids(get_patch_grid(pixel_values, self.config.patch_size), self.config.num_layers)
-            group_plan = make_dense_plan(stage_grids, self.config.window_size, device=pixel_values.device)
+            if plan is not None:
+                raise ValueError("`plan` was given without the `bool_masked_pos` that it was made for. Pass both.")
+            stage_grids = get_stage_grids(get_grid_size(image_size, self.config.patch_size), self.config.num_layers)
+            plan = make_full_plan(stage_grids, self.config, device=pixel_values.device)
         else:
-            unit_grid = get_unit_grid(pixel_values.shape[-2:], self.config.mask_unit_size)
-            patches_per_side = self.config.mask_unit_size // self.config.patch_size
-            window_size, hidden_sizes = self.config.window_size, self.config.hidden_sizes
-            if group_plan is None and isinstance(bool_masked_pos, torch.Tensor):
-                bool_masked_pos = bool_masked_pos.cpu()  # to plan on the host: the one place that waits for the device
-            unit_mask = reduce_mask_to_units(bool_masked_pos, unit_grid, patches_per_side)
-            if len(unit_mask) != len(pixel_values):
-                raise ValueError(f"`bool_masked_pos` has {len(unit_mask)} masks for {len(pixel_values)} images.")
-            if group_plan is None:
-                group_plan = make_group_plan(unit_mask, unit_grid, window_size, hidden_sizes)
-                group_plan = {name: tensor.to(pixel_values.device) for name, tensor in group_plan.items()}
+            stage_grids = [None] * self.config.num_layers
+            if plan is None:
+                # on the host: the one place that waits for the device
+                plan = move_plan(make_plan(bool_masked_pos, self.config, image_size), pixel_values.device)
             else:
-                check_group_plan(group_plan, unit_mask, unit_grid, window_size, len(hidden_sizes))
-            visible_indices = group_plan["visible_indices"].expand(pixel_values.shape[0], -1)
+                check_plan(plan, bool_masked_pos, self.config, image_size)
+            if len(bool_masked_pos) != len(pixel_values):
+                raise ValueError(
+                    f"`bool_masked_pos` must have a mask for each of the {len(pixel_values)} images, got "
+                    f"{len(bool_masked_pos)} masks."
+                )
+            visible_indices = plan["visible_indices"].expand(len(pixel_values), -1)
 
         hidden_states = self.embeddings(pixel_values, visible_indices, interpolate_pos_encoding)
-        stage_inputs, stage_outputs = self.encoder(hidden_states, group_plan, stage_grids, **kwargs)
+        stage_inputs, stage_outputs = self.encoder(hidden_states, plan, stage_grids, **kwargs)
         hidden_states = self.layernorm(stage_outputs[-1])
         pooled_output = None
         if self.pooler is not None:
             pooled_output = self.pooler(hidden_states.transpose(1, 2)).flatten(1)
 
         reshaped_hidden_states = None
-        # the recorder of hidden states leaves this keyword to us
+        # the recorder of hidden states does not evaluate this keyword
         output_hidden_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
         if output_hidden_states and bool_masked_pos is None:
             all_hidden_states = [*stage_inputs, stage_outputs[-1]]
@@ -724,7 +514,7 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
         labels: torch.LongTensor | None = None,
         interpolate_pos_encoding: bool = False,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> GreenMimImageClassifierOutput:
+    ) -> SwinImageClassifierOutput:
         r"""
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
@@ -736,7 +526,7 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
                 Whether to interpolate absolute position embeddings to the size of the images.
 
         Returns:
-            [`GreenMimImageClassifierOutput`]
+            [`~transformers.models.swin.modeling_swin.SwinImageClassifierOutput`]
 
         Raises:
             `ValueError`: if the pixel values do not fit the model, a mask is given, or the labels are boolean.
@@ -754,9 +544,11 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
         >>> outputs.logits.shape
         torch.Size([2, 10])
         ```"""
-        refuse_mask(kwargs, "image classification")
+        check_no_mask(kwargs, "image classification")
         if labels is not None and labels.dtype == torch.bool:
-            raise ValueError("`labels` is boolean. If it is a mask: image classification sees whole images.")
+            raise ValueError(
+                "`labels` must be numbers, got booleans. Image classification sees full images, it takes no mask."
+            )
         outputs: GreenMimModelOutput = self.greenmim(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs
         )
@@ -766,7 +558,7 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
         if labels is not None:
             loss = self.loss_function(labels, logits, self.config, **kwargs)
 
-        return GreenMimImageClassifierOutput(
+        return SwinImageClassifierOutput(
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,
@@ -844,15 +636,14 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         >>> [tuple(feature_map.shape) for feature_map in model(torch.randn(1, 3, 240, 320)).feature_maps]
         [(1, 48, 30, 40), (1, 192, 8, 10)]
         ```"""
-        refuse_mask(kwargs, "a backbone")
+        check_no_mask(kwargs, "a backbone")
         check_pixel_values(pixel_values, self.config)
-        stage_grids = get_stage_grids(get_patch_grid(pixel_values, self.config.patch_size), self.config.num_layers)
-        group_plan = make_dense_plan(
-            stage_grids, self.config.window_size, always_partition=True, device=pixel_values.device
-        )
+        patch_grid = get_grid_size(pixel_values.shape[-2:], self.config.patch_size)
+        stage_grids = get_stage_grids(patch_grid, self.config.num_layers)
+        plan = make_full_plan(stage_grids, self.config, device=pixel_values.device, clip_windows=False)
 
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
-        _, stage_outputs = self.encoder(hidden_states, group_plan, stage_grids, **kwargs)
+        _, stage_outputs = self.encoder(hidden_states, plan, stage_grids, **kwargs)
         all_hidden_states, grids = [hidden_states, *stage_outputs], [stage_grids[0], *stage_grids]
 
         feature_maps = []
@@ -885,65 +676,37 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         # Initialize weights and apply final processing
         self.post_init()
 
-    def patchify(self, pixel_values: torch.Tensor) -> torch.Tensor:
+    def mask_pixels(self, pixel_values: torch.Tensor, mask: torch.Tensor, value: float = 0.0) -> torch.Tensor:
         """
-        Cuts images into mask units.
+        Images of what the encoder sees.
 
         Args:
             pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
                 Pixel values.
-
-        Returns:
-            `torch.Tensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`, units row-major, and
-            (row, column, channel) inside a unit.
-
-        Raises:
-            `ValueError`: if the images are not made of whole mask units.
-        """
-        unit = self.config.mask_unit_size
-        get_unit_grid(pixel_values.shape[-2:], unit)
-        units = pixel_values.unflatten(3, (-1, unit)).unflatten(2, (-1, unit))
-        return units.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
-
-    def unpatchify(self, logits: torch.Tensor, image_size: tuple[int, int] | None = None) -> torch.Tensor:
-        """
-        Puts mask units together to images: the inverse of [`~GreenMimForMaskedImageModeling.patchify`].
-
-        Args:
-            logits (`torch.Tensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`):
-                Pixels of every mask unit.
-            image_size (`tuple[int, int]`, *optional*):
-                Height and width of the images in pixels. `config.image_size` by default.
+            mask (`torch.Tensor` of shape `(batch_size, num_units)`):
+                A mask over the mask units, `True` or 1 where a unit is hidden, such as that of the outputs.
+            value (`float`, *optional*, defaults to 0.0):
+                Value of the pixels of hidden units. 0 is the mean of normalized images.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`.
-
-        Raises:
-            `ValueError`: if the units are not those of images of this size.
         """
-        unit = self.config.mask_unit_size
-        rows, columns = get_unit_grid(image_size or self.config.image_height_and_width, unit)
-        expected_shape = (rows * columns, unit**2 * self.config.num_channels)
-        if logits.shape[1:] != expected_shape:
-            raise ValueError(
-                f"Images of {rows * unit} x {columns * unit} pixels have the units (batch_size, {expected_shape[0]}, "
-                f"{expected_shape[1]}), but `logits` has the shape {tuple(logits.shape)}. Pass their `image_size`."
-            )
-        units = logits.unflatten(2, (unit, unit, self.config.num_channels)).unflatten(1, (rows, columns))
-        return units.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
+        units = images_to_units(pixel_values, self.config.mask_unit_size)
+        units = units.masked_fill(mask.bool()[:, :, None], value)
+        return units_to_images(units, tuple(pixel_values.shape[-2:]), self.config.mask_unit_size)
 
     def reconstruct(self, pixel_values: torch.Tensor, outputs: GreenMimForMaskedImageModelingOutput) -> torch.Tensor:
         """
-        Pictures of what the model predicts: hidden units from the prediction, visible ones from the images.
+        Images of what the model predicts: hidden units from the prediction, visible ones from the images.
 
         With `config.norm_pix_loss`, the model predicts every unit up to its mean and variance. These are then taken from
-        the image itself, hidden units included: the pictures show more than the model knows. Say so where you show them.
+        the image itself, hidden units included: the images show more than the model knows. Say so where you show them.
 
         Args:
             pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
                 The images that the model has seen.
             outputs ([`GreenMimForMaskedImageModelingOutput`]):
-                What the model returned for them, with a mask.
+                Outputs of the model for them, with a mask.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`, normalized like the images.
@@ -952,21 +715,21 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             `ValueError`: if the outputs are those of a call without a mask.
         """
         if outputs.mask is None:
-            raise ValueError("There is nothing to reconstruct: the outputs are those of a call without a mask.")
-        units = self.patchify(pixel_values)
+            raise ValueError("Cannot reconstruct without a mask: pass the outputs of a call with `bool_masked_pos`.")
+        units = images_to_units(pixel_values, self.config.mask_unit_size)
         prediction = outputs.logits.to(units.dtype)
         if self.config.norm_pix_loss:
             mean, std = get_unit_statistics(units)
             prediction = prediction * std + mean
-        units = torch.where(outputs.mask[:, :, None], prediction, units)
-        return self.unpatchify(units, image_size=tuple(pixel_values.shape[-2:]))
+        units = torch.where(outputs.mask.bool()[:, :, None], prediction, units)
+        return units_to_images(units, tuple(pixel_values.shape[-2:]), self.config.mask_unit_size)
 
     def get_reconstruction_loss(
         self, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
         """Mean squared error on the hidden units, in float32 or more (as in MAE)."""
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        target = self.patchify(pixel_values).to(dtype)
+        target = images_to_units(pixel_values, self.config.mask_unit_size).to(dtype)
         if self.config.norm_pix_loss:
             mean, std = get_unit_statistics(target)
             target = (target - mean) / std
@@ -978,7 +741,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         self,
         pixel_values: torch.FloatTensor,
         bool_masked_pos: torch.BoolTensor | None = None,
-        group_plan: dict[str, torch.Tensor] | None = None,
+        plan: dict | None = None,
         interpolate_pos_encoding: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> GreenMimForMaskedImageModelingOutput:
@@ -988,7 +751,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
                 Pixel values. With a mask, height and width must be multiples of `config.mask_unit_size`.
             bool_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)` or `(batch_size, num_patches)`, *optional*):
                 See [`GreenMimModel.forward`]. Without a mask there is no loss.
-            group_plan (`dict[str, torch.Tensor]`, *optional*):
+            plan (`dict`, *optional*):
                 See [`GreenMimModel.forward`].
             interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
                 See [`GreenMimModel.forward`].
@@ -1018,16 +781,15 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         torch.Size([2, 3, 224, 224])
         ```"""
         outputs: GreenMimModelOutput = self.greenmim(
-            pixel_values, bool_masked_pos, group_plan, interpolate_pos_encoding, **kwargs
+            pixel_values, bool_masked_pos, plan, interpolate_pos_encoding, **kwargs
         )
         # without a mask, an image may end in the middle of a unit, as it may for Swin
-        grid_size = get_patch_grid(pixel_values, self.config.mask_unit_size)
+        grid_size = get_grid_size(pixel_values.shape[-2:], self.config.mask_unit_size)
         logits = self.decoder(outputs.last_hidden_state, outputs.visible_indices, grid_size)
 
         loss = mask = None
         if outputs.visible_indices is not None:
-            mask = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
-            mask = mask.scatter(1, outputs.visible_indices, False)
+            mask = torch.ones(logits.shape[:2], device=logits.device).scatter(1, outputs.visible_indices, 0.0)
             loss = self.get_reconstruction_loss(pixel_values, logits, mask)
 
         return GreenMimForMaskedImageModelingOutput(
@@ -1041,13 +803,15 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         )
 
 
-# a checkpoint made for other windows loads; a model repository brings this file along, hence `overwrite`
+# loads checkpoints of different window sizes; a model repository brings its own copy of this file, hence `overwrite`
 register_checkpoint_conversion_mapping(GreenMimConfig.model_type, get_position_converters(), overwrite=True)
 
 __all__ = [
     "GreenMimBackbone",
     "GreenMimForImageClassification",
     "GreenMimForMaskedImageModeling",
+    "GreenMimForMaskedImageModelingOutput",
     "GreenMimModel",
+    "GreenMimModelOutput",
     "GreenMimPreTrainedModel",
 ]

@@ -16,21 +16,25 @@ into groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from .grouping_greenmim import EMPTY_SLOT_WINDOW, get_group_cost, get_shift_size, get_token_coordinates
-
-
-HIDDEN_COLOUR = (0.82, 0.82, 0.82)
+from .configuration_greenmim import GreenMimConfig
+from .layout_greenmim import TokenLayout
+from .packing_greenmim import EMPTY_SET, get_group_cost
+from .planning_greenmim import get_token_mixer
 
 
-def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> Figure:
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+HIDDEN_COLOR = (0.82, 0.82, 0.82)
+
+
+def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
     """
     Draws the losses over the steps.
 
@@ -40,7 +44,7 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> Figure:
         norm_pix_loss (`bool`):
             Whether they are losses of pixels normalized by unit.
     """
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = _make_figure(figsize=(7, 4))
     axes = figure.subplots()
     for name, style in {
         "loss": {"color": "tab:blue", "alpha": 0.5, "label": "training batches"},
@@ -56,7 +60,7 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> Figure:
     return figure
 
 
-def draw_reconstructions(rows: dict[str, torch.Tensor], note: str) -> Figure:
+def draw_reconstructions(rows: dict[str, torch.Tensor], note: str) -> "Figure":
     """
     Draws a grid of images, one row for each kind and one column for each image.
 
@@ -65,14 +69,14 @@ def draw_reconstructions(rows: dict[str, torch.Tensor], note: str) -> Figure:
             Title -> images, `(num_images, num_channels, height, width)`, values from 0 to 1. Of more than three channels, the
             first three are shown; of two, the first.
         note (`str`):
-            What a reader has to know in order not to be misled, written below the images.
+            A caption that keeps readers from being misled, written below the images.
     """
     num_images = len(next(iter(rows.values())))
-    figure = Figure(figsize=(1.4 * num_images + 0.5, 1.4 * len(rows) + 0.7), layout="constrained")
+    figure = _make_figure(figsize=(1.4 * num_images + 0.5, 1.4 * len(rows) + 0.7))
     grid = figure.subplots(len(rows), num_images, squeeze=False)
-    for axes_of_row, (title, images) in zip(grid, rows.items()):
-        axes_of_row[0].set_ylabel(title)
-        for axes, image in zip(axes_of_row, images):
+    for row_axes, (title, images) in zip(grid, rows.items()):
+        row_axes[0].set_ylabel(title)
+        for axes, image in zip(row_axes, images):
             shown = image[: 3 if len(image) >= 3 else 1].clamp(0, 1).float().numpy()
             axes.imshow(np.moveaxis(shown, 0, -1), cmap="gray", vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
@@ -87,11 +91,11 @@ class GroupLayout:
 
     Attributes:
         grid_size (`tuple[int, int]`):
-            Rows and columns of tokens of the whole image.
+            Rows and columns of tokens of the full image.
         window_size, shift (`int`):
             Side of the windows in tokens, and by how many tokens they are shifted.
         rows, columns, groups, windows (`np.ndarray` of shape `(num_tokens,)`):
-            Of each visible token. Windows are numbered in the order of their numbers in the plan, from 0.
+            Row, column, group and window of each visible token. Windows are numbered from 0, in the order of the plan.
         slot_windows (`np.ndarray` of shape `(num_groups, group_size)`):
             Window of each slot, -1 for an empty one.
         hidden_size (`int`):
@@ -110,12 +114,12 @@ class GroupLayout:
 
     @property
     def fill(self) -> float:
-        """Share of the slots that hold a token."""
+        """Fraction of the slots that hold a token."""
         return float((self.slot_windows >= 0).mean())
 
     @property
-    def cost_share(self) -> float:
-        """Multiply-adds of the attention, as a share of those of all windows of the whole image."""
+    def cost_fraction(self) -> float:
+        """Multiply-adds of the attention, as a fraction of those of all windows of the full image."""
         num_groups, group_size = self.slot_windows.shape
         window_tokens = self.window_size**2
         num_windows = np.prod([-(-side // self.window_size) for side in self.grid_size])
@@ -126,79 +130,82 @@ class GroupLayout:
         )
 
 
-def get_group_layout(
-    group_plan: dict[str, torch.Tensor], hidden_sizes: Sequence[int], stage: int = 1, kind: str = "regular"
-) -> GroupLayout:
+def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_mixer: str = "window") -> GroupLayout:
     """
     Reads from a plan where the tokens of a stage are.
 
     Args:
-        group_plan (`dict[str, torch.Tensor]`):
-            From [`make_group_plan`], for one mask.
-        hidden_sizes (`Sequence[int]`):
-            Channels of each stage.
+        plan (`dict`):
+            From [`make_plan`], for one mask.
+        config ([`GreenMimConfig`]):
+            Configuration that the plan was made with.
         stage (`int`, *optional*, defaults to 1):
             Number of the stage, from 1.
-        kind (`str`, *optional*, defaults to `"regular"`):
-            `"regular"` or `"shifted"` windows.
+        token_mixer (`str`, *optional*, defaults to `"window"`):
+            Name of a token mixer that packs windows into groups, such as `"window"` or `"shifted_window"`.
 
     Returns:
         [`GroupLayout`]
 
     Raises:
-        `ValueError`: if the plan is of several masks, or has no such stage or kind.
+        `ValueError`: if the plan is of several masks, or has no windows of this token mixer in this stage.
 
     Example:
 
     ```python
-    >>> from modeling_greenmim import make_group_plan, sample_masks
+    >>> from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
     >>> from modeling_greenmim.plotting import get_group_layout
 
+    >>> config = GreenMimConfig()
     >>> mask = sample_masks(batch_size=1, grid_size=(7, 7), mask_ratio=0.75, seed=0)
-    >>> plan = make_group_plan(mask, grid_size=(7, 7), window_size=7, hidden_sizes=(96, 192, 384, 768))
-    >>> layout = get_group_layout(plan, (96, 192, 384, 768), stage=2)
+    >>> layout = get_group_layout(make_plan(mask, config), config, stage=2)
     >>> layout.grid_size, len(layout.rows)  # 12 visible units of 4 x 4 tokens
     ((28, 28), 192)
     ```"""
-    name = f"stage{stage}_{kind}"
-    if f"{name}_token_slot" not in group_plan:
-        kinds = sorted({key.rpartition("_token_slot")[0] for key in group_plan if key.endswith("_token_slot")})
-        raise ValueError(f"The plan has no {kind!r} windows in stage {stage}, only {', '.join(kinds)}.")
-    if len(group_plan["visible_indices"]) != 1:
+    if stage not in range(1, config.num_layers + 1):
+        raise ValueError(f"`stage` must be from 1 to {config.num_layers}, got {stage}.")
+    stage_plan = plan[config.stage_names[stage]]
+    drawable = [name for name, mixer_plan in stage_plan.items() if "set_index" in mixer_plan]
+    if token_mixer not in drawable:
         raise ValueError(
-            f"The plan is of {len(group_plan['visible_indices'])} masks, and one can be drawn: make a plan of that one."
+            f"`token_mixer` must be one that packs windows into groups in stage {stage} of this plan "
+            f"({', '.join(drawable) or 'none'}), got {token_mixer!r}."
         )
-    unit_rows, unit_columns, window_size = group_plan["made_for"].tolist()
-    tokens_per_side = 2 ** (len(hidden_sizes) - stage)
-    rows, columns = get_token_coordinates(group_plan["visible_indices"].numpy(), unit_columns, tokens_per_side)
-    slot_windows = group_plan[f"{name}_slot_window"].numpy()
-    token_slot = group_plan[f"{name}_token_slot"].numpy()
-    numbers = np.unique(slot_windows[slot_windows != EMPTY_SLOT_WINDOW])
-    renumbered = np.where(slot_windows == EMPTY_SLOT_WINDOW, -1, np.searchsorted(numbers, slot_windows))
-    grid_size = (unit_rows * tokens_per_side, unit_columns * tokens_per_side)
+    if len(plan["visible_indices"]) != 1:
+        raise ValueError(
+            f"`plan` must be for one mask, got one for {len(plan['visible_indices'])}. Plan one of the masks."
+        )
+    unit_grid = tuple(plan["geometry"].shape[1:3])
+    layout = TokenLayout.from_visible_indices(
+        plan["visible_indices"].numpy(), unit_grid, config.get_unit_side(stage - 1)
+    )
+    slot_windows = stage_plan[token_mixer]["set_index"].numpy()
+    slots = stage_plan[token_mixer]["scatter_index"].numpy()
+    numbers = np.unique(slot_windows[slot_windows != EMPTY_SET])
+    renumbered = np.where(slot_windows == EMPTY_SET, -1, np.searchsorted(numbers, slot_windows))
     return GroupLayout(
-        grid_size=grid_size,
-        window_size=window_size,
-        shift=get_shift_size(grid_size, window_size) if kind == "shifted" else 0,
-        rows=rows[0],
-        columns=columns[0],
-        groups=token_slot % slot_windows.shape[1],
-        windows=renumbered.reshape(-1)[token_slot],
+        grid_size=layout.grid_size,
+        window_size=config.window_size,
+        shift=get_token_mixer(token_mixer).get_shift_size(layout.grid_size, config.window_size),
+        rows=layout.rows[0],
+        columns=layout.columns[0],
+        groups=slots % slot_windows.shape[1],
+        windows=renumbered.reshape(-1)[slots],
         slot_windows=renumbered.T,
-        hidden_size=hidden_sizes[stage - 1],
+        hidden_size=config.hidden_sizes[stage - 1],
     )
 
 
-def draw_groups(layout: GroupLayout, image: np.ndarray | None = None) -> Figure:
+def draw_groups(layout: GroupLayout, image: np.ndarray | None = None) -> "Figure":
     """
-    Draws how visible windows are packed into groups: on the left where they are in the image, on the right the groups, a row each.
-    A group has a colour, its windows have shades of it; what is white holds no token.
+    Draws how visible windows are packed into groups: on the left the windows in the image, on the right the groups, a row each.
+    A group has a color, and its windows have shades of it; white slots hold no token.
 
     Args:
         layout ([`GroupLayout`]):
             From [`get_group_layout`].
         image (`np.ndarray` of shape `(height, width, 3)`, *optional*):
-            The image, with values from 0 to 1, to be seen through the colours.
+            The image, with values from 0 to 1, drawn below the colors.
 
     Returns:
         `Figure`
@@ -206,47 +213,57 @@ def draw_groups(layout: GroupLayout, image: np.ndarray | None = None) -> Figure:
     Example:
 
     ```python
-    >>> from modeling_greenmim import make_group_plan, sample_masks
+    >>> from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
     >>> from modeling_greenmim.plotting import draw_groups, get_group_layout
 
+    >>> config = GreenMimConfig()
     >>> mask = sample_masks(batch_size=1, grid_size=(7, 7), mask_ratio=0.75, seed=0)
-    >>> plan = make_group_plan(mask, grid_size=(7, 7), window_size=7, hidden_sizes=(96, 192, 384, 768))
-    >>> figure = draw_groups(get_group_layout(plan, (96, 192, 384, 768), stage=3, kind="shifted"))
+    >>> figure = draw_groups(get_group_layout(make_plan(mask, config), config, stage=3, token_mixer="shifted_window"))
     >>> figure.savefig("groups.png")  # doctest: +SKIP
     ```"""
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    where, packed = figure.subplots(1, 2, width_ratios=(1, 1.2))
-    colours = _get_colours(layout.slot_windows)
-    _draw_tokens(where, layout, colours, image)
-    _draw_slots(packed, layout, colours)
+    figure = _make_figure(figsize=(11, 5))
+    image_axes, group_axes = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    colors = _get_colors(layout.slot_windows)
+    _draw_tokens(image_axes, layout, colors, image)
+    _draw_slots(group_axes, layout, colors)
     num_groups, group_size = layout.slot_windows.shape
-    kind = f"windows shifted by {layout.shift}" if layout.shift else "regular windows"
-    where.set_title(f"{len(layout.rows)} of {np.prod(layout.grid_size)} tokens, {kind}", fontsize=10)
-    packed.set_title(
-        f"{len(colours)} windows in {num_groups} groups of {group_size} slots, {100 * layout.fill:.0f} % filled;\n"
-        f"attention costs {100 * layout.cost_share:.0f} % of that over the whole image",
+    windows = f"windows shifted by {layout.shift}" if layout.shift else "regular windows"
+    image_axes.set_title(f"{len(layout.rows)} of {np.prod(layout.grid_size)} tokens, {windows}", fontsize=10)
+    group_axes.set_title(
+        f"{len(colors)} windows in {num_groups} groups of {group_size} slots, {100 * layout.fill:.0f} % filled;\n"
+        f"attention costs {100 * layout.cost_fraction:.0f} % of that over the full image",
         fontsize=10,
     )
     return figure
 
 
-def _get_colours(slot_windows: np.ndarray) -> np.ndarray:
-    """A colour for each window: the hue is that of its group. Of shape `(num_windows, 3)`."""
-    colours = np.zeros((slot_windows.max() + 1, 3))
+def _make_figure(figsize: tuple[float, float]) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Drawing needs matplotlib: `pip install matplotlib`.") from error
+    return Figure(figsize=figsize, layout="constrained")
+
+
+def _get_colors(slot_windows: np.ndarray) -> np.ndarray:
+    """Colors of the windows, `(num_windows, 3)`. The hue is that of the group."""
+    from matplotlib.colors import hsv_to_rgb
+
+    colors = np.zeros((slot_windows.max() + 1, 3))
     for group, windows in enumerate(slot_windows):
         windows = [window for window in dict.fromkeys(windows.tolist()) if window >= 0]
         for number, window in enumerate(windows):
             shade = number / max(1, len(windows) - 1)
-            colours[window] = hsv_to_rgb(((0.6 + 0.382 * group) % 1.0, 0.85 - 0.5 * shade, 0.7 + 0.3 * shade))
-    return colours
+            colors[window] = hsv_to_rgb(((0.6 + 0.382 * group) % 1.0, 0.85 - 0.5 * shade, 0.7 + 0.3 * shade))
+    return colors
 
 
-def _draw_tokens(axes: Axes, layout: GroupLayout, colours: np.ndarray, image: np.ndarray | None):
+def _draw_tokens(axes: "Axes", layout: GroupLayout, colors: np.ndarray, image: np.ndarray | None):
     rows, columns = layout.grid_size
-    picture = np.full((rows, columns, 4), (*HIDDEN_COLOUR, 1.0))
+    picture = np.full((rows, columns, 4), (*HIDDEN_COLOR, 1.0))
     opacity = 1.0 if image is None else 0.55
     picture[layout.rows, layout.columns] = np.concatenate(
-        [colours[layout.windows], np.full((len(layout.rows), 1), opacity)], axis=1
+        [colors[layout.windows], np.full((len(layout.rows), 1), opacity)], axis=1
     )
     extent = (0, columns, rows, 0)
     if image is not None:
@@ -258,11 +275,13 @@ def _draw_tokens(axes: Axes, layout: GroupLayout, colours: np.ndarray, image: np
     axes.set(xticks=[], yticks=[], xlim=(0, columns), ylim=(rows, 0))
 
 
-def _draw_slots(axes: Axes, layout: GroupLayout, colours: np.ndarray):
+def _draw_slots(axes: "Axes", layout: GroupLayout, colors: np.ndarray):
+    from matplotlib.patches import Rectangle
+
     num_groups, group_size = layout.slot_windows.shape
     picture = np.ones((num_groups, group_size, 3))
     is_filled = layout.slot_windows >= 0
-    picture[is_filled] = colours[layout.slot_windows[is_filled]]
+    picture[is_filled] = colors[layout.slot_windows[is_filled]]
     axes.imshow(picture, extent=(0, group_size, num_groups, 0), aspect="auto", interpolation="nearest")
     for group, windows in enumerate(layout.slot_windows):
         edges = np.flatnonzero(np.diff(windows)) + 1

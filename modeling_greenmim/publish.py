@@ -47,23 +47,29 @@ from .checkpoint_folders import (
     load_checkpoint,
     make_image_processor,
     read_image_processor_settings,
-    read_licence,
+    read_license,
     read_model_type,
 )
 from .configuration_greenmim import GreenMimConfig
-from .feature_comparison import compare_features, make_test_images, refuse_differences
-from .model_card import describe_encoder, describe_licence, make_model_card
+from .feature_comparison import check_differences, compare_features, make_test_images
+from .model_card import describe_encoder, describe_license, make_model_card
 from .modeling_greenmim import (
     GreenMimBackbone,
     GreenMimForImageClassification,
     GreenMimForMaskedImageModeling,
     GreenMimModel,
 )
+from .planning_greenmim import get_token_mixer
 
 
 MODEL_CLASSES = {
-    each.__name__: each
-    for each in (GreenMimForMaskedImageModeling, GreenMimForImageClassification, GreenMimBackbone, GreenMimModel)
+    model_class.__name__: model_class
+    for model_class in (
+        GreenMimForMaskedImageModeling,
+        GreenMimForImageClassification,
+        GreenMimBackbone,
+        GreenMimModel,
+    )
 }
 MODEL_AUTO_MAP = {
     "AutoConfig": "configuration_greenmim.GreenMimConfig",
@@ -129,7 +135,7 @@ def publish(
     hub_model_id: str | None = None,
     private: bool = False,
     revision: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
 ) -> Path:
     """
     Writes a folder that loads with `trust_remote_code=True` where this package is not installed, checks it, and uploads it
@@ -146,14 +152,14 @@ def publish(
             Whether a repository that is created is private.
         revision (`str`, *optional*):
             Branch to upload to, which is created if it does not exist.
-        licence (`str`, *optional*):
-            Licence of the weights, by its name on the Hub. By default that of the model card in the folder, if it has one.
+        license (`str`, *optional*):
+            License of the weights, by its name on the Hub. By default that of the model card in the folder, if it has one.
 
     Returns:
         `Path`: the folder.
 
     Raises:
-        `ValueError`: if the folder holds no GreenMIM model, its card names another licence, the check fails, or the output
+        `ValueError`: if the folder holds no GreenMIM model, its card names another license, the check fails, or the output
         folder is not empty. Nothing is written or uploaded then. What [`push_to_hub`] raises: the folder is complete then.
     """
     if hub_model_id is not None:
@@ -162,10 +168,11 @@ def publish(
             raise ValueError("There is no token to upload with: log in (`hf auth login`), or set HF_TOKEN.")
     with create_folder(output_dir) as folder:
         model = _load_model(checkpoint_path)
+        _check_token_mixers(model.config)
         model.save_pretrained(folder)
         copy_code(folder)
         _write_auto_maps(checkpoint_path, model.config, folder)
-        _write_card(checkpoint_path, model.config, hub_model_id, licence, folder)
+        _write_card(checkpoint_path, model.config, hub_model_id, license, folder)
         _check_folder(model, folder)
     if hub_model_id is not None:
         push_to_hub(output_dir, hub_model_id, private, revision)
@@ -221,6 +228,20 @@ def _load_model(checkpoint_path: str | Path) -> PreTrainedModel:
     return load_checkpoint(MODEL_CLASSES[known[0]], checkpoint_path)
 
 
+def _check_token_mixers(config: GreenMimConfig):
+    """The code of a mixer from outside this package would be missing in the folder."""
+    package = __name__.rpartition(".")[0]
+    for stage in range(config.num_layers):
+        for name in config.get_token_mixers(stage):
+            module = get_token_mixer(name).__module__
+            if module.rpartition(".")[0] != package:
+                raise ValueError(
+                    f"Cannot publish the model because the code of its token mixer {name!r} is in {module}, outside of "
+                    f"{package}, and would be missing in the folder. Use a mixer of {package}, or share your code next to "
+                    "the weights."
+                )
+
+
 def _write_auto_maps(checkpoint_path: str | Path, config: GreenMimConfig, folder: Path):
     """`save_pretrained` writes an entry for the class that was saved alone, and one backend."""
     processor = make_image_processor(config, read_image_processor_settings(checkpoint_path))
@@ -235,23 +256,23 @@ def _write_auto_maps(checkpoint_path: str | Path, config: GreenMimConfig, folder
 
 
 def _write_card(
-    checkpoint_path: str | Path, config: GreenMimConfig, hub_model_id: str | None, licence: str | None, folder: Path
+    checkpoint_path: str | Path, config: GreenMimConfig, hub_model_id: str | None, license: str | None, folder: Path
 ):
     """The card that is there, with another way to load the model; or a new one, which says how little is known."""
-    stated = read_licence(checkpoint_path)
-    if licence is not None and stated.get("license", licence) != licence:
+    stated = read_license(checkpoint_path)
+    if license is not None and stated.get("license", license) != license:
         raise ValueError(
-            f"The model card in {checkpoint_path} names the licence {stated['license']!r}, which {licence!r} would "
+            f"The model card in {checkpoint_path} names the license {stated['license']!r}, which {license!r} would "
             "contradict. Leave it out, or correct the card."
         )
-    known = stated or ({"license": licence} if licence else {})
+    known = stated or ({"license": license} if license else {})
     usage = USAGE.format(name=hub_model_id or UNKNOWN_NAME)
     path = Path(checkpoint_path) / "README.md"
     if path.is_file():
         card = ModelCard.load(path)
         for name, value in known.items():
             setattr(card.data, name, value)
-        card.text = card.text.replace(describe_licence({}), describe_licence(known))
+        card.text = card.text.replace(describe_license({}), describe_license(known))
         if "trust_remote_code" in card.text:
             card.text = card.text.replace(f'"{UNKNOWN_NAME}"', f'"{hub_model_id or UNKNOWN_NAME}"')
         else:
@@ -264,13 +285,13 @@ def _write_card(
             usage=usage,
             provenance="Whoever published this model has not said.",
             not_measured=["The accuracy of this model on any task."],
-            licence=known,
+            license=known,
         )
     card.save(folder / "README.md")
 
 
 def _copy_companions(source: Path, text: str, folder: Path):
-    """Copies what a card refers to: the text of a licence, and the pictures that it shows."""
+    """Copies what a card refers to: the text of a license, and the pictures that it shows."""
     pictures = [source / name for name in re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)]
     for path in [*source.glob("LICENSE*"), *pictures]:
         if path.is_file() and path.resolve().is_relative_to(source.resolve()):
@@ -309,7 +330,7 @@ def _check_folder(model: PreTrainedModel, folder: Path):
         own = outputs.feature_maps[-1] if isinstance(model, GreenMimBackbone) else next(iter(outputs.values()))
         return {name: {"own outputs": own, "AutoBackbone": feature_map}.get(name, tokens) for name in features}
 
-    refuse_differences(compare_features(lambda _: features, get_expected, pixel_values))
+    check_differences(compare_features(lambda _: features, get_expected, pixel_values))
 
 
 def main():
@@ -330,7 +351,7 @@ def main():
         parser.error("--private and --revision are for --push_to_hub")
     try:
         publish(
-            args.checkpoint_path, args.output_dir, args.hub_model_id, args.private, args.revision, licence=args.license
+            args.checkpoint_path, args.output_dir, args.hub_model_id, args.private, args.revision, license=args.license
         )
     except (HfHubHTTPError, httpx.HTTPError) as error:
         parser.exit(

@@ -11,11 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The oracle: attention between all pairs of tokens of the full grid, with everything forbidden masked out.
+"""Token mixers over the full grid, with every hidden token masked out: what the encoder computes, at the price of everything.
 
 It shares the weights of a model, but none of its code for windows, groups, orders or plans. Windows follow Swin: pad the
 grid to whole windows, roll it, cut it, and label the regions that the roll has brought together.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -36,63 +38,113 @@ def label_axis(length: int, window: int, shift: int) -> torch.Tensor:
     return (window_of_rolled * 3 + regions)[rolled_place][:length]
 
 
-def brute_force_encoder(
-    model: GreenMimModel, pixel_values: torch.Tensor, unit_mask: torch.Tensor
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """
-    Encodes the full grid with hidden tokens masked out of every softmax.
-
-    Returns the normalized last stage, `(batch, units, channels)`, and the output of each stage, `(batch, h, w, channels)`,
-    both row-major. What they hold for hidden units means nothing.
-    """
-    config: GreenMimConfig = model.config
-    num_stages = config.num_layers
-    unit = config.patch_size * 2 ** (num_stages - 1)
-    rows, columns = pixel_values.shape[2] // unit, pixel_values.shape[3] // unit
-    unit_mask = unit_mask.view(-1, rows, columns)
-
-    embeddings = model.embeddings
-    states = embeddings.norm(embeddings.patch_embeddings.projection(pixel_values).permute(0, 2, 3, 1))
-    if embeddings.position_embeddings is not None:
-        states = states + embeddings.position_embeddings.view(1, *states.shape[1:3], -1)
-    outputs = []
-    for stage, module in enumerate(model.encoder.layers):
-        side = 2 ** (num_stages - 1 - stage)
-        hidden = unit_mask.repeat_interleave(side, 1).repeat_interleave(side, 2).flatten(1)
-        for layer, block in enumerate(module.blocks):
-            states = states + _window_attention(config, block, states, hidden, shifted=layer % 2 == 1)
-            mlp = block.mlp
-            states = states + mlp.fc2(nn.functional.gelu(mlp.fc1(block.layernorm_after(states))))
-        if module.downsample is not None:
-            quarters = [states[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-            states = module.downsample.reduction(module.downsample.norm(torch.cat(quarters, dim=-1)))
-        outputs.append(states)
-    return model.layernorm(states.flatten(1, 2)), outputs
-
-
-def _window_attention(config, block, states, hidden, shifted):
-    batch, height, width, channels = states.shape
-    attention, window = block.attention, config.window_size
-    shift = window // 2 if shifted and min(height, width) > window else 0
-    row_labels = label_axis(height, min(window, height), shift)
-    column_labels = label_axis(width, min(window, width), shift)
-    labels = (row_labels[:, None] * 10_000 + column_labels).flatten()
-    row = torch.arange(height).repeat_interleave(width)
-    column = torch.arange(width).repeat(height)
-
-    normed = block.layernorm_before(states).flatten(1, 2)
+def attend(attention, states, hidden, labels, bias=None):
+    """Attention between tokens of equal labels that are not hidden; `bias` is added to the scores, `(heads, n, n)`."""
+    batch, height, width, _ = states.shape
+    tokens = states.flatten(1, 2)
     query, key, value = (
-        projection(normed).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+        projection(tokens).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
-    row_offset = (row[:, None] - row).clamp(1 - window, window - 1) + window - 1
-    column_offset = (column[:, None] - column).clamp(1 - window, window - 1) + window - 1
-    table = attention.relative_position_bias.relative_position_bias_table.unflatten(0, (2 * window - 1,) * 2)
-    scores = scores + table[row_offset, column_offset].permute(2, 0, 1)
+    if bias is not None:
+        scores = scores + bias
     allowed = (labels[:, None] == labels) & ~hidden[:, None, None, :]
     # hidden tokens attend to nothing: give them themselves, their output is not looked at
     allowed = allowed | torch.eye(height * width, dtype=torch.bool)
     weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
     output = (weights @ value).transpose(1, 2).flatten(2)
-    return attention.o_proj(output).view(batch, height, width, channels)
+    return attention.o_proj(output).view(batch, height, width, -1)
+
+
+def get_offset_bias(table: torch.Tensor, side: int, height: int, width: int) -> torch.Tensor:
+    """Biases of all pairs of places, `(heads, n, n)`, from a table of the offsets of windows of `side` tokens."""
+    row, column = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    row_offset, column_offset = (
+        (place[:, None] - place).clamp(1 - side, side - 1) + side - 1 for place in (row, column)
+    )
+    return table.unflatten(0, (2 * side - 1,) * 2)[row_offset, column_offset].permute(2, 0, 1)
+
+
+def mix_windows(config, stage, mixer, states, hidden, shifted=False):
+    _, height, width, _ = states.shape
+    window = config.window_size
+    shift = window // 2 if shifted and min(height, width) > window else 0
+    row_labels = label_axis(height, min(window, height), shift)
+    column_labels = label_axis(width, min(window, width), shift)
+    labels = (row_labels[:, None] * 10_000 + column_labels).flatten()
+    table = mixer.relative_position_bias.relative_position_bias_table
+    return attend(mixer, states, hidden, labels, get_offset_bias(table, window, height, width))
+
+
+def mix_shifted_windows(config, stage, mixer, states, hidden):
+    return mix_windows(config, stage, mixer, states, hidden, shifted=True)
+
+
+def mix_mask_units(config, stage, mixer, states, hidden):
+    _, height, width, _ = states.shape
+    side = 2 ** (len(config.depths) - 1 - stage)
+    labels = (torch.arange(height)[:, None] // side * 10_000 + torch.arange(width) // side).flatten()
+    bias = None
+    if side > 1:
+        table = mixer.relative_position_bias.relative_position_bias_table
+        bias = get_offset_bias(table, side, height, width)
+    return attend(mixer, states, hidden, labels, bias)
+
+
+def mix_globally(config, stage, mixer, states, hidden):
+    return attend(mixer, states, hidden, torch.zeros(states.shape[1] * states.shape[2]))
+
+
+# (config, stage, mixer, states (batch, h, w, channels), hidden (batch, h * w)) -> mixed states; one row for each token mixer
+FULL_GRID_MIXERS: dict[str, Callable] = {
+    "window": mix_windows,
+    "shifted_window": mix_shifted_windows,
+    "mask_unit": mix_mask_units,
+    "global": mix_globally,
+}
+
+
+def pad_to_multiple(states: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Completes rows and columns of `(batch, h, w, channels)` with zeros."""
+    return nn.functional.pad(states, (0, 0, 0, -states.shape[2] % multiple, 0, -states.shape[1] % multiple))
+
+
+def brute_force_encoder(
+    model: GreenMimModel, pixel_values: torch.Tensor, unit_mask: torch.Tensor | None = None
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """
+    Encodes the full grid with hidden tokens masked out of every mixer. Without a mask, images may have any size.
+
+    Returns the normalized last stage, `(batch, units, channels)`, and the output of each stage, `(batch, h, w, channels)`,
+    both row-major. What they hold for hidden units means nothing.
+    """
+    config: GreenMimConfig = model.config
+    num_stages = len(config.depths)
+    unit = config.patch_size * 2 ** (num_stages - 1)
+    if unit_mask is not None:
+        unit_mask = unit_mask.view(-1, pixel_values.shape[2] // unit, pixel_values.shape[3] // unit)
+
+    embeddings = model.embeddings
+    padded = pad_to_multiple(pixel_values.permute(0, 2, 3, 1), config.patch_size).permute(0, 3, 1, 2)
+    states = embeddings.norm(embeddings.patch_embeddings.projection(padded).permute(0, 2, 3, 1))
+    if embeddings.position_embeddings is not None:
+        states = states + embeddings.position_embeddings.view(1, *states.shape[1:3], -1)
+    outputs = []
+    for stage, module in enumerate(model.encoder.layers):
+        hidden = torch.zeros(len(states), states.shape[1] * states.shape[2], dtype=torch.bool)
+        if unit_mask is not None:
+            side = 2 ** (num_stages - 1 - stage)
+            hidden = unit_mask.repeat_interleave(side, 1).repeat_interleave(side, 2).flatten(1)
+        names = config.token_mixers[stage]
+        for layer, block in enumerate(module.blocks):
+            mix = FULL_GRID_MIXERS[names[layer % len(names)]]
+            states = states + mix(config, stage, block.attention, block.layernorm_before(states), hidden)
+            mlp = block.mlp
+            states = states + mlp.fc2(nn.functional.gelu(mlp.fc1(block.layernorm_after(states))))
+        if module.downsample is not None:
+            padded = pad_to_multiple(states, 2)
+            quarters = [padded[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+            states = module.downsample.reduction(module.downsample.norm(torch.cat(quarters, dim=-1)))
+        outputs.append(states)
+    return model.layernorm(states.flatten(1, 2)), outputs

@@ -173,7 +173,7 @@ def test_simmim_hides_the_pixels_that_greenmim_hides():
     mask = torch.rand(3, 16) < 0.7
 
     def collator(examples):
-        return {"inputs": {"pixel_values": None, "bool_masked_pos": mask, "group_plan": {}}, "unreadable": {}}
+        return {"inputs": {"pixel_values": None, "bool_masked_pos": mask, "plan": {}}, "unreadable": {}}
 
     inputs = run_simmim.PatchMasks(collator, patches_per_unit=2, units_per_row=4)([])["inputs"]
     assert set(inputs) == {"pixel_values", "bool_masked_pos"}

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, make_group_plan, sample_masks
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, make_plan, sample_masks
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def model():
 
 def make_inputs(config, seed, per_sample):
     mask = torch.from_numpy(sample_masks(4, (8, 8), 0.6, seed=seed, per_sample=per_sample))
-    plan = make_group_plan(mask, (8, 8), config.window_size, config.hidden_sizes)
+    plan = make_plan(mask, config, image_size=(64, 64))
     pixel_values = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-    return {"pixel_values": pixel_values, "bool_masked_pos": mask, "group_plan": plan}
+    return {"pixel_values": pixel_values, "bool_masked_pos": mask, "plan": plan}
 
 
 @pytest.mark.parametrize("per_sample", [pytest.param(False, marks=pytest.mark.slow), True])
@@ -59,7 +59,7 @@ def test_200_masks_need_few_graphs(model, per_sample):
     assert not counters["graph_break"]
 
 
-def test_whole_images_compile(model):
+def test_full_images_compile(model):
     compiled = torch.compile(model.greenmim, backend="eager", fullgraph=True, dynamic=False)
     for image_size in ((64, 64), (60, 52)):
         pixel_values = torch.randn(2, 3, *image_size)

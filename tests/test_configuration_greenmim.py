@@ -39,16 +39,64 @@ def test_defaults_are_the_papers_base_model():
     assert config.drop_path_rate == 0.0 and config.mask_ratio == 0.75 and config.layer_norm_eps == 1e-5
 
 
-def test_survives_json(tmp_path):
-    config = GreenMimConfig(
-        image_size=(64, 96), depths=(1, 2, 3), num_heads=(1, 2, 4), embed_dim=8, out_features=["stage2"]
-    )
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"image_size": (64, 96), "num_heads": (1, 2, 4), "out_features": ["stage2"]},
+        {"num_heads": 2, "hidden_sizes": (8, 12, 14), "mlp_ratio": (8, 4, 4)},
+        {"num_heads": 2, "hidden_sizes": 8, "token_mixers": "global"},
+        {"num_heads": 2, "token_mixers": ("mask_unit", ("window", "shifted_window"), ["global"])},
+    ],
+    ids=["sizes", "tuples", "ints", "mixers"],
+)
+def test_a_configuration_equals_the_one_read_back(tmp_path, settings):
+    config = GreenMimConfig(depths=(1, 2, 3), embed_dim=8, **settings)
     config.save_pretrained(tmp_path)
-    assert GreenMimConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
+    loaded = GreenMimConfig.from_pretrained(tmp_path)
+    assert loaded.to_dict() == config.to_dict()
+    for name in ("image_size", "depths", "num_heads", "hidden_sizes", "mlp_ratio", "mlp_ratios", "token_mixers"):
+        assert getattr(loaded, name) == getattr(config, name)
+
+
+def test_tuples_and_numbers_are_normalized():
+    config = GreenMimConfig(
+        depths=(1, 3),
+        embed_dim=8,
+        hidden_sizes=8,
+        num_heads=2,
+        mlp_ratio=(8, 4),
+        token_mixers=("mask_unit", ("global",)),
+    )
+    assert config.depths == [1, 3] and config.hidden_sizes == [8, 8] and config.num_heads == [2, 2]
+    assert config.mlp_ratio == config.mlp_ratios == [8, 4]
+    assert config.token_mixers == [["mask_unit"], ["global"]]
+
+
+def test_defaults_of_each_stage_are_resolved():
+    config = GreenMimConfig()
+    assert config.hidden_sizes == [128, 256, 512, 1024] and config.mlp_ratios == [4.0] * 4
+    assert config.token_mixers == [["window", "shifted_window"]] * 4
+
+
+def test_settings_of_each_stage_are_read_by_keywords_of_from_pretrained(tmp_path):
+    GreenMimConfig(embed_dim=64, num_heads=2).save_pretrained(tmp_path)
+    config = GreenMimConfig.from_pretrained(tmp_path, token_mixers="global", num_heads=(4, 4, 4, 4))
+    assert config.token_mixers == [["global"]] * 4 and config.num_heads == [4, 4, 4, 4]
+    assert GreenMimConfig.from_pretrained(tmp_path, embed_dim=32).hidden_sizes == [32, 64, 128, 256]
+
+
+def test_a_configuration_of_version_0_1_means_swin():
+    config = GreenMimConfig.from_pretrained(CONFIGS.parent / "cifar10" / "pretrained")
+    assert config.token_mixers == [["window", "shifted_window"]] * 2 and config.hidden_sizes == [64, 128]
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_sides_of_a_mask_unit_in_tokens(stage):
+    assert GreenMimConfig().get_unit_side(stage) == (8, 4, 2, 1)[stage]
 
 
 def test_what_others_have_added_survives_json(tmp_path):
-    """An attribute that was set later, even under a name that would be refused as misspelt, is no reason not to load."""
+    """An attribute that was set later, even under a name that would be refused as misspelled, is no reason not to load."""
     config = GreenMimConfig()
     config.layer_norm_epsilon = 1.0
     config.save_pretrained(tmp_path)
@@ -61,8 +109,8 @@ def test_what_others_have_added_survives_json(tmp_path):
     ("arguments", "message"),
     [
         ({"embed_dim": 100}, "100 channels of stage 1.*embed_dim=100.*8 heads"),
-        ({"depths": (2, 2)}, r"depths.*num_heads.*2 \(\[2, 2\]\) and 4"),
-        ({"depths": (), "num_heads": ()}, "one entry for each stage"),
+        ({"depths": (2, 2)}, r"num_heads.*2 stages of `depths=\[2, 2\]`, got 4"),
+        ({"depths": (), "num_heads": ()}, "`depths` must have at least one entry"),
         ({"depths": (2, 0, 2, 2)}, "Stage 2.*at least one layer"),
         ({"mask_ratio": 0}, "mask_ratio.*0"),
         ({"mask_ratio": 1.0}, "mask_ratio.*1.0"),
@@ -80,10 +128,22 @@ def test_what_others_have_added_survives_json(tmp_path):
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon.*layer_norm_eps"),
         ({"window": 3}, "window=3.*window_size"),
         ({"decoder_depth": 3}, "decoder_depth=3.*decoder_num_hidden_layers"),
-        ({"hidden_size": 96}, r"hidden_size=96.*embed_dim=64.*512 follows"),
+        ({"hidden_size": 96}, r"hidden_size=96.*hidden_sizes=\[64, 128, 256, 512\].*512 follows"),
         ({"num_layers": 3}, r"num_layers=3.*depths=\[2, 2, 18, 2\].*4 follows"),
         ({"num_hidden_layers": 24}, "num_hidden_layers=24.*depths"),
         ({"embed_dim": 96.0}, "embed_dim"),
+        ({"hidden_sizes": [64, 128, 256]}, r"hidden_sizes.*4 stages.*got 3 \(\[64, 128, 256\]\)"),
+        ({"hidden_sizes": [96, 128, 256, 512]}, r"hidden_sizes.*start with `embed_dim=64`.*embed_dim=96"),
+        ({"hidden_sizes": [64, 100, 256, 512]}, "100 channels of stage 2.*8 heads"),
+        ({"hidden_sizes": [64, -8, 256, 512]}, "Stage 2.*one channel.*-8"),
+        ({"mlp_ratio": [4.0, 4.0]}, r"mlp_ratio.*4 stages.*got 2 \(\[4.0, 4.0\]\)"),
+        ({"mlp_ratio": [4, 4, 4, 0]}, "Stage 4.*positive `mlp_ratio`.*0"),
+        ({"token_mixers": [["window"]]}, r"token_mixers.*4 stages.*got 1 \(\[\['window'\]\]\)"),
+        ({"token_mixers": [["window"], [], ["window"], ["window"]]}, r"token_mixers.*list of names.*\[\] for stage 2"),
+        (
+            {"token_mixers": [["window"], [3], ["window"], ["window"]]},
+            r"token_mixers.*list of names.*\[3\] for stage 2",
+        ),
     ],
 )
 def test_bad_values_are_named(arguments, message):

@@ -27,7 +27,7 @@ from transformers import AutoModel, AutoModelForMaskedImageModeling
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, sample_masks
 from modeling_greenmim.convert_greenmim_original_to_hf import convert_greenmim_original_to_hf
-from modeling_greenmim.positions_greenmim import get_2d_sincos_position_embeddings
+from modeling_greenmim.reconstruction_greenmim import get_2d_sincos_position_embeddings
 
 
 GOLDEN = Path(os.environ.get("GREENMIM_GOLDEN_DIR", Path(__file__).parents[2] / "shared" / "golden"))
@@ -146,7 +146,7 @@ def test_swapped_merging(model, tmp_path):
         assert_same_outputs(model, plain.eval())
 
 
-def test_small_bias_tables_are_centred(model, tmp_path):
+def test_small_bias_tables_are_centerd(model, tmp_path):
     """A stage whose grid is smaller than the window has the table of its own grid: 2 x 2 at the end of 64 pixels."""
     original = to_original_layout(model)
     key = "encoder.layers.3.blocks.0.attn.relative_position_bias_table"

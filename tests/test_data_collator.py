@@ -15,10 +15,13 @@
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import find_batch_size, send_to_device
+from torch.utils._pytree import tree_map
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainingArguments
 
-from modeling_greenmim import GreenMimConfig, GreenMimDataCollator, GreenMimForMaskedImageModeling
+from modeling_greenmim import GreenMimConfig, GreenMimDataCollator, GreenMimForMaskedImageModeling, make_plan
 
 
 CONFIG = GreenMimConfig(
@@ -49,7 +52,7 @@ def test_batches_fit_the_model(per_sample, num_workers):
     collator = GreenMimDataCollator(CONFIG, mask_ratio=0.5, per_sample=per_sample)
     model = GreenMimForMaskedImageModeling(CONFIG)
     for batch in DataLoader(Images(), batch_size=4, collate_fn=collator, num_workers=num_workers):
-        assert batch["group_plan"]["visible_indices"].shape == (4 if per_sample else 1, 32)
+        assert batch["plan"]["visible_indices"].shape == (4 if per_sample else 1, 32)
         assert (~batch["bool_masked_pos"]).sum(dim=1).tolist() == [32] * 4
         model(**batch).loss.backward()
 
@@ -72,10 +75,9 @@ def test_masks_without_a_seed_differ():
 
 def test_samplers_and_ratios_are_used():
     examples = [Images()[index] for index in range(4)]
-    collator = GreenMimDataCollator(CONFIG, mask_ratio=0.25, mask_sampler="block", group_size=16)
+    collator = GreenMimDataCollator(CONFIG, mask_ratio=0.25, mask_sampler="block")
     batch = collator(examples)
     assert (~batch["bool_masked_pos"]).sum(dim=1).tolist() == [48] * 4
-    assert batch["group_plan"]["stage1_regular_slot_token"].shape[0] == 16
     assert not torch.equal(
         batch["bool_masked_pos"], GreenMimDataCollator(CONFIG, mask_ratio=0.25)(examples)["bool_masked_pos"]
     )
@@ -96,3 +98,76 @@ def test_trainer_takes_it(tmp_path):
     model = GreenMimForMaskedImageModeling(CONFIG)
     trainer = Trainer(model, arguments, data_collator=GreenMimDataCollator(CONFIG), train_dataset=Images())
     assert trainer.train().training_loss > 0
+
+
+class ImageStream(IterableDataset):
+    def __iter__(self):
+        return iter([Images()[index] for index in range(12)])
+
+
+def test_the_batch_size_is_read_from_the_first_entry():
+    batch = GreenMimDataCollator(CONFIG)([Images()[index] for index in range(4)])
+    assert find_batch_size(batch) == 4
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_a_plan_that_accelerates_dispatcher_sliced_is_refused(per_sample):
+    """By default, Accelerate slices the batches of iterable data sets, also in one process."""
+    loader = DataLoader(ImageStream(), batch_size=4, collate_fn=GreenMimDataCollator(CONFIG, per_sample=per_sample))
+    sliced = next(iter(prepare_data_loader(loader, put_on_device=True, device=torch.device("cpu"))))
+    assert sliced["plan"]["stage1"]["window"]["scatter_index"].shape == (4,)
+    with pytest.raises(ValueError, match="sliced or concatenated.*dispatch_batches"):
+        GreenMimForMaskedImageModeling(CONFIG)(**sliced)
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_a_plan_that_data_parallel_split_is_refused(per_sample):
+    """As `torch.nn.DataParallel` scatters a batch over two devices: every tensor in chunks along its first dimension."""
+    collator = GreenMimDataCollator(CONFIG, per_sample=per_sample)
+    batch = collator([Images()[index] for index in range(4)])
+    replica = tree_map(lambda tensor: tensor.chunk(2)[0], batch)
+    with pytest.raises(ValueError, match="sliced or concatenated.*DistributedDataParallel"):
+        GreenMimForMaskedImageModeling(CONFIG)(**replica)
+
+
+def test_a_plan_that_was_concatenated_is_refused():
+    batches = [GreenMimDataCollator(CONFIG)([Images()[index], Images()[index + 1]]) for index in (0, 2)]
+    together = {name: torch.cat([batch[name] for batch in batches]) for name in ("pixel_values", "bool_masked_pos")}
+    plan = {"visible_indices": torch.cat([batch["plan"]["visible_indices"] for batch in batches])}
+    plan = {**batches[0]["plan"], **plan}
+    with pytest.raises(ValueError, match="sliced or concatenated"):
+        GreenMimForMaskedImageModeling(CONFIG)(**together, plan=plan)
+
+
+def test_a_trainer_on_a_stream_takes_it_without_the_dispatcher(tmp_path):
+    arguments = TrainingArguments(
+        output_dir=tmp_path,
+        max_steps=3,
+        per_device_train_batch_size=4,
+        remove_unused_columns=False,
+        use_cpu=True,
+        accelerator_config={"dispatch_batches": False},
+    )
+    model = GreenMimForMaskedImageModeling(CONFIG)
+    trainer = Trainer(model, arguments, data_collator=GreenMimDataCollator(CONFIG), train_dataset=ImageStream())
+    assert trainer.train().training_loss > 0
+
+
+def test_a_plan_survives_pinning_and_moving():
+    """Values stay, and so does the record in the shape of an empty tensor, which is what is compared on a device."""
+    plan = GreenMimDataCollator(CONFIG)([Images()[index] for index in range(4)])["plan"]
+    moved = send_to_device(plan, "meta")
+    assert moved["geometry"].shape == plan["geometry"].shape and moved["geometry"].numel() == 0
+    assert moved["stage1"]["window"]["gather_index"].shape == plan["stage1"]["window"]["gather_index"].shape
+
+
+def test_a_plan_for_a_different_size_is_refused_on_any_device():
+    """On the meta device no value can be read, so whatever raises has looked at shapes only."""
+    collator = GreenMimDataCollator(CONFIG)
+    batch = collator([Images()[index] for index in range(4)])
+    other = make_plan(batch["bool_masked_pos"], CONFIG, image_size=(16, 64))
+    model = GreenMimForMaskedImageModeling(CONFIG).to("meta")
+    inputs = send_to_device({**batch, "plan": other}, "meta")
+    with pytest.raises(ValueError, match="4 x 16 mask units.*8 x 8 units"):
+        model(**inputs)
+    assert model(**send_to_device(batch, "meta")).loss.device.type == "meta"

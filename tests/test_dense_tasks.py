@@ -202,11 +202,11 @@ def test_names_of_folders_tell_which_and_not_where(tmp_path, monkeypatch):
     assert get_name("microsoft/swin-tiny-patch4-window7-224") == "microsoft/swin-tiny-patch4-window7-224"
 
 
-def test_colours_of_classes():
+def test_colors_of_classes():
     labels = np.array([[0, 3], [3, segmentation_data.IGNORED]])
-    colours = segmentation_pictures.colour_classes(labels)
-    assert (colours[0, 1] == colours[1, 0]).all() and (colours[0, 0] != colours[0, 1]).any()
-    assert (colours[1, 1] == 1).all()
+    colors = segmentation_pictures.color_classes(labels)
+    assert (colors[0, 1] == colors[1, 0]).all() and (colors[0, 0] != colors[0, 1]).any()
+    assert (colors[1, 1] == 1).all()
 
 
 @pytest.mark.parametrize("task", ["segmentation", "detection"])
@@ -413,7 +413,7 @@ def test_reduced_labels(data):
 
 
 def test_crops_of_images_and_classes_are_the_same_place(data):
-    """Where the classes are made of the image itself, they still fit after all changes but that of the colours."""
+    """Where the classes are made of the image itself, they still fit after all changes but that of the colors."""
     rng = np.random.default_rng(0)
     pixels = np.repeat(rng.integers(10, size=(40, 50, 1), dtype=np.uint8), 3, axis=2)
     dataset = segmentation_data.TrainingPairs.__new__(segmentation_data.TrainingPairs)

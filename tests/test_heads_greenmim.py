@@ -49,7 +49,7 @@ from modeling_greenmim import (
     GreenMimModel,
     sample_masks,
 )
-from modeling_greenmim.positions_greenmim import interpolate_relative_position_bias_table
+from modeling_greenmim.position_bias_greenmim import interpolate_relative_position_bias_table
 
 from .test_modeling_greenmim import make_config, make_inputs, randomize
 
@@ -204,13 +204,13 @@ def test_pipelines_and_the_image_processor_of_pretraining(tmp_path):
 
 
 @pytest.mark.parametrize("model_class", [GreenMimForImageClassification, GreenMimBackbone])
-def test_heads_for_whole_images_refuse_a_mask(model_class):
+def test_heads_for_full_images_refuse_a_mask(model_class):
     model = model_class(make_config())
     pixel_values, mask, _ = make_inputs(model.config)
     with pytest.raises(ValueError, match="`bool_masked_pos` is not for .*do_mask=False"):
         model(pixel_values, bool_masked_pos=mask)
-    with pytest.raises(ValueError, match="`group_plan` is not for"):
-        model(pixel_values, group_plan={})
+    with pytest.raises(ValueError, match="`plan` is not for"):
+        model(pixel_values, plan={})
     assert model(pixel_values, bool_masked_pos=None) is not None
 
 
@@ -225,7 +225,7 @@ def test_a_mask_is_no_label():
 
 
 def test_a_table_is_interpolated_by_offset():
-    """A table that is linear in the offsets stays so; the offset of a token to itself keeps its value, at the centre."""
+    """A table that is linear in the offsets stays so; the offset of a token to itself keeps its value, at the center."""
     offsets = torch.arange(-6.0, 7.0)
     table = torch.stack([offsets[:, None] + 0 * offsets, 0 * offsets[:, None] + 3 * offsets], dim=-1).flatten(0, 1)
     larger = interpolate_relative_position_bias_table(table, 12).view(23, 23, 2)

@@ -69,7 +69,7 @@ from example_command import UserError, check_num_processes  # noqa: E402
 from example_fine_tuning import EmaCallback  # noqa: E402
 
 
-COLOURS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
+COLORS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
 NUM_IMAGES = 14  # of each class: 12 are trained on
 SHARED = {
     "image_size": 16,
@@ -98,21 +98,21 @@ def raise_file_not_found(name):
     raise FileNotFoundError(name)
 
 
-def encode(colour: str, seed: int) -> bytes:
+def encode(color: str, seed: int) -> bytes:
     noise = np.random.default_rng(seed).integers(-30, 30, size=(20, 18, 3))
-    pixels = np.clip(np.array(COLOURS[colour]) + noise, 0, 255).astype(np.uint8)
+    pixels = np.clip(np.array(COLORS[color]) + noise, 0, 255).astype(np.uint8)
     content = io.BytesIO()
     PIL.Image.fromarray(pixels).save(content, "PNG")
     return content.getvalue()
 
 
-def write_parquet(path: Path, labels, feature=None, colours=None):
-    colours = colours or list(COLOURS)
+def write_parquet(path: Path, labels, feature=None, colors=None):
+    colors = colors or list(COLORS)
     rows = {
-        "image": [{"bytes": encode(colours[i % len(colours)], i), "path": None} for i in range(len(labels))],
+        "image": [{"bytes": encode(colors[i % len(colors)], i), "path": None} for i in range(len(labels))],
         "label": labels,
     }
-    features = Features({"image": Image(), "label": feature or ClassLabel(names=list(COLOURS))})
+    features = Features({"image": Image(), "label": feature or ClassLabel(names=list(COLORS))})
     path.parent.mkdir(parents=True, exist_ok=True)
     Dataset.from_dict(rows, features=features).to_parquet(path)
 
@@ -121,11 +121,11 @@ def write_parquet(path: Path, labels, feature=None, colours=None):
 def data(tmp_path_factory):
     """The same images in class folders and as parquet files; and models to start from."""
     folder = tmp_path_factory.mktemp("classification")
-    for colour in COLOURS:
+    for color in COLORS:
         for index in range(NUM_IMAGES):
-            path = folder / "files" / colour / f"{index:02d}.png"
+            path = folder / "files" / color / f"{index:02d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode(colour, index))
+            path.write_bytes(encode(color, index))
     labels = [i % 3 for i in range(36)]
     write_parquet(folder / "parquet" / "train-0.parquet", labels)
     write_parquet(folder / "parquet" / "validation-0.parquet", labels[:9])
@@ -161,16 +161,16 @@ def test_a_run_leaves_a_folder_that_a_pipeline_runs(data, tmp_path, start, capsy
     run(data, tmp_path / "run", "--num_train_epochs=12", "--drop_path_rate=0", start=start)
     output = capsys.readouterr().out
     metrics = json.loads((tmp_path / "run" / "eval_results.json").read_text())
-    assert metrics["eval_accuracy"] >= 0.8, "three colours are easy to tell apart"
+    assert metrics["eval_accuracy"] >= 0.8, "three colors are easy to tell apart"
     assert f"{metrics['eval_accuracy']:.4f}" in output and "Traceback" not in output
     folder = tmp_path / "run" / "model"
     classifier = pipeline("image-classification", model=str(folder))
     results = [
-        classifier(PIL.Image.open(io.BytesIO(encode(colour, 100 + index))))[0]["label"]
-        for colour in COLOURS
+        classifier(PIL.Image.open(io.BytesIO(encode(color, 100 + index))))[0]["label"]
+        for color in COLORS
         for index in range(3)
     ]
-    assert np.mean([result == colour for result, colour in zip(results, np.repeat(list(COLOURS), 3))]) >= 0.7
+    assert np.mean([result == color for result, color in zip(results, np.repeat(list(COLORS), 3))]) >= 0.7
     card = (folder / "README.md").read_text()
     assert f"{metrics['eval_accuracy']:.4f}" in card and "pipeline_tag: image-classification" in card
     assert str(data) not in card.split("The command:")[0], "a card does not tell where files are on a machine"
@@ -352,7 +352,7 @@ def test_too_few_images_of_a_class(data, tmp_path):
 def test_of_each_class_some_images_are_evaluated(data):
     def split(share: float, *counts: int) -> list[list[int]]:
         labels = [label for label, count in enumerate(counts) for _ in range(count)]
-        rows = Dataset.from_dict({"label": labels}, features=Features({"label": ClassLabel(names=list(COLOURS))}))
+        rows = Dataset.from_dict({"label": labels}, features=Features({"label": ClassLabel(names=list(COLORS))}))
         parts = [part.rows["label"][:] for part in split_rows(LabelledRows(rows, "data", len(labels)), share, 0)]
         assert sorted(parts[0] + parts[1]) == labels
         return [[part.count(label) for label in range(len(counts))] for part in parts]
@@ -387,7 +387,7 @@ def test_a_classifier_that_does_not_know_a_label(data, tmp_path):
     assert "'red' is none of them" in message and "'cat'" in message and "--ignore_mismatched_sizes" in message
     run(data, tmp_path / "run", "--ignore_mismatched_sizes", "--max_steps=1", "--learning_rate=1e-9", start=start)
     model = AutoModelForImageClassification.from_pretrained(tmp_path / "run" / "model")
-    assert list(model.config.label2id) == list(COLOURS)
+    assert list(model.config.label2id) == list(COLORS)
     old = AutoModelForImageClassification.from_pretrained(start)
     assert (model.classifier.weight - old.classifier.weight).abs().max() > 1e-3, "of the same size, but new"
     torch.testing.assert_close(model.greenmim.layernorm.weight, old.greenmim.layernorm.weight)
@@ -397,7 +397,7 @@ def test_a_classifier_with_labels_in_another_order_keeps_its_numbers(data, tmp_p
     run(data, tmp_path / "first", "--num_train_epochs=12", "--drop_path_rate=0")
     model = AutoModelForImageClassification.from_pretrained(tmp_path / "first" / "model")
     order = [2, 0, 1]
-    names = [list(COLOURS)[index] for index in order]
+    names = [list(COLORS)[index] for index in order]
     other = GreenMimForImageClassification.from_pretrained(make_classifier(tmp_path / "permuted", names))
     weights = model.state_dict()
     weights |= {f"classifier.{name}": weights[f"classifier.{name}"][order] for name in ("weight", "bias")}
@@ -523,12 +523,12 @@ def test_two_processes(data, tmp_path, images):
 
 def test_names_of_files_and_classes_are_not_taken_for_splits(tmp_path, data):
     """`datasets` would take a file `train_00.png`, or a class `train`, for a split, and leave out the others."""
-    for index, colour in enumerate(COLOURS):
+    for index, color in enumerate(COLORS):
         for number in range(4):
             name = ["train", "test_track", "red"][index]
             path = tmp_path / "files" / name / "deeper" / f"{['train', 'my_test', 'x'][number % 3]}_{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode(colour, number))
+            path.write_bytes(encode(color, number))
     rows = list_class_folders(tmp_path / "files", "--train_dir")
     assert len(rows) == 12 and rows.features["label"].names == ["red", "test_track", "train"]
     assert np.bincount(rows["label"][:]).tolist() == [4, 4, 4]
@@ -568,7 +568,7 @@ def test_parquet_files_of_any_one_split_are_what_is_evaluated(data, tmp_path):
 @pytest.mark.parametrize("kind", ["struct", "binary"])
 def test_parquet_files_of_others(data, tmp_path, kind):
     """Encoded images, without what `datasets` writes beside them."""
-    images = [encode(colour, index) for index in range(4) for colour in COLOURS]
+    images = [encode(color, index) for index in range(4) for color in COLORS]
     column = images if kind == "binary" else [{"bytes": image, "path": None} for image in images]
     schema = pyarrow.binary() if kind == "binary" else pyarrow.struct({"bytes": "binary", "path": "string"})
     table = pyarrow.table({"image": pyarrow.array(column, schema), "label": list(range(3)) * 4})
@@ -584,7 +584,7 @@ def test_a_class_folder_without_images_is_named(data, tmp_path, caplog):
     shutil.copytree(data / "files", tmp_path / "files")
     for name in ("zebra", ".cache"):
         (tmp_path / "files" / name).mkdir()
-    assert list_class_folders(tmp_path / "files", "--train_dir").features["label"].names == list(COLOURS)
+    assert list_class_folders(tmp_path / "files", "--train_dir").features["label"].names == list(COLORS)
     assert "no images in 'zebra', which" in caplog.text
 
 
@@ -750,7 +750,7 @@ def test_what_needs_torchvision_says_so(data, tmp_path):
     assert "--rand_augment_num_ops, --mixup_alpha" in message and "pip install torchvision" in message
 
 
-def test_rand_augment_needs_colours():
+def test_rand_augment_needs_colors():
     args = AugmentationArguments(rand_augment_num_ops=2)
     check_num_channels(args, 3)
     with pytest.raises(UserError, match="1 or 3 channels, and the model takes 4"):
@@ -799,7 +799,7 @@ def test_probe(data, tmp_path, capsys):
     run_probe.main([str(argument) for argument in [*arguments, "--train_val_split=0.3", "--num_neighbors=3"]])
     results = json.loads(output.read_text())["accuracy"]
     assert list(results) == [str(model) for model in models]
-    # features of a random encoder tell colours apart
+    # features of a random encoder tell colors apart
     assert all(accuracy >= 0.7 for each in results.values() for accuracy in each.values())
     assert "linear" in capsys.readouterr().out
 
@@ -817,8 +817,8 @@ def test_probe_of_the_same_weights_is_the_same(data, tmp_path):
 
 
 def test_probe_where_not_all_classes_are_evaluated(data, tmp_path):
-    for colour in ("green", "red"):
-        shutil.copytree(data / "files" / colour, tmp_path / "validation" / colour)
+    for color in ("green", "red"):
+        shutil.copytree(data / "files" / color, tmp_path / "validation" / color)
     arguments = ["--model_name_or_path", data / "greenmim", "--train_dir", data / "files", "--num_neighbors=3"]
     arguments += ["--validation_dir", tmp_path / "validation", "--output_file", tmp_path / "out.json"]
     run_probe.main([str(argument) for argument in arguments])

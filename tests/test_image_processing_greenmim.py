@@ -168,7 +168,7 @@ def make_transparent_image(mode):
     if mode in ("LA", "RGBA"):
         image.putalpha(alpha)
         return image.convert(mode)
-    image = image.convert(mode)  # the transparency of a PNG file is one colour in its info
+    image = image.convert(mode)  # the transparency of a PNG file is one color in its info
     image.info["transparency"] = image.getpixel((0, 0))
     return to_file_and_back(image, "PNG")
 
@@ -198,21 +198,21 @@ def test_rgba_arrays_equal_rgba_pil_images(backend):
 @pytest.mark.parametrize("shape", [(20, 30), (1, 20, 30), (20, 30, 1)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool])
 def test_grey_arrays_are_repeated(backend, shape, dtype):
-    grey = make_array(20, 30, 1)[..., 0]
-    grey = grey > 127 if dtype is bool else grey.astype(dtype)
-    pixel_values = process(backend, grey.reshape(shape), **RAW_RGB)["pixel_values"][0]
-    np.testing.assert_array_equal(pixel_values, np.stack([grey * 255 if dtype is bool else grey] * 3))
+    gray = make_array(20, 30, 1)[..., 0]
+    gray = gray > 127 if dtype is bool else gray.astype(dtype)
+    pixel_values = process(backend, gray.reshape(shape), **RAW_RGB)["pixel_values"][0]
+    np.testing.assert_array_equal(pixel_values, np.stack([gray * 255 if dtype is bool else gray] * 3))
 
 
 @pytest.mark.parametrize("dtype", ["<u2", ">u2", "int32"])
 @pytest.mark.parametrize("as_pil", [True, False])
 def test_16_bit_grey_is_scaled_to_8_bit(backend, dtype, as_pil):
-    grey = make_array(20, 30, 1)[..., 0]
-    image = np.minimum(grey.astype(np.int64) * 257 + 100, 65535).astype(dtype)  # 8 bit of 257 levels each
+    gray = make_array(20, 30, 1)[..., 0]
+    image = np.minimum(gray.astype(np.int64) * 257 + 100, 65535).astype(dtype)  # 8 bit of 257 levels each
     if as_pil:
         image = PIL.Image.fromarray(image)
         assert image.mode == {"<u2": "I;16", ">u2": "I;16B", "int32": "I"}[dtype]
-    np.testing.assert_array_equal(process(backend, image, **RAW_RGB)["pixel_values"][0], np.stack([grey] * 3))
+    np.testing.assert_array_equal(process(backend, image, **RAW_RGB)["pixel_values"][0], np.stack([gray] * 3))
 
 
 def test_dark_16_bit_grey_stays_dark(backend):
@@ -272,7 +272,7 @@ def test_channels_and_values_are_kept(backend, num_channels, dtype, layout, as_t
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 @pytest.mark.parametrize("size", [{"height": 32, "width": 48}, {"shortest_edge": 32}, {"height": 90, "width": 90}])
 @pytest.mark.parametrize("resample", [PILImageResampling.BICUBIC, PILImageResampling.BILINEAR])
-def test_resize_neither_clips_nor_quantises(backend, num_channels, dtype, size, resample):
+def test_resize_neither_clips_nor_quantizes(backend, num_channels, dtype, size, resample):
     array = make_array(40, 60, num_channels, np.dtype(dtype)) - (0.5 if dtype == "float32" else 0)
     array = array.astype(dtype)
     height, width = (32, 48) if "shortest_edge" in size else (size["height"], size["width"])
@@ -346,7 +346,7 @@ def test_both_layouts_give_the_same(num_channels, height, width):
 
 
 @pytest.mark.parametrize("layout, shape", [("channels_first", (16, 16, 16)), ("channels_last", (16, 16, 16))])
-def test_input_data_format_is_honoured(backend, layout, shape):
+def test_input_data_format_is_honored(backend, layout, shape):
     array = make_array(*shape)
     pixel_values = process(backend, array, {"input_data_format": layout}, **RAW)["pixel_values"][0]
     np.testing.assert_array_equal(pixel_values, array if layout == "channels_first" else array.transpose(2, 0, 1))

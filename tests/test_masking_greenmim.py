@@ -65,14 +65,14 @@ def test_random_masks_are_uniform():
 
 
 def test_block_masks_are_made_of_blocks():
-    """Hidden units of a block mask have far more hidden neighbours than those of a random one."""
+    """Hidden units of a block mask have far more hidden neighbors than those of a random one."""
 
-    def share_of_equal_neighbours(sampler):
+    def share_of_equal_neighbors(sampler):
         masks = sample_masks(200, (14, 14), 0.5, sampler, seed=0).reshape(-1, 14, 14)
         return (masks[:, 1:] == masks[:, :-1]).mean()
 
-    assert share_of_equal_neighbours("random") < 0.55
-    assert share_of_equal_neighbours("block") > 0.75
+    assert share_of_equal_neighbors("random") < 0.55
+    assert share_of_equal_neighbors("block") > 0.75
 
 
 @pytest.mark.parametrize(

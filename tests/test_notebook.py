@@ -122,7 +122,7 @@ def test_it_runs_on_images_of_all_kinds(tmp_path, monkeypatch):
         for number in range(20):
             size = tuple(int(side) for side in generator.integers(10, 90, 2))
             PIL.Image.effect_noise(size, 90).convert(mode).save(tmp_path / "images" / name / f"{number}.png")
-    sizes = SMALL | {"image_folder": str(tmp_path / "images"), "norm_pix_loss": True, "labelled_share": 0.5}
+    sizes = SMALL | {"image_folder": str(tmp_path / "images"), "norm_pix_loss": True, "labeled_share": 0.5}
     notebook = run(tmp_path, monkeypatch, **sizes)
     assert "3 classes: bird, cat, dog" in read_text(notebook)
 
@@ -140,7 +140,7 @@ def test_committed_outputs():
     text = read_text(notebook)
     assert f"\n{names['pretraining_steps']} steps, " in text
     num_images = int(re.search(r"(\d+) images to train on", text).group(1))
-    assert f"trained on {int(names['labelled_share'] * num_images)} labelled images" in text
+    assert f"trained on {int(names['labeled_share'] * num_images)} labeled images" in text
     channels = names["embed_dim"] * 2 ** (len(names["depths"]) - 1)
     num_units = (names["image_size"] // (names["patch_size"] * 2 ** (len(names["depths"]) - 1))) ** 2
     assert f"Features: (8, {num_units}, {channels})" in text

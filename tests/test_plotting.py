@@ -13,37 +13,49 @@
 # limitations under the License.
 """Pictures: that they show what the plan says."""
 
+import subprocess
+import sys
+from functools import partial
+
 import numpy as np
 import pytest
 
-from modeling_greenmim import make_group_plan, sample_masks
+from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
+from modeling_greenmim.packing_greenmim import pack_tokens
 
 
 pytest.importorskip("matplotlib")
 
-from modeling_greenmim.plotting import HIDDEN_COLOUR, draw_groups, draw_loss_curve, get_group_layout  # noqa: E402
+from modeling_greenmim.plotting import HIDDEN_COLOR, draw_groups, draw_loss_curve, get_group_layout  # noqa: E402
 
 
-HIDDEN_SIZES = (96, 192, 384)
 GRID = (5, 6)  # mask units
 WINDOW_SIZE = 4
 
 
-def make_plan(batch_size: int = 1):
+def make_config(num_stages: int = 3, grid_size=GRID, window_size: int = WINDOW_SIZE, **settings) -> GreenMimConfig:
+    image_size = [length * 2 ** (num_stages - 1) for length in grid_size]
+    arguments = {"embed_dim": 96, "depths": (2,) * num_stages, "num_heads": 1, "window_size": window_size, **settings}
+    return GreenMimConfig(patch_size=1, image_size=image_size, **arguments)
+
+
+def plan_random_masks(batch_size: int = 1):
     mask = sample_masks(batch_size=batch_size, grid_size=GRID, mask_ratio=0.6, seed=3)
-    return mask, make_group_plan(mask, GRID, WINDOW_SIZE, HIDDEN_SIZES)
+    return mask, make_plan(mask, make_config())
 
 
-@pytest.mark.parametrize(("stage", "kind"), [(1, "regular"), (1, "shifted"), (2, "shifted"), (3, "regular")])
-def test_a_layout_is_that_of_the_mask(stage, kind):
+@pytest.mark.parametrize(
+    ("stage", "token_mixer"), [(1, "window"), (1, "shifted_window"), (2, "shifted_window"), (3, "window")]
+)
+def test_a_layout_is_that_of_the_mask(stage, token_mixer):
     """Against the mask alone: which tokens are visible, and which of them share a window."""
-    mask, plan = make_plan()
-    layout = get_group_layout(plan, HIDDEN_SIZES, stage, kind)
+    mask, plan = plan_random_masks()
+    layout = get_group_layout(plan, make_config(), stage, token_mixer)
     tokens_per_side = 2 ** (3 - stage)
     visible = np.kron(~mask.reshape(GRID), np.ones((tokens_per_side, tokens_per_side), dtype=bool))
     assert layout.grid_size == visible.shape
     assert sorted(zip(layout.rows, layout.columns)) == sorted(map(tuple, np.argwhere(visible)))
-    assert layout.shift == (2 if kind == "shifted" else 0)
+    assert layout.shift == (2 if token_mixer == "shifted_window" else 0)
     corners = [
         ((row + WINDOW_SIZE - layout.shift) // WINDOW_SIZE, (column + WINDOW_SIZE - layout.shift) // WINDOW_SIZE)
         for row, column in zip(layout.rows, layout.columns)
@@ -59,32 +71,33 @@ def test_a_layout_is_that_of_the_mask(stage, kind):
 
 
 def test_cost_where_one_of_two_windows_is_hidden():
-    plan = make_group_plan(np.arange(32)[None] < 16, (8, 4), 4, (96,), group_size=16)
-    assert get_group_layout(plan, (96,)).cost_share == pytest.approx(0.5)
+    config = make_config(num_stages=1, grid_size=(8, 4))
+    plan = make_plan(np.arange(32)[None] < 16, config, pack_tokens=partial(pack_tokens, group_size=16))
+    assert get_group_layout(plan, config).cost_fraction == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("with_image", [False, True])
 def test_pictures_of_groups(tmp_path, with_image):
-    _, plan = make_plan()
-    layout = get_group_layout(plan, HIDDEN_SIZES, 2)
+    _, plan = plan_random_masks()
+    layout = get_group_layout(plan, make_config(), 2)
     figure = draw_groups(layout, np.random.default_rng(0).random((40, 48, 3)) if with_image else None)
     figure.savefig(tmp_path / "groups.png")
     where, packed = figure.axes
     tokens = where.images[-1].get_array()
-    is_hidden = (tokens[..., :3] == HIDDEN_COLOUR).all(axis=-1)
+    is_hidden = (tokens[..., :3] == HIDDEN_COLOR).all(axis=-1)
     assert (~is_hidden).sum() == len(layout.rows)
-    # one colour for each window, in the image as in the groups
-    colours = {tuple(tokens[row, column, :3]) for row, column in zip(layout.rows, layout.columns)}
+    # one color for each window, in the image as in the groups
+    colors = {tuple(tokens[row, column, :3]) for row, column in zip(layout.rows, layout.columns)}
     slots = packed.images[0].get_array().reshape(-1, 3)
-    assert colours == {tuple(slot) for slot in slots} - {(1.0, 1.0, 1.0)} and len(colours) == layout.windows.max() + 1
-    assert f"{len(colours)} windows in {len(layout.slot_windows)} groups" in packed.get_title()
+    assert colors == {tuple(slot) for slot in slots} - {(1.0, 1.0, 1.0)} and len(colors) == layout.windows.max() + 1
+    assert f"{len(colors)} windows in {len(layout.slot_windows)} groups" in packed.get_title()
 
 
-@pytest.mark.parametrize("kind", ["regular", "shifted"])
-def test_lines_are_where_windows_end(kind):
+@pytest.mark.parametrize("token_mixer", ["window", "shifted_window"])
+def test_lines_are_where_windows_end(token_mixer):
     """With an odd window, so that a shift and what is left of the window are not the same."""
-    plan = make_group_plan(np.arange(16)[None] < 1, (4, 4), 3, (96, 192))
-    layout = get_group_layout(plan, (96, 192), 1, kind)
+    config = make_config(num_stages=2, grid_size=(4, 4), window_size=3)
+    layout = get_group_layout(make_plan(np.arange(16)[None] < 1, config), config, 1, token_mixer)
     lines = draw_groups(layout).axes[0].lines
     columns = sorted({line.get_xdata()[0] for line in lines if list(line.get_ydata()) == [0, 1]})
     rows = sorted({line.get_ydata()[0] for line in lines if list(line.get_xdata()) == [0, 1]})
@@ -98,13 +111,33 @@ def test_lines_are_where_windows_end(kind):
     assert len(cells) == len({cell[0] for cell in cells}) == len({cell[1:] for cell in cells})
 
 
-def test_what_cannot_be_drawn():
-    _, plan = make_plan(batch_size=2)
-    with pytest.raises(ValueError, match="of 2 masks, and one can be drawn"):
-        get_group_layout(plan, HIDDEN_SIZES)
-    _, plan = make_plan()
-    with pytest.raises(ValueError, match="no 'shifted' windows in stage 4.*stage1_regular"):
-        get_group_layout(plan, HIDDEN_SIZES, 4, "shifted")
+def test_a_plan_of_several_masks_is_not_drawn():
+    _, plan = plan_random_masks(batch_size=2)
+    with pytest.raises(ValueError, match="must be for one mask, got one for 2"):
+        get_group_layout(plan, make_config())
+
+
+def test_a_stage_that_is_not_there_is_not_drawn():
+    with pytest.raises(ValueError, match="`stage` must be from 1 to 3, got 4"):
+        get_group_layout(plan_random_masks()[1], make_config(), 4)
+
+
+def test_a_mixer_without_groups_is_not_drawn():
+    config = make_config(token_mixers=["window", "mask_unit", "global"])
+    plan = make_plan(sample_masks(1, GRID, 0.6, seed=3), config)
+    assert get_group_layout(plan, config, 1, "window").groups.size
+    with pytest.raises(ValueError, match=r"in stage 2 of this plan \(none\), got 'mask_unit'"):
+        get_group_layout(plan, config, 2, "mask_unit")
+
+
+def test_a_base_install_imports_the_module_and_says_what_drawing_needs():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from modeling_greenmim.plotting import draw_loss_curve\n"
+        "try:\n    draw_loss_curve([], True)\nexcept ImportError as error:\n    print(error)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install matplotlib" in result.stdout
 
 
 def test_loss_curve(tmp_path):

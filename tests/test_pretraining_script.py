@@ -78,7 +78,7 @@ def light_and_fresh(monkeypatch):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Sixty images, in a folder for each of two classes that are told apart by their colour."""
+    """Sixty images, in a folder for each of two classes that are told apart by their color."""
     folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for index in range(60):
@@ -202,7 +202,7 @@ def test_held_out_images_from_another_folder(images, tmp_path):
     assert "60 images" in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
-def test_nearest_neighbours_are_those_of_the_same_class():
+def test_nearest_neighbors_are_those_of_the_same_class():
     rng = np.random.default_rng(0)
     labels = ["cat", "dog"] * 30
     features = rng.normal(size=(60, 16)) + 4 * np.array([[1 if label == "cat" else -1] * 16 for label in labels])
@@ -235,7 +235,7 @@ def test_pictures_hide_what_the_model_does_not_see():
 
 
 def test_a_swin_is_where_it_starts(images, tmp_path):
-    """Its encoder goes on learning, at another size of images too; its licence stays."""
+    """Its encoder goes on learning, at another size of images too; its license stays."""
     torch.manual_seed(1)
     swin = SwinForImageClassification(SwinConfig(**SETTINGS))
     swin.save_pretrained(tmp_path / "swin")

@@ -205,10 +205,10 @@ def test_what_would_fail_later_fails_first(tmp_path, monkeypatch):
 
 
 def test_a_published_folder_is_published_again(tmp_path, hub):
-    """Its card then names the repository and the licence."""
+    """Its card then names the repository and the license."""
     save_model(GreenMimModel, tmp_path / "model")
     publish(tmp_path / "model", tmp_path / "first")
-    publish(tmp_path / "first", tmp_path / "second", hub_model_id="me/model", licence="mit")
+    publish(tmp_path / "first", tmp_path / "second", hub_model_id="me/model", license="mit")
     card = ModelCard.load(tmp_path / "second" / "README.md")
     assert card.data.license == "mit" and "`mit`" in card.text and "not stated" not in card.text
     assert 'from_pretrained("me/model", trust_remote_code=True)' in card.text and "path/to/this" not in card.text
@@ -244,7 +244,7 @@ def test_a_card_that_is_there_is_kept(tmp_path):
     for name in ("LICENSE", "pictures/lichen.png", "optimizer.pt", "../secret.png"):
         (tmp_path / "model" / name).touch()
     with pytest.raises(ValueError, match="'cc-by-nc-4.0'.*'mit' would contradict"):
-        publish(tmp_path / "model", tmp_path / "public", licence="mit")
+        publish(tmp_path / "model", tmp_path / "public", license="mit")
     publish(tmp_path / "model", tmp_path / "public")
     card = ModelCard.load(tmp_path / "public" / "README.md")
     assert card.data.license == "cc-by-nc-4.0" and card.data.tags == ["lichens"]

@@ -131,7 +131,7 @@ def test_loss_goes_down(tmp_path):
 
 def test_unreadable_files_are_skipped_counted_and_reported(tmp_path, capsys):
     folder = write_photos(tmp_path / "photos", num_photos=14)
-    make_photo(20, "L").save(folder / "grey.png")
+    make_photo(20, "L").save(folder / "gray.png")
     make_photo(21, "RGBA").save(folder / "transparent.png")
     make_photo(22, "P").save(folder / "palette.gif")
     (folder / "notes.txt").write_text("neither an image nor counted as one")

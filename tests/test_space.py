@@ -54,13 +54,13 @@ def test_pictures_show_what_is_hidden(demo, image):
     unit = demo.config.mask_unit_size
     hidden = np.kron(mask.reshape(demo.grid_size), np.ones((unit, unit), dtype=bool))
     np.testing.assert_array_equal(result.masked[~hidden], result.original[~hidden])
-    assert (result.masked[hidden] == demonstration.HIDDEN_GREY).all()
+    assert (result.masked[hidden] == demonstration.HIDDEN_GRAY).all()
     # the visible part is that of the image, up to rounding; the hidden one that of the prediction
     assert np.abs(result.pasted[~hidden].astype(int) - result.original[~hidden]).max() <= 1
     assert np.abs(result.pasted[hidden].astype(int) - result.predicted[hidden]).max() <= 1
     assert np.abs(result.predicted[~hidden].astype(int) - result.original[~hidden]).max() > 1
     assert (result.num_visible_tokens, result.num_tokens) == (16, 64)
-    assert 0 < result.sparse_ms < 10_000 and 0 < result.dense_ms < 10_000 and 0 < result.loss < 2
+    assert 0 < result.visible_ms < 10_000 and 0 < result.full_ms < 10_000 and 0 < result.loss < 2
 
 
 def test_it_does_not_look_at_what_is_hidden(demo, image):
@@ -115,14 +115,13 @@ def test_images_of_all_kinds(demo, tmp_path, mode, size):
     assert result.pasted.shape == (32, 32, 3)
 
 
-def test_groups_of_every_stage(demo, image, tmp_path):
-    mask = demo.draw_mask(0.75, "random", 0)
-    assert demo.list_kinds(1) == ["regular", "shifted"] and demo.list_kinds(2) == ["regular"]
-    for stage in (1, 2):
-        for kind in demo.list_kinds(stage):
-            figure, layout = demo.draw_groups(image, mask, stage, kind)
-            figure.savefig(tmp_path / f"{stage}{kind}.png")
-            assert len(layout.rows) == {1: 16, 2: 4}[stage]
+@pytest.mark.parametrize("token_mixer", ["window", "shifted_window"])
+@pytest.mark.parametrize("stage", [1, 2])
+def test_groups_of_every_stage(demo, image, tmp_path, stage, token_mixer):
+    figure, layout = demo.draw_groups(image, demo.draw_mask(0.75, "random", 0), stage, token_mixer)
+    figure.savefig(tmp_path / "groups.png")
+    assert len(layout.rows) == {1: 16, 2: 4}[stage]
+    assert layout.shift == (2 if (stage, token_mixer) == (1, "shifted_window") else 0)
 
 
 def test_the_model_that_is_shown(monkeypatch):

@@ -42,7 +42,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 WAIT = 30_000  # milliseconds: the machine may be busy
 NUM_TOKENS, TOKENS_OF_A_UNIT = 64, 4  # of the model of the repository
-HIDDEN_GREY = 210
+HIDDEN_GRAY = 210
 NO_IMAGE = "This file is no image that can be read."
 
 
@@ -137,7 +137,7 @@ def read_picture(page: Page, title: str) -> np.ndarray:
 
 def find_hidden_units(page: Page) -> set[int]:
     units = read_picture(page, "The encoder sees")
-    return {number for number, unit in enumerate(units) if (unit == HIDDEN_GREY).all()}
+    return {number for number, unit in enumerate(units) if (unit == HIDDEN_GRAY).all()}
 
 
 def expect_tokens(page: Page, num_tokens: int):
@@ -194,13 +194,13 @@ def test_a_visit(open_page, files, width):
 
     upload(page, files / "turned.png")
     expect_tokens(page, 32)  # a new image, a new mask
-    colours = read_picture(page, "The image").mean(axis=(1, 2))
-    assert (colours[:8, 0] > 200).all() and (colours[8:, 2] > 200).all()  # red above blue
+    colors = read_picture(page, "The image").mean(axis=(1, 2))
+    assert (colors[:8, 0] > 200).all() and (colors[8:, 2] > 200).all()  # red above blue
 
     page.get_by_role("tab", name="How windows are packed").click()
     plot = page.get_by_test_id("matplotlib").locator("img")
     expect(plot).to_be_visible()
-    numbers = page.get_by_text("of that over the whole image")
+    numbers = page.get_by_text("of that over the full image")
     expect(numbers).to_contain_text("32 of 64 tokens")
     page.get_by_label("2", exact=True).check()
     expect(numbers).to_contain_text("8 of 16 tokens")

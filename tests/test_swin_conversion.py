@@ -269,7 +269,7 @@ def test_images_are_prepared_alike(tmp_path, does_crop):
 # timm
 
 
-def test_tables_are_cut_from_their_centre():
+def test_tables_are_cut_from_their_center():
     table = torch.arange(27 * 27)[:, None]
     assert torch.equal(cut_table(table, (14, 20)), table)
     cut = cut_table(table, (7, 10)).view(13, 19)
@@ -371,7 +371,7 @@ def test_there_and_back_is_bit_identical(tmp_path):
         assert torch.equal(first[f"swin.{name}"], tensor), name
 
 
-def test_the_licence_goes_along(tmp_path):
+def test_the_license_goes_along(tmp_path):
     save_model(GreenMimForMaskedImageModeling, tmp_path / "greenmim")
     (tmp_path / "greenmim" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# Weights of the original\n")
     convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
@@ -382,7 +382,7 @@ def test_the_licence_goes_along(tmp_path):
         assert card.data.license == "cc-by-nc-4.0" and "CC BY-NC 4.0, for non-commercial use alone" in card.text
 
 
-def test_a_licence_of_another_name_goes_along(tmp_path):
+def test_a_license_of_another_name_goes_along(tmp_path):
     save_swin(tmp_path / "swin")
     card = "---\nlicense: other\nlicense_name: lichen-1.0\nlicense_link: LICENSE\n---\n# Lichens\n"
     (tmp_path / "swin" / "README.md").write_text(card)
@@ -390,7 +390,7 @@ def test_a_licence_of_another_name_goes_along(tmp_path):
     data = ModelCard.load(tmp_path / "greenmim" / "README.md").data
     assert (data.license, data.license_name, data.license_link) == ("other", "lichen-1.0", "LICENSE")
     (tmp_path / "swin" / "README.md").write_text("---\nlicense: [\n---\n")
-    with pytest.raises(ValueError, match="model card.*licence, cannot be read"):
+    with pytest.raises(ValueError, match="model card.*license, cannot be read"):
         convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "again")
 
 

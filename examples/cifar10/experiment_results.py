@@ -43,7 +43,7 @@ TITLES = {
     "batch_masks": "GreenMIM, one mask per batch",
     "scrambled": "GreenMIM, scrambled latents",
 }
-COLOURS = {
+COLORS = {
     "scratch": "tab:gray",
     "greenmim": "tab:green",
     "simmim_same_time": "tab:orange",
@@ -137,13 +137,13 @@ def draw(results: dict) -> Figure:
     left, right = figure.subplots(1, 2)
     left.set_xscale("log")
     left.minorticks_off()
-    for start, colour in COLOURS.items():
+    for start, color in COLORS.items():
         accuracies = results["fine_tuning"].get(start, {})
         if accuracies:
             numbers = [int(number) for number in accuracies]
             means = [100 * np.mean(values) for values in accuracies.values()]
             spreads = [100 * np.std(values, ddof=min(1, len(values) - 1)) for values in accuracies.values()]
-            left.errorbar(numbers, means, spreads, marker="o", capsize=3, color=colour, label=TITLES[start])
+            left.errorbar(numbers, means, spreads, marker="o", capsize=3, color=color, label=TITLES[start])
     left.set_xticks(sorted(FINE_TUNING), [f"{number:,}" for number in sorted(FINE_TUNING)])
     left.set(xlabel="images with labels", ylabel="test accuracy after fine-tuning, %")
     untrained = results["probes"].get("untrained", {})
@@ -155,7 +155,7 @@ def draw(results: dict) -> Figure:
             for kind, style in (("linear", "-"), ("knn", "--")):
                 values = [100 * by_step[step][kind] for step in steps]
                 label = f"{TITLES[name]}, {'linear' if kind == 'linear' else 'k-NN'}"
-                right.plot(images, values, style, marker=".", color=COLOURS[name], label=label)
+                right.plot(images, values, style, marker=".", color=COLORS[name], label=label)
     right.set(xlabel="millions of images seen in pre-training", ylabel="test accuracy of frozen features, %")
     for axes in (left, right):
         axes.grid(alpha=0.3)

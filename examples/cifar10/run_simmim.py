@@ -41,7 +41,7 @@ from modeling_greenmim.training.micro_batches import PretrainingCollator, make_c
 from example_command import UserError, check_num_processes, run_command
 from example_trainer import find_checkpoint, train
 from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_model import make_starting_point
+from pretraining_model import make_pretrained_model
 from pretraining_setup import open_data
 from run_pretraining import PretrainingTrainer
 
@@ -108,7 +108,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     if args.max_steps <= 0:
         raise UserError("Give --max_steps.")
     args.remove_unused_columns = False  # images are cropped in the collator
-    start = make_starting_point(model_args, args.seed)
+    start = make_pretrained_model(model_args, args.seed)
     config = start.model.config
     data = open_data(data_args, config, args.seed)
     collator = PatchMasks(

@@ -21,7 +21,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedModel, SwinBackbone, SwinConfig
 
 from modeling_greenmim import GreenMimBackbone, GreenMimConfig
-from modeling_greenmim.checkpoint_folders import load_checkpoint, read_licence
+from modeling_greenmim.checkpoint_folders import load_checkpoint, read_license
 
 from example_command import UserError, argument, check_range, get_name
 
@@ -61,14 +61,14 @@ class Backbone:
             With its weights; `None` if it starts at random.
         origin (`str`):
             A sentence on its weights.
-        licence (`dict[str, str]`):
-            Their licence.
+        license (`dict[str, str]`):
+            Their license.
     """
 
     config: GreenMimConfig | SwinConfig
     model: PreTrainedModel | None
     origin: str
-    licence: dict[str, str]
+    license: dict[str, str]
 
     @property
     def is_greenmim(self) -> bool:
@@ -108,6 +108,6 @@ def load_backbone(args: BackboneArguments, num_stages: int | None = None) -> Bac
             BACKBONES[type(config)], name, new_modules=("hidden_states_norms",), config=config, dtype=torch.float32
         )
         origin = f"Its backbone started from the weights of `{get_name(name)}`."
-        return Backbone(config, model, origin, read_licence(name))
+        return Backbone(config, model, origin, read_license(name))
     except (OSError, ValueError, StrictDataclassError) as error:
         raise UserError(" ".join(str(error).split())) from error

@@ -160,7 +160,7 @@ def describe_run(
         "dataset_name": dataset,
         "eval_description": f"{dataset}, split {data_args.eval_split_name!r}{chosen}",
         "origin": backbone.origin,
-        "licence": backbone.licence,
+        "license": backbone.license,
         "settings": {
             name: value
             for name, value in {**vars(data_args), **vars(model_args)}.items()

@@ -85,8 +85,8 @@ class RunReport:
             How long the training took, in the last session of the run.
         command (`str`):
             The command, as it was given.
-        licence (`dict[str, str]`):
-            Licence of the weights, see [`make_model_card`].
+        license (`dict[str, str]`):
+            License of the weights, see [`make_model_card`].
         picture (`Figure`, *optional*):
             Of some predictions.
     """
@@ -105,7 +105,7 @@ class RunReport:
     num_steps: int
     seconds: float
     command: str
-    licence: dict[str, str]
+    license: dict[str, str]
     picture: Figure | None = None
 
 
@@ -132,9 +132,9 @@ def start_run(args: FineTuningArguments) -> tuple[str | None, str | None]:
     return checkpoint, check_hub_settings(args)
 
 
-def keep_settings(args: FineTuningArguments, checkpoint: str | None, *others):
+def save_or_compare_arguments(args: FineTuningArguments, checkpoint: str | None, *others):
     """
-    Before the training: writes what decides its course into the folder of the run; or, where a run goes on, compares.
+    Before the training: writes what decides its result into the folder of the run; or, where a run goes on, compares.
 
     Args:
         args ([`FineTuningArguments`]):
@@ -293,7 +293,7 @@ def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | 
             for title, value in report.results.items()
         ],
         not_measured=["What it is worth on images of any other kind or origin.", "The spread over several seeds."],
-        licence=report.licence,
+        license=report.license,
         pipeline_tag=report.task,
         tags=["greenmim", report.task],
         model_name=hub_model_id.rpartition("/")[2] if hub_model_id else "greenmim",

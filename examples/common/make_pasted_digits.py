@@ -17,8 +17,8 @@ paper with a handwritten digit each.
     python make_pasted_digits.py --output_dir pasted_digits
 
 Digits and photographs are those that come with scikit-learn. As stickers are pasted at known places, masks and boxes are exact.
-Images have all sizes and shapes, stickers many colours and sizes; one may cover another, and one that is covered by more than half
-is not labelled. No digit and no part of a photograph is in two splits.
+Images have all sizes and shapes, stickers many colors and sizes; one may cover another, and one that is covered by more than half
+is not labeled. No digit and no part of a photograph is in two splits.
 
 Columns: `image`; `annotation`, a picture of classes, 0 for what is no sticker, 1 to 10 for those with the digits 0 to 9; `image_id`,
 `width`, `height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and `category` from 0 to 9.
@@ -57,7 +57,7 @@ EVALUATION_SHARE = 0.25  # of digits and of each photograph
 IMAGE_SIZES = (64, 128)  # smallest and largest side, in pixels
 STICKER_SIZES = (24, 52)  # smallest and largest diameter, in pixels
 MAX_STICKERS = 4
-PAPER_VALUES, INK_VALUES = (180, 256), (0, 80)  # of each colour
+PAPER_VALUES, INK_VALUES = (180, 256), (0, 80)  # of each color
 DIGIT_SHARE = 0.75  # of the diameter of a sticker
 SMALLEST_VISIBLE_SHARE = 0.5
 
@@ -107,8 +107,8 @@ def make_sticker(rng: np.random.Generator, digit: np.ndarray) -> tuple[np.ndarra
     ink = np.pad(np.asarray(resized) / 255, (margin // 2, margin - margin // 2))[:, :, None]
     distances = np.arange(size) - (size - 1) / 2
     is_paper = distances[:, None] ** 2 + distances**2 <= (size / 2) ** 2
-    paper_colour, ink_colour = rng.integers(*PAPER_VALUES, size=3), rng.integers(*INK_VALUES, size=3)
-    return ink * ink_colour + (1 - ink) * paper_colour, is_paper
+    paper_color, ink_color = rng.integers(*PAPER_VALUES, size=3), rng.integers(*INK_VALUES, size=3)
+    return ink * ink_color + (1 - ink) * paper_color, is_paper
 
 
 def get_box(mask: np.ndarray) -> list[float]:

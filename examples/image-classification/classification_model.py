@@ -38,7 +38,7 @@ from modeling_greenmim.checkpoint_folders import (
     load_checkpoint,
     make_image_processor,
     read_image_processor_settings,
-    read_licence,
+    read_license,
 )
 
 from classification_arguments import ModelArguments
@@ -46,16 +46,16 @@ from example_command import UserError, get_name
 
 
 @dataclass
-class StartingPoint:
+class PretrainedModel:
     """A model that is ready to be fine-tuned, and where it comes from."""
 
     model: PreTrainedModel
     image_processor: BaseImageProcessor
     origin: str
-    licence: dict[str, str]
+    license: dict[str, str]
 
 
-def make_starting_point(args: ModelArguments, label_names: list[str], seed: int) -> StartingPoint:
+def make_pretrained_model(args: ModelArguments, label_names: list[str], seed: int) -> PretrainedModel:
     """
     Makes or loads the model.
 
@@ -79,7 +79,7 @@ def make_starting_point(args: ModelArguments, label_names: list[str], seed: int)
         model_class = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
         if args.model_name_or_path is None:
             set_labels(config, label_names)
-            return StartingPoint(model_class(config), image_processor, "Its weights started at random.", {})
+            return PretrainedModel(model_class(config), image_processor, "Its weights started at random.", {})
         has_classifier = any(each.endswith("ForImageClassification") for each in config.architectures or [])
         if has_classifier and not args.ignore_mismatched_sizes:
             check_labels(config, label_names, name)
@@ -97,7 +97,7 @@ def make_starting_point(args: ModelArguments, label_names: list[str], seed: int)
         if has_classifier and args.ignore_mismatched_sizes:  # also one that happens to be of the same size
             model.classifier = model_class(config).classifier
         origin = f"It started from the weights of `{get_name(name)}`."
-        return StartingPoint(model, image_processor, origin, read_licence(name))
+        return PretrainedModel(model, image_processor, origin, read_license(name))
     except (OSError, ValueError, StrictDataclassError) as error:
         argument = "config_name" if args.model_name_or_path is None else "model_name_or_path"
         raise UserError(f"--{argument} {name} cannot be loaded: {error}") from error

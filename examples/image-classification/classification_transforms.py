@@ -43,10 +43,10 @@ def check_torchvision(args: AugmentationArguments):
 
 
 def check_num_channels(args: AugmentationArguments, num_channels: int):
-    """Raises an error if RandAugment is asked for where there are no colours."""
+    """Raises an error if RandAugment is asked for where there are no colors."""
     if args.rand_augment_num_ops and num_channels not in (1, 3):
         raise UserError(
-            f"--rand_augment_num_ops changes colours: it needs images of 1 or 3 channels, and the model takes {num_channels}. Leave it "
+            f"--rand_augment_num_ops changes colors: it needs images of 1 or 3 channels, and the model takes {num_channels}. Leave it "
             "out."
         )
 

@@ -53,7 +53,7 @@ from classification_data import (
     collate,
     open_rows,
 )
-from classification_model import StartingPoint, get_image_size, make_starting_point
+from classification_model import PretrainedModel, get_image_size, make_pretrained_model
 from classification_training import ClassificationTrainer
 from classification_transforms import (
     EvaluationTransform,
@@ -68,7 +68,7 @@ from example_report import (
     RunReport,
     describe_result,
     evaluate_at_end,
-    keep_settings,
+    save_or_compare_arguments,
     start_run,
     write_model_folder,
 )
@@ -112,7 +112,7 @@ def check_num_workers(args: ClassificationTrainingArguments, rows: LabelledRows)
         )
 
 
-def make_datasets(data_args: DataArguments, augmentation_args, start: StartingPoint, rows, seed: int):
+def make_datasets(data_args: DataArguments, augmentation_args, start: PretrainedModel, rows, seed: int):
     """Examples to train on, and to evaluate on."""
     config = start.model.config
     transforms = (
@@ -173,7 +173,7 @@ def run(
 
     # 1. images and model
     rows: tuple[LabelledRows, LabelledRows] = open_rows(data_args, args.seed)
-    start = make_starting_point(model_args, rows[0].label_names, args.seed)
+    start = make_pretrained_model(model_args, rows[0].label_names, args.seed)
     check_num_channels(augmentation_args, start.model.config.num_channels)
     train_dataset, eval_dataset = make_datasets(data_args, augmentation_args, start, rows, args.seed)
     if data_args.streaming:
@@ -195,7 +195,7 @@ def run(
         compute_metrics=make_compute_metrics(),
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
     )
-    keep_settings(args, checkpoint, data_args, model_args, augmentation_args)
+    save_or_compare_arguments(args, checkpoint, data_args, model_args, augmentation_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and what it is worth
@@ -223,7 +223,7 @@ def run(
         num_steps=trainer.state.global_step,
         seconds=train_metrics["train_runtime"],
         command=command,
-        licence=start.licence,
+        license=start.license,
     )
     folder = write_model_folder(start.model, start.image_processor, report, args, hub_model_id, with_code=is_greenmim)
     print(describe_result(report, folder, is_greenmim))

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Measures what frozen features are worth: a linear classifier, and nearest neighbours, on top of any GreenMIM or Swin model.
+"""Measures what frozen features are worth: a linear classifier, and nearest neighbors, on top of any GreenMIM or Swin model.
 
     python run_probe.py --model_name_or_path my_run/model microsoft/swin-tiny-patch4-window7-224 --dataset_name cifar10 \\
         --image_column_name img --eval_split_name test --max_train_samples 10000
@@ -54,7 +54,7 @@ class ProbeArguments:
 
     model_name_or_path: list[str] = argument("Models, GreenMIM or Swin: folders, or names on the Hub.")
     image_processor_name: str | None = argument("Image processor of all of them. Without it, that of each.")
-    num_neighbors: int = argument("Nearest neighbours that vote.", 20)
+    num_neighbors: int = argument("Nearest neighbors that vote.", 20)
     C: float = argument("Inverse strength of the regularization of the linear classifier, as in scikit-learn.", 1.0)
     batch_size: int = argument("Images at a time.", 256)
     num_workers: int = argument("Processes that decode images.", 0)
@@ -114,7 +114,7 @@ def measure(
     device: torch.device,
 ) -> dict[str, float]:
     """
-    Accuracies of a model: of a linear classifier on standardized features, and of nearest neighbours by cosine, the nearer with
+    Accuracies of a model: of a linear classifier on standardized features, and of nearest neighbors by cosine, the nearer with
     more weight.
     """
     try:

@@ -24,7 +24,7 @@ from detection_data import EvaluationImages
 
 
 NUM_IMAGES = 6
-NUM_COLOURS = 10
+NUM_COLORS = 10
 THRESHOLD = 0.5  # of the scores of detections that are drawn
 
 
@@ -68,10 +68,10 @@ def draw_detections(
 
 def _draw_box(axes: Axes, corners: tuple[float, float, float, float], category: int, text: str):
     left, top, right, bottom = corners
-    colour = colormaps["tab10"](category % NUM_COLOURS)
+    color = colormaps["tab10"](category % NUM_COLORS)
     axes.add_patch(
-        Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, color=colour, linewidth=1.5)
+        Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, color=color, linewidth=1.5)
     )
     axes.text(
-        left, top, text, fontsize=7, color="white", va="top", bbox={"facecolor": colour, "linewidth": 0, "pad": 0.8}
+        left, top, text, fontsize=7, color="white", va="top", bbox={"facecolor": color, "linewidth": 0, "pad": 0.8}
     )

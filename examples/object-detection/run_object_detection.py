@@ -49,7 +49,14 @@ from example_backbone import Backbone, BackboneArguments, load_backbone
 from example_command import UserError, argument, check_range, run_command
 from example_dense_tasks import describe_run
 from example_fine_tuning import FineTuningArguments, FineTuningTrainer
-from example_report import RunReport, describe_result, evaluate_at_end, keep_settings, start_run, write_model_folder
+from example_report import (
+    RunReport,
+    describe_result,
+    evaluate_at_end,
+    save_or_compare_arguments,
+    start_run,
+    write_model_folder,
+)
 from example_trainer import train
 
 
@@ -215,7 +222,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         processing_class=image_processor,
         compute_metrics=make_compute_metrics(eval_images),
     )
-    keep_settings(args, checkpoint, data_args, model_args)
+    save_or_compare_arguments(args, checkpoint, data_args, model_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and what it is worth

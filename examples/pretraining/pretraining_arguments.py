@@ -167,7 +167,7 @@ class RunArguments:
         "Steps between two evaluations on the held-out images, with a picture. Without it, ten of them."
     )
     knn: bool = argument(
-        "Evaluate also the accuracy of nearest neighbours among the held-out images, by their labels.", False
+        "Evaluate also the accuracy of nearest neighbors among the held-out images, by their labels.", False
     )
     checkpointing_steps: int = argument("Steps between two checkpoints.", 1000)
     checkpoints_total_limit: int = argument("Checkpoints to keep; older ones are removed.", 2)
@@ -176,7 +176,7 @@ class RunArguments:
     )
     with_tracking: bool = argument("Report to trackers.", False)
     report_to: str = argument("Which ones: tensorboard, wandb, trackio, ..., or all that are installed.", "all")
-    license: str | None = argument("Licence of the weights for the model card, as on the Hub: apache-2.0, ...")
+    license: str | None = argument("License of the weights for the model card, as on the Hub: apache-2.0, ...")
     push_to_hub: bool = argument("Upload the model at the end. Log in first: `hf auth login`.", False)
     hub_model_id: str | None = argument("Where to: 'organization/name'.")
     hub_private_repo: bool = argument("A repository that is created is private.", False)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What is measured on the held-out images: the loss with masks that stay the same, pictures, and nearest neighbours."""
+"""What is measured on the held-out images: the loss with masks that stay the same, pictures, and nearest neighbors."""
 
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ class Evaluation:
         batch_size (`int`):
             Images at a time.
         knn (`bool`):
-            Whether to measure the accuracy of nearest neighbours.
+            Whether to measure the accuracy of nearest neighbors.
     """
 
     held_out: HeldOutImages
@@ -92,11 +92,9 @@ class Evaluation:
 def make_picture_rows(model: GreenMimForMaskedImageModeling, pixel_values: torch.Tensor, outputs) -> dict:
     """Images as they are, with the hidden units at the mean of the pixel values, and with their prediction, on the CPU."""
     outputs = send_to_device(outputs, "cpu")
-    hidden = outputs.mask[:, :, None].expand_as(outputs.logits)
-    hidden = model.unpatchify(hidden, image_size=tuple(pixel_values.shape[-2:]))
     return {
         "original": pixel_values,
-        "masked": pixel_values.masked_fill(hidden, 0.0),
+        "masked": model.mask_pixels(pixel_values, outputs.mask),
         "reconstruction": model.reconstruct(pixel_values, outputs),
     }
 
@@ -114,7 +112,7 @@ def make_note(norm_pix_loss: bool) -> str:
 
 def get_knn_accuracy(features: np.ndarray, labels: list) -> float:
     """
-    Accuracy of nearest neighbours by cosine, weighted by their similarity, in cross-validation.
+    Accuracy of nearest neighbors by cosine, weighted by their similarity, in cross-validation.
 
     Args:
         features (`np.ndarray` of shape `(num_images, hidden_size)`):

@@ -26,7 +26,7 @@ from modeling_greenmim.checkpoint_folders import (
     load_checkpoint,
     make_image_processor,
     read_image_processor_settings,
-    read_licence,
+    read_license,
 )
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
 from modeling_greenmim.masking_greenmim import get_unit_grid
@@ -39,16 +39,16 @@ NEW_MODULES = ("decoder",)
 
 
 @dataclass
-class StartingPoint:
+class PretrainedModel:
     """A model that is ready to be trained, and where it comes from."""
 
     model: GreenMimForMaskedImageModeling
     image_processor: GreenMimImageProcessorPil
     origin: str
-    licence: dict[str, str]
+    license: dict[str, str]
 
 
-def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
+def make_pretrained_model(args: ModelArguments, seed: int) -> PretrainedModel:
     """
     Makes or loads the model.
 
@@ -59,15 +59,15 @@ def make_starting_point(args: ModelArguments, seed: int) -> StartingPoint:
     try:
         if args.model_name_or_path is None:
             config = _read_config(args)
-            model, origin, licence = GreenMimForMaskedImageModeling(config), "Its weights started at random.", {}
+            model, origin, license = GreenMimForMaskedImageModeling(config), "Its weights started at random.", {}
         else:
             model, is_swin = _load_model(args, seed)
             decoder = ", with a new decoder" if is_swin else ""
-            licence = read_licence(args.model_name_or_path)
+            license = read_license(args.model_name_or_path)
             origin = f"It started from the weights of `{get_name(args.model_name_or_path)}`{decoder}."
         # raises, if images of this size are not made of whole units
         get_unit_grid(model.config.image_height_and_width, model.config.mask_unit_size)
-        return StartingPoint(model, _make_image_processor(args, model.config), origin, licence)
+        return PretrainedModel(model, _make_image_processor(args, model.config), origin, license)
     except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
         raise UserError(str(error)) from error
 

@@ -63,8 +63,8 @@ class RunReport:
             Number of images evaluated on.
         unreadable (`dict[str, str]`):
             Images that were dropped, and why.
-        licence (`dict[str, str]`):
-            Licence of the weights, see [`make_model_card`].
+        license (`dict[str, str]`):
+            License of the weights, see [`make_model_card`].
     """
 
     data: str
@@ -79,7 +79,7 @@ class RunReport:
     history: list[dict]
     num_held_out: int
     unreadable: dict[str, str]
-    licence: dict[str, str]
+    license: dict[str, str]
 
     @property
     def images_per_second(self) -> float:
@@ -229,7 +229,7 @@ def make_card(model, report: RunReport, pictures: list[str], hub_model_id: str |
         f"{title} of {report.num_held_out} held-out images after {record['step']:,} steps: {record[name]:.4f}"
         for name, title in {
             "eval_loss": "Reconstruction loss (masks fixed by the seed)",
-            "eval_knn_accuracy": "Accuracy of nearest neighbours (20, cosine, 5-fold cross-validation)",
+            "eval_knn_accuracy": "Accuracy of nearest neighbors (20, cosine, 5-fold cross-validation)",
         }.items()
         for record in [record for record in report.history if name in record][-1:]
     ]
@@ -246,5 +246,5 @@ def make_card(model, report: RunReport, pictures: list[str], hub_model_id: str |
         provenance=provenance,
         measured=measured,
         not_measured=["The accuracy of this model on any task after fine-tuning."],
-        licence=report.licence,
+        license=report.license,
     )

@@ -41,7 +41,7 @@ from modeling_greenmim.training.stop_signals import StopSignals
 from example_command import StoppedBySignal, UserError
 from pretraining_arguments import ModelArguments, RunArguments
 from pretraining_evaluation import Evaluation
-from pretraining_model import StartingPoint
+from pretraining_model import PretrainedModel
 from pretraining_report import get_picture_path
 from pretraining_setup import PretrainingData
 
@@ -142,7 +142,7 @@ class PretrainingRun:
     Args:
         accelerator ([`~accelerate.Accelerator`]):
             What it runs on.
-        start ([`StartingPoint`]):
+        start ([`PretrainedModel`]):
             Model and image processor.
         data ([`PretrainingData`]):
             The images of this process.
@@ -157,7 +157,7 @@ class PretrainingRun:
     def __init__(
         self,
         accelerator: Accelerator,
-        start: StartingPoint,
+        start: PretrainedModel,
         data: PretrainingData,
         schedule: Schedule,
         model_args: ModelArguments,

@@ -41,7 +41,7 @@ from example_report import describe_hardware
 from example_trainer import CheckpointTrainer, find_checkpoint, train
 from pretraining_arguments import DataArguments, ModelArguments
 from pretraining_evaluation import Evaluation
-from pretraining_model import make_starting_point
+from pretraining_model import make_pretrained_model
 from pretraining_report import RunReport, describe_data, get_picture_path, summarize, write_results
 from pretraining_run import count_steps
 from pretraining_setup import PretrainingData, open_data
@@ -162,7 +162,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end
 
     # 1. model and images
-    start = make_starting_point(model_args, args.seed)
+    start = make_pretrained_model(model_args, args.seed)
     data = open_data(data_args, start.model.config, args.seed)
     images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     max_steps = args.max_steps if args.max_steps > 0 else None
@@ -214,7 +214,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
         history=trainer.state.log_history,
         num_held_out=len(data.held_out.examples),
         unreadable=data.images.unreadable,  # others are named when they are read
-        licence=start.licence,
+        license=start.license,
     )
     args.push_to_hub = push_to_hub
     folder = write_results(start.model.cpu(), start.image_processor, report, args)

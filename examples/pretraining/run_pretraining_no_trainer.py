@@ -49,7 +49,7 @@ from example_command import UserError, check_num_processes, run_command
 from example_report import describe_hardware, describe_number
 from pretraining_arguments import DataArguments, ModelArguments, RunArguments
 from pretraining_evaluation import NUM_FOLDS
-from pretraining_model import StartingPoint, make_starting_point
+from pretraining_model import PretrainedModel, make_pretrained_model
 from pretraining_report import (
     RunReport,
     describe_data,
@@ -192,7 +192,7 @@ def get_hyper_parameters(
     }
 
 
-def get_run_config(hyper_parameters: dict, start: StartingPoint, data: PretrainingData) -> dict:
+def get_run_config(hyper_parameters: dict, start: PretrainedModel, data: PretrainingData) -> dict:
     """Everything that decides which images, masks and weights come next: a run is resumed with the same alone."""
     config = start.model.config.to_dict()
     config = {name: config[name] for name in config.keys() - {"transformers_version", "_name_or_path"}}
@@ -227,8 +227,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     logging.disable_progress_bar()
 
     # 1. model and images
-    start = make_starting_point(model_args, args.seed)
-    licence = get_licence(args, start)
+    start = make_pretrained_model(model_args, args.seed)
+    license = get_license(args, start)
     config = start.model.config
     data = open_data(data_args, config, args.seed, with_labels=args.knn)
     check_labels(args, data.held_out)
@@ -280,7 +280,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         history=progress.history,
         num_held_out=len(data.held_out.examples),
         unreadable={**data.images.unreadable, **pretraining.unreadable},
-        licence=licence,
+        license=license,
     )
     model = type(start.model)(config)
     model.load_state_dict(state_dict)
@@ -288,14 +288,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     print(summarize(report, folder, args))
 
 
-def get_licence(args: RunArguments, start: StartingPoint) -> dict[str, str]:
+def get_license(args: RunArguments, start: PretrainedModel) -> dict[str, str]:
     """That of the weights it started from, which is not changed by training; else the one that is asked for."""
-    stated = start.licence.get("license")
+    stated = start.license.get("license")
     if args.license and stated and stated != args.license:
         raise UserError(
             f"The weights that it starts from are under {stated!r}: --license {args.license} would contradict. Leave it out."
         )
-    return start.licence or ({"license": args.license} if args.license else {})
+    return start.license or ({"license": args.license} if args.license else {})
 
 
 def main(arguments: Sequence[str] | None = None, command: Sequence[str] | None = None):

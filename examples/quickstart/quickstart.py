@@ -84,7 +84,7 @@ def parse_args(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--train_dir",
         type=Path,
-        help="Folder of images (at any depth, of any size, colour or grey), of parquet files with an image column, or of tars. "
+        help="Folder of images (at any depth, of any size, color or gray), of parquet files with an image column, or of tars. "
         "Without it, scikit-learn's handwritten digits are used.",
     )
     parser.add_argument(

@@ -46,7 +46,14 @@ from example_command import UserError, argument, check_range, run_command
 from example_dense_tasks import describe_run
 from example_fine_tuning import FineTuningArguments, FineTuningTrainer
 from example_metrics import load_metric
-from example_report import RunReport, describe_result, evaluate_at_end, keep_settings, start_run, write_model_folder
+from example_report import (
+    RunReport,
+    describe_result,
+    evaluate_at_end,
+    save_or_compare_arguments,
+    start_run,
+    write_model_folder,
+)
 from example_trainer import train
 from segmentation_data import IGNORED, DataArguments, EvaluationPairs, PairReader, TrainingPairs, collate, open_splits
 from segmentation_pictures import draw_segmentations
@@ -194,7 +201,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         processing_class=image_processor,
         compute_metrics=make_compute_metrics(len(id2label)),
     )
-    keep_settings(args, checkpoint, data_args, model_args)
+    save_or_compare_arguments(args, checkpoint, data_args, model_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and what it is worth

@@ -24,8 +24,8 @@ from segmentation_data import IGNORED, EvaluationPairs
 
 
 NUM_IMAGES = 6
-NUM_COLOURS = 20
-IGNORED_COLOUR = (1.0, 1.0, 1.0)
+NUM_COLORS = 20
+IGNORED_COLOR = (1.0, 1.0, 1.0)
 
 
 @torch.no_grad()
@@ -49,22 +49,22 @@ def draw_segmentations(model: UperNetForSemanticSegmentation, pairs: EvaluationP
         pixel_values = pairs[index]["pixel_values"][None].to(model.device)
         predicted = model(pixel_values=pixel_values).logits[0].argmax(dim=0).cpu().numpy()
         seen |= {*np.unique(labels), *np.unique(predicted)} - {IGNORED}
-        for axes, picture in zip(axes_of_image, (pixels, colour_classes(labels), colour_classes(predicted))):
+        for axes, picture in zip(axes_of_image, (pixels, color_classes(labels), color_classes(predicted))):
             axes.imshow(picture, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
     for axes, title in zip(grid[:, 0], ("image", "true", "predicted")):
         axes.set_ylabel(title)
     patches = [
-        Patch(color=_get_colours()[label % NUM_COLOURS], label=model.config.id2label[label]) for label in sorted(seen)
+        Patch(color=_get_colors()[label % NUM_COLORS], label=model.config.id2label[label]) for label in sorted(seen)
     ]
-    figure.legend(handles=patches[:NUM_COLOURS], loc="outside lower center", ncols=11, fontsize=8, frameon=False)
+    figure.legend(handles=patches[:NUM_COLORS], loc="outside lower center", ncols=11, fontsize=8, frameon=False)
     return figure
 
 
-def colour_classes(labels: np.ndarray) -> np.ndarray:
-    """`(height, width)` of classes to `(height, width, 3)` of colours from 0 to 1, white where no class counts."""
-    return np.where((labels == IGNORED)[:, :, None], IGNORED_COLOUR, _get_colours()[labels % NUM_COLOURS])
+def color_classes(labels: np.ndarray) -> np.ndarray:
+    """`(height, width)` of classes to `(height, width, 3)` of colors from 0 to 1, white where no class counts."""
+    return np.where((labels == IGNORED)[:, :, None], IGNORED_COLOR, _get_colors()[labels % NUM_COLORS])
 
 
-def _get_colours() -> np.ndarray:
-    return colormaps["tab20"](np.arange(NUM_COLOURS))[:, :3]
+def _get_colors() -> np.ndarray:
+    return colormaps["tab20"](np.arange(NUM_COLORS))[:, :3]

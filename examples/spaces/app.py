@@ -78,23 +78,23 @@ def describe(result: Result, norm_pix_loss: bool) -> str:
         f"**{result.num_visible_tokens} of {result.num_tokens}** tokens computed ({share:.0f} %). "
         f"Loss on the hidden units: **{result.loss:.3f}**.",
         f"Encoder, measured now on this machine, {result.num_timed_images} such images at a time: "
-        f"**{result.sparse_ms:.1f} ms** for the visible part, **{result.dense_ms:.1f} ms** for whole images "
-        f"({result.dense_ms / result.sparse_ms:.1f} times).",
+        f"**{result.visible_ms:.1f} ms** for the visible part, **{result.full_ms:.1f} ms** for full images "
+        f"({result.full_ms / result.visible_ms:.1f} times).",
     ]
     return "\n\n".join([*lines, f"*{NORMALIZED}*"] if norm_pix_loss else lines)
 
 
-def describe_groups(layout: GroupLayout, stage: int, kind: str) -> str:
+def describe_groups(layout: GroupLayout, stage: int, token_mixer: str) -> str:
     """The numbers of a packing, in Markdown."""
     num_groups, group_size = layout.slot_windows.shape
     num_windows = layout.slot_windows.max() + 1
     lines = [
         f"**{len(layout.rows)} of {np.prod(layout.grid_size)}** tokens, of **{num_windows}** windows, in **{num_groups}** groups of "
-        f"**{group_size}** slots: **{100 * layout.fill:.0f} %** filled. Attention costs **{100 * layout.cost_share:.0f} %** of that "
-        "over the whole image."
+        f"**{group_size}** slots: **{100 * layout.fill:.0f} %** filled. Attention costs **{100 * layout.cost_fraction:.0f} %** of that "
+        "over the full image."
     ]
-    if kind == "shifted" and not layout.shift:
-        lines.append(f"*Stage {stage} has no shifted windows: these are its regular ones.*")
+    if token_mixer == "shifted_window" and not layout.shift:
+        lines.append(f"*In stage {stage}, one window covers the grid: it is not shifted.*")
     return "\n\n".join(lines)
 
 
@@ -111,6 +111,7 @@ def build_demo(demonstration: Demonstration) -> gr.Blocks:
     config = demonstration.config
     height, width = config.image_height_and_width
     stages = list(range(1, len(config.depths) + 1))
+    token_mixers = config.get_token_mixers(0)
 
     def show(path: str | None, mask: np.ndarray):
         try:
@@ -129,14 +130,12 @@ def build_demo(demonstration: Demonstration) -> gr.Blocks:
         x, y = (position / side for position, side in zip(click.index, picture_side))
         return show(path, demonstration.toggle_unit(mask, x, y))
 
-    def show_groups(path: str | None, mask: np.ndarray, stage: int, kind: str):
+    def show_groups(path: str | None, mask: np.ndarray, stage: int, token_mixer: str):
         try:
-            image = open_file(path)
-        except UnreadableImageError as error:
+            figure, layout = demonstration.draw_groups(open_file(path), mask, stage, token_mixer)
+        except ValueError as error:
             return None, str(error)
-        shown_kind = kind if kind in demonstration.list_kinds(stage) else "regular"
-        figure, layout = demonstration.draw_groups(image, mask, stage, shown_kind)
-        return figure, describe_groups(layout, stage, kind)
+        return figure, describe_groups(layout, stage, token_mixer)
 
     with gr.Blocks(title="GreenMIM") as demo:
         gr.Markdown(INTRODUCTION.format(height=height, width=width))
@@ -163,16 +162,16 @@ def build_demo(demonstration: Demonstration) -> gr.Blocks:
                 with gr.Tab("How windows are packed") as packing:
                     gr.Markdown(
                         "The windows of this very mask. Attention runs over groups of equal size, so that few slots stay empty; "
-                        "tokens of different windows in a group do not see each other. A group has a colour, its windows have shades of it."
+                        "tokens of different windows in a group do not see each other. A group has a color, its windows have shades of it."
                     )
                     with gr.Row():
                         stage = gr.Radio(stages, value=1, label="Stage", min_width=120)
-                        kind = gr.Radio(["regular", "shifted"], value="regular", label="Windows", min_width=120)
+                        token_mixer = gr.Radio(token_mixers, value=token_mixers[0], label="Token mixer", min_width=120)
                     group_numbers = gr.Markdown()
                     groups = gr.Plot(show_label=False)
 
         outputs = [original, masked, predicted, pasted, numbers, mask]
-        group_inputs, group_outputs = [image, mask, stage, kind], [groups, group_numbers]
+        group_inputs, group_outputs = [image, mask, stage, token_mixer], [groups, group_numbers]
         answers = [
             component.change(show_new_mask, [image, mask_ratio, sampler, seed], outputs, show_progress="minimal")
             for component in (image, mask_ratio, sampler, seed)
@@ -183,7 +182,7 @@ def build_demo(demonstration: Demonstration) -> gr.Blocks:
         )
         for answer in answers:
             answer.then(show_groups, group_inputs, group_outputs, show_progress="hidden")
-        for trigger in (packing.select, stage.change, kind.change):
+        for trigger in (packing.select, stage.change, token_mixer.change):
             trigger(show_groups, group_inputs, group_outputs, show_progress="hidden")
         demo.load(lambda: IMAGES[0] if IMAGES else None, None, image)
     return demo.queue(max_size=MAX_WAITING, default_concurrency_limit=1)

@@ -34,7 +34,7 @@ from matplotlib.figure import Figure
 from modeling_greenmim import (
     GreenMimForMaskedImageModeling,
     GreenMimImageProcessorPil,
-    make_group_plan,
+    make_plan,
     sample_masks,
 )
 from modeling_greenmim.checkpoint_folders import load_checkpoint
@@ -47,8 +47,8 @@ MAX_PIXELS = 40_000_000
 SHOWN_SIDE = 384  # of pictures, in pixels
 NUM_TIMINGS = 3
 MAX_TIMED_IMAGES = 32  # as in training: with one small image, it is the overhead that is timed
-TIMING_SECONDS = 0.4  # what the timing of whole images may take of an answer, about: of a large model, fewer are timed
-HIDDEN_GREY = 210
+TIMING_SECONDS = 0.4  # what the timing of full images may take of an answer, about: of a large model, fewer are timed
+HIDDEN_GRAY = 210
 
 
 class UnreadableImageError(ValueError):
@@ -65,9 +65,9 @@ class Result:
             The image as the model gets it; what the encoder sees; what the decoder predicts for all units; and the image with the
             hidden units as predicted.
         num_visible_tokens, num_tokens (`int`):
-            Tokens of the first stage that were computed, and those of the whole image.
-        sparse_ms, dense_ms (`float`):
-            Time of the encoder on the visible units, with its plan, and on the whole image, in milliseconds, for
+            Tokens of the first stage that were computed, and those of the full image.
+        visible_ms, full_ms (`float`):
+            Time of the encoder on the visible units, with its plan, and on the full image, in milliseconds, for
             `num_timed_images` images at a time; medians.
         num_timed_images (`int`):
             As many as can be timed without keeping a visitor waiting.
@@ -81,8 +81,8 @@ class Result:
     pasted: np.ndarray
     num_visible_tokens: int
     num_tokens: int
-    sparse_ms: float
-    dense_ms: float
+    visible_ms: float
+    full_ms: float
     num_timed_images: int
     loss: float
 
@@ -181,44 +181,35 @@ class Demonstration:
         masks = torch.from_numpy(mask[None])
         outputs = self.model(pixel_values, bool_masked_pos=masks)
         pasted = self.model.reconstruct(pixel_values, outputs)
-        outputs.mask.fill_(True)
+        outputs.mask.fill_(1.0)
         predicted = self.model.reconstruct(pixel_values, outputs)
-        hidden = masks[:, :, None].expand(-1, -1, outputs.logits.shape[-1])
-        hidden = self.model.unpatchify(hidden, image_size=tuple(pixel_values.shape[-2:]))[0].numpy()
+        is_hidden = self.model.mask_pixels(torch.zeros_like(pixel_values), masks, value=1.0)[0].bool().numpy()
         original = self._to_pixels(pixel_values)
         encoder, batch = self.model.greenmim, pixel_values.expand(self.num_timed_images, -1, -1, -1)
         tokens_per_unit = (self.config.mask_unit_size // self.config.patch_size) ** 2
         return Result(
             original=original,
-            masked=np.where(np.moveaxis(hidden, 0, -1), HIDDEN_GREY, original).astype(np.uint8),
+            masked=np.where(np.moveaxis(is_hidden, 0, -1), HIDDEN_GRAY, original).astype(np.uint8),
             predicted=self._to_pixels(predicted),
             pasted=self._to_pixels(pasted),
             num_visible_tokens=int((~mask).sum()) * tokens_per_unit,
             num_tokens=self.num_units * tokens_per_unit,
-            sparse_ms=_time(lambda: encoder(batch, bool_masked_pos=masks.expand(len(batch), -1))),
-            dense_ms=_time(lambda: encoder(batch)),
+            visible_ms=_time(lambda: encoder(batch, bool_masked_pos=masks.expand(len(batch), -1))),
+            full_ms=_time(lambda: encoder(batch)),
             num_timed_images=len(batch),
             loss=float(outputs.loss),
         )
 
     def draw_groups(
-        self, image: PIL.Image.Image, mask: np.ndarray, stage: int, kind: str
+        self, image: PIL.Image.Image, mask: np.ndarray, stage: int, token_mixer: str
     ) -> tuple[Figure, GroupLayout]:
         """Draws how the visible windows of a mask are packed into groups. On a phone, titles are too small: there are none."""
-        plan = make_group_plan(mask[None], self.grid_size, self.config.window_size, self.config.hidden_sizes)
-        layout = get_group_layout(plan, self.config.hidden_sizes, stage, kind)
+        layout = get_group_layout(make_plan(mask[None], self.config), self.config, stage, token_mixer)
         figure = draw_groups(layout, self._to_pixels(self._process(image)) / 255)
         figure.set_size_inches(7, 3.2)
         for axes in figure.axes:
             axes.set_title("")
         return figure, layout
-
-    def list_kinds(self, stage: int) -> list[str]:
-        """The kinds of windows of a stage."""
-        plan = make_group_plan(
-            self.draw_mask(0.5, "random", 0)[None], self.grid_size, self.config.window_size, self.config.hidden_sizes
-        )
-        return [kind for kind in ("regular", "shifted") if f"stage{stage}_{kind}_token_slot" in plan]
 
     def _process(self, image: PIL.Image.Image) -> torch.Tensor:
         square = PIL.ImageOps.fit(image, self.config.image_height_and_width[::-1], PIL.Image.Resampling.BICUBIC)

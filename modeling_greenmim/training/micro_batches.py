@@ -36,6 +36,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from ..configuration_greenmim import GreenMimConfig
 from ..data_collator import GreenMimDataCollator
 from ..image_processing_pil_greenmim import GreenMimImageProcessorPil
+from ..planning_greenmim import get_fill
 from .image_decoding import CenterCrop, ExampleMaker
 from .image_files import GroupedImages
 from .image_order import ImageOrder
@@ -91,7 +92,7 @@ class PretrainingCollator:
             "image_weights": None if all(weights) else torch.tensor(weights),
             "epochs": [example["epoch"] for example in examples],
             "checksums": [example["mask_seed"][2] for example in readable],
-            "fill": get_fill(inputs["group_plan"]),
+            "fill": get_fill(inputs["plan"]),
             "unreadable": {name: reason for example in examples for name, reason in example["unreadable"].items()},
         }
 
@@ -106,12 +107,6 @@ def make_collator(
 ) -> PretrainingCollator:
     """The collator of a model; `settings` are those of [`GreenMimDataCollator`]."""
     return PretrainingCollator(image_processor, GreenMimDataCollator(config, **settings))
-
-
-def get_fill(group_plan: dict[str, torch.Tensor]) -> float:
-    """Fraction of the slots of a plan that hold a token."""
-    num_tokens = sum(tensor.numel() for name, tensor in group_plan.items() if name.endswith("token_slot"))
-    return num_tokens / sum(tensor.numel() for name, tensor in group_plan.items() if name.endswith("slot_token"))
 
 
 def seed_micro_batch(seed: int, number: int):

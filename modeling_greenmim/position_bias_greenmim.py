@@ -11,11 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Positions: the fixed ones of the decoder, and learned tables, interpolated to another window or image size.
+"""Position biases: what attention adds to the score of a pair of tokens for the offset between them.
 
 A model that was pre-trained with windows of 7 at 224 pixels loads with `from_pretrained(path, window_size=12,
-image_size=384)`: every relative position bias table is interpolated from 13 x 13 to 23 x 23 offsets, bicubically, as it is
-usual for Swin (https://huggingface.co/papers/2103.14030, section 3.2).
+image_size=384)`: every table is interpolated from 13 x 13 to 23 x 23 offsets, bicubically, as is usual for Swin
+(https://huggingface.co/papers/2103.14030, section 3.2).
 """
 
 import math
@@ -23,44 +23,65 @@ import weakref
 
 import torch
 from torch import nn
+from transformers import initialization as init
 from transformers.core_model_loading import ConversionOps, WeightConverter
 from transformers.utils import logging
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
-_announced = weakref.WeakSet()  # models for which it was said that their tables are interpolated
+_warned_models = weakref.WeakSet()  # one warning a model, not one a table
 
 
-def get_2d_sincos_position_embeddings(
-    grid_size: tuple[int, int], hidden_size: int, device: torch.device | None = None
-) -> torch.Tensor:
+class GreenMimRelativePositionBias(nn.Module):
     """
-    Fixed position embeddings as in MAE: the first half of the channels encodes the column, the second half the row, each as
-    sines, then cosines.
+    Learned bias for each offset between two tokens of a square window, as in Swin.
 
     Args:
-        grid_size (`tuple[int, int]`):
-            Rows and columns.
-        hidden_size (`int`):
-            Number of channels, a multiple of 4.
-        device (`torch.device`, *optional*):
-            Where to make them.
+        num_heads (`int`):
+            Number of attention heads.
+        window_size (`int`):
+            Side of the windows in tokens.
+    """
+
+    def __init__(self, num_heads: int, window_size: int):
+        super().__init__()
+        self.window_size = window_size
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
+
+    def init_weights(self, std: float):
+        init.trunc_normal_(self.relative_position_bias_table, std=std)
+
+    def forward(self) -> torch.Tensor:
+        """Biases of all offsets, row-major, `((2 * window_size - 1)**2, num_heads)`."""
+        return self.relative_position_bias_table
+
+
+def get_relative_position_index(positions: torch.Tensor, window_size: int) -> torch.Tensor:
+    """
+    Offset between each pair of tokens, as a row of the biases: Swin's `relative_position_index`.
+
+    Args:
+        positions (`torch.Tensor` of integers and shape `(..., num_tokens)`):
+            `row * (2 * window_size - 1) + column` of each token in its window, from [`get_window_positions`].
+        window_size (`int`):
+            Side of the windows in tokens.
 
     Returns:
-        `torch.Tensor` of `float32` and shape `(rows * columns, hidden_size)`, row-major.
+        `torch.Tensor` of integers and shape `(..., num_tokens, num_tokens)`.
     """
-    frequencies = 10000.0 ** (-torch.arange(hidden_size // 4, device=device, dtype=torch.float32) * 4 / hidden_size)
-    angles = [torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies for length in grid_size]
-    rows, columns = (torch.cat([angle.sin(), angle.cos()], dim=-1) for angle in angles)
-    rows = rows[:, None, :].expand(-1, grid_size[1], -1)
-    columns = columns[None, :, :].expand(grid_size[0], -1, -1)
-    return torch.cat([columns, rows], dim=-1).flatten(0, 1)
+    # (row_i - row_j + window_size - 1) * (2 * window_size - 1) + (column_i - column_j + window_size - 1)
+    return positions[..., :, None] - positions[..., None, :] + 2 * window_size * (window_size - 1)
+
+
+def get_window_positions(rows, columns, window_size: int):
+    """Rows and columns of tokens in their window (arrays or tensors) as one number each, whose differences are offsets."""
+    return rows * (2 * window_size - 1) + columns
 
 
 def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: int) -> torch.Tensor:
     """
-    Interpolates a relative position bias table to another window size.
+    Interpolates a relative position bias table to a different window size.
 
     Args:
         table (`torch.Tensor` of shape `((2 * old_window_size - 1)**2, num_heads)`):
@@ -78,7 +99,7 @@ def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: i
 
     ```python
     >>> import torch
-    >>> from modeling_greenmim.positions_greenmim import interpolate_relative_position_bias_table
+    >>> from modeling_greenmim.position_bias_greenmim import interpolate_relative_position_bias_table
 
     >>> interpolate_relative_position_bias_table(torch.randn(13 * 13, 3), window_size=12).shape
     torch.Size([529, 3])
@@ -86,7 +107,8 @@ def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: i
     old_side, side = math.isqrt(table.shape[0]), 2 * window_size - 1
     if old_side**2 != table.shape[0] or old_side % 2 == 0:
         raise ValueError(
-            f"A relative position bias table has (2 * window_size - 1)**2 rows, but this one has {table.shape[0]}."
+            f"A relative position bias table must have (2 * window_size - 1)**2 rows, got {table.shape[0]}. Only tables of square "
+            "windows can be interpolated."
         )
     table = interpolate_position_embeddings(table[None], (old_side, old_side), (side, side))
     return table[0]
@@ -96,15 +118,15 @@ def interpolate_position_embeddings(
     position_embeddings: torch.Tensor, old_grid: tuple[int, int], grid: tuple[int, int]
 ) -> torch.Tensor:
     """
-    Interpolates absolute position embeddings to another grid of patches.
+    Interpolates absolute position embeddings to a different grid of patches.
 
     Args:
         position_embeddings (`torch.Tensor` of shape `(1, old_rows * old_columns, channels)`):
             The embeddings, row-major.
         old_grid (`tuple[int, int]`):
-            Their rows and columns.
+            Rows and columns of patches that the embeddings are for.
         grid (`tuple[int, int]`):
-            New rows and columns.
+            Rows and columns of patches to interpolate to.
 
     Returns:
         `torch.Tensor` of shape `(1, rows * columns, channels)` and the dtype of the embeddings.
@@ -116,7 +138,7 @@ def interpolate_position_embeddings(
 
 
 class InterpolateRelativePositionBias(ConversionOps):
-    """Fits a table of the checkpoint to the window size of the model that it is loaded into, and says so."""
+    """Interpolates a table of the checkpoint to the window size of the model that loads it, with a warning."""
 
     @torch.no_grad()
     def convert(self, input_dict, source_patterns, target_patterns, *, full_layer_name, model, **kwargs):
@@ -125,8 +147,8 @@ class InterpolateRelativePositionBias(ConversionOps):
         num_rows = model.get_parameter(full_layer_name).shape[0]
         if table.shape[0] != num_rows:
             window_size = _get_window_size(num_rows)
-            if model not in _announced:
-                _announced.add(model)
+            if model not in _warned_models:
+                _warned_models.add(model)
                 logger.warning(
                     f"The checkpoint was made for windows of {_get_window_size(table.shape[0])}: its relative position bias "
                     f"tables are interpolated to windows of {window_size}."
@@ -136,11 +158,11 @@ class InterpolateRelativePositionBias(ConversionOps):
 
     @property
     def reverse_op(self) -> ConversionOps:
-        return self  # a model's own tables are saved as they are
+        return self  # tables are saved as they are
 
 
 def get_position_converters() -> list[WeightConverter]:
-    """What transformers applies to the relative position bias tables of a checkpoint when it loads one."""
+    """The conversions that transformers applies to the bias tables of a checkpoint that it loads."""
     name = "relative_position_bias_table"
     return [WeightConverter(name, name, operations=[InterpolateRelativePositionBias()])]
 
@@ -151,8 +173,10 @@ def _get_window_size(num_rows: int) -> int:
 
 
 __all__ = [
-    "get_2d_sincos_position_embeddings",
+    "GreenMimRelativePositionBias",
     "get_position_converters",
+    "get_relative_position_index",
+    "get_window_positions",
     "interpolate_position_embeddings",
     "interpolate_relative_position_bias_table",
 ]

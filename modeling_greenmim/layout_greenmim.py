@@ -1,0 +1,264 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Where tokens are: images, mask units and patches, their order, and coordinates in the grid of every stage.
+
+A mask unit is the square of pixels that becomes one token of the last stage; it is hidden or visible as a whole. Visible
+tokens are ordered by unit and, inside a unit, in Z-order: the four tokens that merge into one lie side by side, in the order
+in which Swin concatenates them (row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1). The tokens of a full image,
+one without a mask, are row-major.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .masking_greenmim import get_unit_grid
+
+
+def get_grid_size(image_size: tuple[int, int], cell_size: int) -> tuple[int, int]:
+    """Rows and columns of square cells (patches or mask units) in an image. The last ones may be completed by padding."""
+    height, width = image_size
+    return -(-height // cell_size), -(-width // cell_size)
+
+
+def get_stage_grids(grid_size: tuple[int, int], num_stages: int) -> list[tuple[int, int]]:
+    """Rows and columns of tokens of a full image in each stage: from one to the next they are halved, rounded up."""
+    return [get_grid_size(grid_size, 2**stage) for stage in range(num_stages)]
+
+
+def view_units(images: torch.Tensor, unit_size: int) -> torch.Tensor:
+    """`(batch_size, channels, height, width)` as `(batch_size, rows, columns, channels, unit_size, unit_size)`, uncopied."""
+    units = images.unflatten(3, (-1, unit_size)).unflatten(2, (-1, unit_size))
+    return units.permute(0, 2, 4, 1, 3, 5)
+
+
+def images_to_units(images: torch.Tensor, unit_size: int) -> torch.Tensor:
+    """
+    Cuts images into mask units.
+
+    Args:
+        images (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
+            Pixel values.
+        unit_size (`int`):
+            Side of a unit in pixels.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, num_units, unit_size**2 * num_channels)`: units row-major, and (row, column,
+        channel) inside a unit.
+
+    Raises:
+        `ValueError`: if the images are not made of whole units.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_greenmim.layout_greenmim import images_to_units, units_to_images
+
+    >>> images = torch.randn(2, 3, 64, 96)
+    >>> units = images_to_units(images, unit_size=32)
+    >>> units.shape
+    torch.Size([2, 6, 3072])
+
+    >>> torch.equal(units_to_images(units, image_size=(64, 96), unit_size=32), images)
+    True
+    ```"""
+    get_unit_grid(images.shape[-2:], unit_size)
+    return view_units(images, unit_size).permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2)
+
+
+def units_to_images(units: torch.Tensor, image_size: tuple[int, int], unit_size: int) -> torch.Tensor:
+    """
+    Assembles images from mask units: the inverse of [`images_to_units`].
+
+    Args:
+        units (`torch.Tensor` of shape `(batch_size, num_units, unit_size**2 * num_channels)`):
+            Pixels of every unit.
+        image_size (`tuple[int, int]`):
+            Height and width of the images in pixels.
+        unit_size (`int`):
+            Side of a unit in pixels.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size, num_channels, height, width)`.
+
+    Raises:
+        `ValueError`: if images of this size have a different number of units.
+    """
+    rows, columns = get_unit_grid(image_size, unit_size)
+    if units.shape[1] != rows * columns:
+        raise ValueError(
+            f"Images of {image_size[0]} x {image_size[1]} pixels have {rows * columns} units of {unit_size} x {unit_size} "
+            f"pixels, got {units.shape[1]} units. Pass the `image_size` of the images they were cut from."
+        )
+    units = units.unflatten(2, (unit_size, unit_size, -1)).unflatten(1, (rows, columns))
+    return units.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
+
+
+def units_to_patches(units: torch.Tensor, patch_size: int) -> torch.Tensor:
+    """
+    Cuts mask units into patches in Z-order.
+
+    Args:
+        units (`torch.Tensor` of shape `(..., channels, unit_size, unit_size)`):
+            Pixels, or positions, of units. `unit_size / patch_size` is a power of two.
+        patch_size (`int`):
+            Side of a patch.
+
+    Returns:
+        `torch.Tensor` of shape `(..., patches, channels, patch_size, patch_size)`.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from modeling_greenmim.layout_greenmim import units_to_patches
+
+    >>> units_to_patches(torch.arange(16).view(1, 4, 4), patch_size=1).flatten().tolist()
+    [0, 4, 1, 5, 8, 12, 9, 13, 2, 6, 3, 7, 10, 14, 11, 15]
+    ```"""
+    num_leading = units.ndim - 3
+    levels = (units.shape[-1] // patch_size).bit_length() - 1
+    bits = (2,) * levels
+    # (..., channels, row bits, row in the patch, column bits, column in the patch), the coarsest bit first
+    units = units.unflatten(-1, (*bits, patch_size)).unflatten(num_leading + 1, (*bits, patch_size))
+    channel_axis, row_axis, column_axis = num_leading, num_leading + 1, num_leading + 2 + levels
+    order = [axis + level for level in range(levels) for axis in (column_axis, row_axis)]
+    units = units.permute(*range(num_leading), *order, channel_axis, row_axis + levels, column_axis + levels)
+    return units.flatten(num_leading, num_leading + 2 * levels - 1) if levels else units.unsqueeze(num_leading)
+
+
+def get_unit_mask(
+    bool_masked_pos: np.ndarray | torch.Tensor, unit_grid: tuple[int, int], patches_per_side: int
+) -> torch.Tensor:
+    """
+    Mask over the mask units, checked, from one over units or patches. Values are read on the CPU only: on a different device,
+    nothing waits.
+
+    Args:
+        bool_masked_pos (`np.ndarray` or `torch.Tensor` of `bool` and shape `(batch_size, num_units)` or `(batch_size, num_patches)`):
+            The mask, row-major, `True` where a unit or patch is hidden.
+        unit_grid (`tuple[int, int]`):
+            Rows and columns of mask units in an image.
+        patches_per_side (`int`):
+            Patches along a side of a unit.
+
+    Returns:
+        `torch.Tensor` of `bool` and shape `(batch_size, num_units)`.
+
+    Raises:
+        `ValueError`: if the mask is not boolean, has a different shape, cuts a unit, hides everything or nothing, or hides
+        a different number of units in each row.
+    """
+    bool_masked_pos = torch.as_tensor(bool_masked_pos)
+    rows, columns = unit_grid
+    num_units, num_patches = rows * columns, rows * columns * patches_per_side**2
+    if bool_masked_pos.dtype != torch.bool:
+        raise ValueError(
+            f"`bool_masked_pos` must be boolean, got {bool_masked_pos.dtype}. Pass `bool_masked_pos.bool()`, where True "
+            "hides a unit."
+        )
+    if (
+        bool_masked_pos.ndim != 2
+        or bool_masked_pos.shape[1] not in (num_units, num_patches)
+        or len(bool_masked_pos) == 0
+    ):
+        raise ValueError(
+            f"`bool_masked_pos` must have the shape (batch_size, {num_units}), for {rows} x {columns} mask units, or "
+            f"(batch_size, {num_patches}), for their patches, and at least one row; got {tuple(bool_masked_pos.shape)}. Use "
+            "the `mask_unit_size` and the image size of the model for the mask."
+        )
+    can_read = bool_masked_pos.device.type == "cpu" and not torch.compiler.is_compiling()
+    if bool_masked_pos.shape[1] != num_units:
+        patches = bool_masked_pos.unflatten(1, (rows, patches_per_side, columns, patches_per_side)).transpose(2, 3)
+        patches = patches.flatten(3).flatten(1, 2)  # (batch_size, units, patches of a unit)
+        if can_read and (patches != patches[:, :, :1]).any():
+            raise ValueError(
+                f"`bool_masked_pos` must hide all {patches_per_side} x {patches_per_side} patches of a mask unit or none, "
+                "got a mask that cuts mask units. Draw it over the units instead, with `sample_masks`."
+            )
+        bool_masked_pos = patches[:, :, 0]
+    if can_read:
+        _check_counts(bool_masked_pos)
+    return bool_masked_pos
+
+
+def _check_counts(unit_mask: torch.Tensor):
+    num_units = unit_mask.shape[1]
+    num_hidden = unit_mask.sum(dim=1)
+    fewest, most = (int(number) for number in torch.aminmax(num_hidden))
+    if fewest != most:
+        raise ValueError(
+            "Every row of `bool_masked_pos` must hide the same number of units, but they hide from "
+            f"{fewest} to {most} of {num_units}. `sample_masks` draws masks of equal counts."
+        )
+    if fewest in (0, num_units):
+        raise ValueError(
+            f"`bool_masked_pos` hides {'everything' if fewest else 'nothing'}. It must hide at least one of the {num_units} "
+            "units and leave at least one visible; to encode full images, pass no mask."
+        )
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """
+    Where the visible tokens of one stage are.
+
+    Attributes:
+        grid_size (`tuple[int, int]`):
+            Rows and columns of tokens of the full image in this stage.
+        unit_side (`int`):
+            Tokens along a side of a mask unit in this stage.
+        rows, columns (`np.ndarray` of integers and shape `(num_masks, num_tokens)`):
+            Coordinates of each visible token in the grid, in the order of the tokens.
+    """
+
+    grid_size: tuple[int, int]
+    unit_side: int
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @classmethod
+    def from_visible_indices(
+        cls, visible_indices: np.ndarray, unit_grid: tuple[int, int], unit_side: int
+    ) -> "TokenLayout":
+        """
+        Args:
+            visible_indices (`np.ndarray` of integers and shape `(num_masks, num_visible)`):
+                The visible mask units, row-major and ascending.
+            unit_grid (`tuple[int, int]`):
+                Rows and columns of mask units in an image.
+            unit_side (`int`):
+                Tokens along a side of a unit, a power of two.
+        """
+        rows, columns = np.divmod(visible_indices, unit_grid[1])
+        side = 1
+        while side < unit_side:
+            rows = (2 * rows[..., None] + np.array([0, 1, 0, 1])).reshape(len(rows), -1)
+            columns = (2 * columns[..., None] + np.array([0, 0, 1, 1])).reshape(len(columns), -1)
+            side *= 2
+        return cls((unit_grid[0] * unit_side, unit_grid[1] * unit_side), unit_side, rows, columns)
+
+
+__all__ = [
+    "TokenLayout",
+    "get_grid_size",
+    "get_stage_grids",
+    "images_to_units",
+    "units_to_images",
+    "units_to_patches",
+    "get_unit_mask",
+    "view_units",
+]

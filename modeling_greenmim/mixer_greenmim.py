@@ -1,0 +1,242 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Token mixers: the contract that every one fulfills, and the attention and MLP that layers share.
+
+A token mixer is one class in one file. It knows two things: what it needs to know about a mask (`make_plan`: NumPy, in the
+workers of a data loader), and how it mixes the tokens of a layer (`forward`: torch). A full image is the mask that hides
+nothing; its plan follows from shapes (`make_full_plan`: torch, on the device).
+
+    layout ──make_plan──▶ plan ──prepare──▶ prepared ──forward──▶ mixed tokens
+             once a mask         once a stage          once a layer
+
+A hidden token does not exist: it takes part in no softmax, no sum and no count. `planning_greenmim.py` registers the mixers.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.activations import ACT2FN
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
+
+from .configuration_greenmim import GreenMimConfig
+from .layout_greenmim import TokenLayout
+
+
+class GreenMimTokenMixer(nn.Module):
+    """
+    Mixes the tokens of one layer. A subclass is made as `MyMixer(config, stage)`, with the [`GreenMimConfig`] of the model and
+    the index of the stage, from 0; it raises a `ValueError` where the configuration does not fit. It implements `forward`, and
+    as many of the class methods as it needs: by default there is no plan, and `forward` gets an empty dictionary.
+
+    A module that owns parameters initializes them in a method `init_weights(std: float)`; linear layers and norms need none.
+    """
+
+    @classmethod
+    def make_plan(
+        cls, layout: TokenLayout, config: GreenMimConfig, stage: int, pack_tokens: Callable[..., dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """
+        Plans the mixing of visible tokens, once for each mask.
+
+        Args:
+            layout ([`TokenLayout`]):
+                Where the visible tokens of the stage are. If all images of a batch share a mask, the layout and the plan are
+                those of one image.
+            config ([`GreenMimConfig`]):
+                Configuration of the model.
+            stage (`int`):
+                Index of the stage, from 0.
+            pack_tokens (`Callable`):
+                Packs sets of tokens into groups, with the arguments and results of
+                [`~packing_greenmim.pack_tokens`]. Mixers without groups ignore it.
+
+        Returns:
+            `dict[str, np.ndarray]`: arrays of at least one dimension.
+        """
+        return {}
+
+    @classmethod
+    def make_full_plan(
+        cls,
+        grid_size: tuple[int, int],
+        config: GreenMimConfig,
+        stage: int,
+        device: torch.device | None = None,
+        clip_windows: bool = True,
+    ) -> dict[str, torch.Tensor]:
+        """
+        Plans the mixing of all tokens of a full image, row-major, from shapes alone.
+
+        Args:
+            grid_size (`tuple[int, int]`):
+                Rows and columns of tokens in the stage.
+            config ([`GreenMimConfig`]):
+                Configuration of the model.
+            stage (`int`):
+                Index of the stage, from 0.
+            device (`torch.device`, *optional*):
+                Where to make the plan.
+            clip_windows (`bool`, *optional*, defaults to `True`):
+                Whether a window that is larger than the grid shrinks to it and is not shifted, as in transformers'
+                `SwinModel`; windows of `SwinBackbone` keep their size and shift. Mixers without windows ignore it.
+
+        Returns:
+            `dict[str, torch.Tensor]`
+        """
+        return {}
+
+    @classmethod
+    def prepare(
+        cls, plan: dict[str, torch.Tensor], hidden_states: torch.Tensor, config: GreenMimConfig, stage: int
+    ) -> Any:
+        """
+        Prepares what all layers of a stage share, once in each forward.
+
+        Args:
+            plan (`dict[str, torch.Tensor]`):
+                The plan of this mixer and stage, of either kind.
+            hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, channels)`):
+                Input of the stage: its shape, dtype and device count.
+            config ([`GreenMimConfig`]):
+                Configuration of the model.
+            stage (`int`):
+                Index of the stage, from 0.
+
+        Returns:
+            The second argument of `forward`. By default the plan.
+        """
+        return plan
+
+    def forward(
+        self, hidden_states: torch.Tensor, prepared: Any, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, channels)`):
+                Tokens, of visible units in Z-order or of a full image row-major.
+            prepared:
+                Result of `prepare`.
+
+        Returns:
+            `tuple` of the mixed tokens, in the shape and order of the input, and attention weights, or `None`.
+        """
+        raise TypeError(f"{type(self).__name__} must implement `forward(hidden_states, prepared, **kwargs)`.")
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Unpack[TransformersKwargs],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Swin's eager attention; weights are returned with `module.num_heads` heads, also where groups are further heads."""
+    attn_weights = torch.matmul(query * scaling, key.transpose(2, 3))
+    if attention_mask is not None:
+        attn_weights += attention_mask
+    shape = attn_weights.shape
+    attn_weights = nn.functional.softmax(attn_weights, dim=-1).view(-1, module.num_heads, *shape[2:])
+    dropped = nn.functional.dropout(attn_weights, p=dropout, training=module.training)
+
+    attn_output = torch.matmul(dropped.view(shape), value)
+    attn_output = attn_output.transpose(1, 2).contiguous()
+
+    return attn_output, attn_weights
+
+
+class GreenMimAttention(nn.Module):
+    """Multi-head attention among all tokens."""
+
+    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
+        super().__init__()
+        self.config = config
+        self.num_heads = num_heads
+        self.head_dim = hidden_size // num_heads
+        self.attention_dropout = config.attention_probs_dropout_prob
+        self.scaling = self.head_dim**-0.5
+        self.is_causal = False
+
+        self.q_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
+        self.o_proj = nn.Linear(hidden_size, hidden_size)
+
+    def attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        `(batch_size, heads, tokens, head_dim)` to `(batch_size, tokens, heads, head_dim)`, and attention weights if they are
+        asked for. `attention_mask` is added to the scores.
+        """
+        attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        if attention_mask is not None:
+            attention_mask = attention_mask.to(query.dtype)
+        attn_output, attn_weights = attention_interface(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            **kwargs,
+        )
+        # a reentrant checkpoint needs a gradient for every output, so weights nobody asked for are not one
+        if not kwargs.get("output_attentions", self.config.output_attentions):
+            attn_weights = None
+        return attn_output, attn_weights
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        query, key, value = (
+            projection(hidden_states).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        attn_output, attn_weights = self.attend(query, key, value, attention_mask, **kwargs)
+        return self.o_proj(attn_output.flatten(2)), attn_weights
+
+
+class GreenMimMLP(nn.Module):
+    """`SwinMLP`, with any number of hidden channels."""
+
+    def __init__(self, config: GreenMimConfig, hidden_size: int, intermediate_size: int):
+        super().__init__()
+        self.activation_fn = ACT2FN[config.hidden_act]
+        self.fc1 = nn.Linear(hidden_size, intermediate_size)
+        self.fc2 = nn.Linear(intermediate_size, hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.activation_fn(self.fc1(hidden_states)))
+
+
+__all__ = ["GreenMimAttention", "GreenMimMLP", "GreenMimTokenMixer", "eager_attention_forward"]

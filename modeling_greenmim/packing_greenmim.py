@@ -1,0 +1,191 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Packing: sets of any number of tokens into groups of equal size, and what a group costs.
+
+Attention runs on tensors of one shape, but the windows of a partly visible image hold any number of tokens. Whole sets
+(windows, say) are packed into groups of equal size; inside a group, a token attends to its own set only. This is the "Optimal
+Grouping" of GreenMIM (https://huggingface.co/papers/2205.13515, section 3.3). Integers only: nothing here knows images.
+"""
+
+import numpy as np
+
+
+# empty slots share a set of their own: no token attends to them, and their softmax is finite
+EMPTY_SET = -1
+
+
+def pack_tokens(token_sets: np.ndarray, hidden_size: int, group_size: int | None = None) -> dict[str, np.ndarray]:
+    """
+    Packs tokens into groups, every set of tokens as a whole.
+
+    Args:
+        token_sets (`np.ndarray` of integers and shape `(num_tokens,)`):
+            Number of the set of each token, at least 0.
+        hidden_size (`int`):
+            Channels of a token, which decide what a group costs.
+        group_size (`int`, *optional*):
+            Number of slots in a group. By default the size that costs least is searched.
+
+    Returns:
+        `dict[str, np.ndarray]` of `int32`, for `num_groups` groups of `group_size` slots:
+
+        - `gather_index`, `(group_size, num_groups)`: token in each slot, 0 for an empty slot.
+        - `scatter_index`, `(num_tokens,)`: slot of each token, counted row-major over `(group_size, num_groups)`.
+        - `set_index`, `(group_size, num_groups)`: set of the token in each slot, -1 for an empty slot.
+
+    Raises:
+        `ValueError`: if a set has more tokens than a group has slots.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from modeling_greenmim.packing_greenmim import pack_tokens
+
+    >>> groups = pack_tokens(np.array([0, 0, 0, 1, 2, 2]), hidden_size=16, group_size=3)
+    >>> groups["set_index"].T.tolist()  # two groups of three slots
+    [[0, 0, 0], [1, 2, 2]]
+    ```"""
+    tokens_by_set = np.argsort(token_sets, kind="stable")
+    set_sizes = np.bincount(token_sets)
+    set_sizes = set_sizes[set_sizes > 0]
+    if group_size is None:
+        group_size = search_group_size(set_sizes, hidden_size)
+    set_group, set_start, num_groups = pack_sets(set_sizes, group_size)
+
+    # the tokens of a set take consecutive slots of its group
+    first_tokens = np.cumsum(set_sizes) - set_sizes
+    slots = np.repeat(set_start - first_tokens, set_sizes) + np.arange(token_sets.size)
+    slots = slots * num_groups + np.repeat(set_group, set_sizes)
+
+    gather_index = np.zeros(group_size * num_groups, dtype=np.int32)
+    gather_index[slots] = tokens_by_set
+    set_index = np.full(group_size * num_groups, EMPTY_SET, dtype=np.int32)
+    set_index[slots] = token_sets[tokens_by_set]
+    scatter_index = np.empty(token_sets.size, dtype=np.int32)
+    scatter_index[tokens_by_set] = slots
+    return {
+        "gather_index": gather_index.reshape(group_size, num_groups),
+        "scatter_index": scatter_index,
+        "set_index": set_index.reshape(group_size, num_groups),
+    }
+
+
+def pack_sets(set_sizes: np.ndarray, group_size: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """
+    Packs sets into groups. The largest set left opens a group, and a subset-sum search over the others fills it as far as
+    possible. Sets with equally many tokens are interchangeable, so a filling, once found, is repeated as often as there are
+    sets for it: the time depends on the number of different sizes, hardly on the number of sets.
+
+    Args:
+        set_sizes (`np.ndarray` of integers and shape `(num_sets,)`):
+            Number of tokens in each set, at least 1.
+        group_size (`int`):
+            Number of slots in a group.
+
+    Returns:
+        `tuple` of the group of each set, its first slot in this group (both `np.ndarray` of shape `(num_sets,)`),
+        and the number of groups.
+
+    Raises:
+        `ValueError`: if a set has more tokens than a group has slots.
+    """
+    largest = int(set_sizes.max())
+    if largest > group_size:
+        raise ValueError(
+            f"`group_size` must be at least {largest}, the visible tokens of the largest set (such as a window), which has to "
+            f"fit into one group; got {group_size}."
+        )
+    counts = np.bincount(set_sizes, minlength=largest + 1).tolist()
+    by_size = np.split(np.argsort(set_sizes, kind="stable"), np.cumsum(counts)[:-1])
+    taken = [0] * len(counts)
+    set_group, set_start = np.empty((2, set_sizes.size), dtype=np.int64)
+    num_groups = 0
+    for contents, repeats in _fill_groups(counts, int(group_size)):
+        groups, start = num_groups + np.arange(repeats)[:, None], 0
+        for size, number in contents.items():
+            sets = by_size[size][taken[size] : taken[size] + number * repeats].reshape(repeats, number)
+            set_group[sets] = groups
+            set_start[sets] = start + size * np.arange(number)
+            taken[size] += number * repeats
+            start += size * number
+        num_groups += repeats
+    return set_group, set_start, num_groups
+
+
+def search_group_size(set_sizes: np.ndarray, hidden_size: int) -> int:
+    """The group size whose groups cost least: that of the largest set, or a multiple of 8 above it."""
+    num_tokens = int(set_sizes.sum())
+    counts = np.bincount(set_sizes).tolist()
+    best_size = group_size = len(counts) - 1
+    best_cost = None
+    # more slots only pay by filling better, so nothing is left to find once full groups would cost as much
+    while best_cost is None or (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
+        num_groups = sum(repeats for _, repeats in _fill_groups(counts, group_size))
+        cost = num_groups * get_group_cost(group_size, hidden_size)
+        if best_cost is None or cost < best_cost:
+            best_size, best_cost = group_size, cost
+        group_size = (group_size // 8 + 1) * 8
+    return best_size
+
+
+def get_group_cost(group_size: int, hidden_size: int) -> int:
+    """Multiply-adds of one group: queries, keys and values, scores, and weighted sum (GreenMIM, section 3.3)."""
+    return 3 * group_size * hidden_size**2 + 2 * group_size**2 * hidden_size
+
+
+def _fill_groups(counts: list[int], group_size: int) -> list[tuple[dict[int, int], int]]:
+    """Fills groups from `counts[size]` sets of each size: `(contents as {size: number}, repeats)` for each filling."""
+    counts, fillings = list(counts), []
+    sizes = [size for size in range(len(counts) - 1, 0, -1) if counts[size] > 0]
+    while sizes:
+        largest = sizes[0]
+        counts[largest] -= 1
+        contents = _search_subset(sizes, counts, group_size - largest)
+        counts[largest] += 1
+        contents[largest] = contents.get(largest, 0) + 1
+        repeats = min(counts[size] // number for size, number in contents.items())
+        for size, number in contents.items():
+            counts[size] -= number * repeats
+        fillings.append((contents, repeats))
+        sizes = [size for size in sizes if counts[size] > 0]
+    return fillings
+
+
+def _search_subset(sizes: list[int], counts: list[int], capacity: int) -> dict[int, int]:
+    """
+    The sets that fill `capacity` slots best, as `{size: number}`: subset sum with bounded numbers. Bit `n` of `reached`
+    tells whether `n` slots can be filled; large sets come first, and are preferred where there is a choice.
+    """
+    reached, within_capacity = 1, (1 << (capacity + 1)) - 1
+    steps = []
+    for size in sizes:
+        left, number = min(counts[size], capacity // size), 1
+        while left > 0:  # any number up to `left` is a sum of some of these parts
+            part = min(number, left)
+            steps.append((size, part, reached))
+            reached |= (reached << (size * part)) & within_capacity
+            left, number = left - part, 2 * number
+        if reached >> capacity:
+            break
+    filled = reached.bit_length() - 1
+    contents = {}
+    for size, part, reached_before in reversed(steps):
+        if not (reached_before >> filled) & 1:
+            contents[size] = contents.get(size, 0) + part
+            filled -= size * part
+    return contents
+
+
+__all__ = ["EMPTY_SET", "get_group_cost", "pack_sets", "pack_tokens", "search_group_size"]

@@ -1,0 +1,239 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Plans: what the token mixers of a model need to know about a mask.
+
+A plan is a nested dictionary of tensors, so that it can be made in the workers of a data loader, pinned, and moved to a device:
+
+    plan["visible_indices"]          (num_masks, num_visible) visible mask units, row-major and ascending
+    plan["geometry"]                 empty; its shape records what the plan was made for
+    plan["stage1"]["window"][...]    the plan that the token mixer "window" makes for the first stage
+
+`num_masks` is 1 where all images of a batch share a mask, else the batch size. A plan is one thing: it cannot be sliced or
+concatenated with the batch it belongs to.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from .configuration_greenmim import GreenMimConfig
+from .layout_greenmim import TokenLayout, get_unit_mask
+from .masking_greenmim import get_unit_grid
+from .mixer_global_greenmim import GreenMimGlobalAttention
+from .mixer_greenmim import GreenMimTokenMixer
+from .mixer_window_greenmim import (
+    GreenMimMaskUnitAttention,
+    GreenMimShiftedWindowAttention,
+    GreenMimWindowAttention,
+)
+from .packing_greenmim import pack_tokens as pack_tokens_at_least_cost
+
+
+TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
+    "window": GreenMimWindowAttention,
+    "shifted_window": GreenMimShiftedWindowAttention,
+    "mask_unit": GreenMimMaskUnitAttention,
+    "global": GreenMimGlobalAttention,
+}
+
+
+def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
+    """
+    The class that is registered under a name of `config.token_mixers`.
+
+    Raises:
+        `ValueError`: if there is none.
+    """
+    if name not in TOKEN_MIXERS:
+        raise ValueError(
+            f"`token_mixers` must name some of {', '.join(map(repr, TOKEN_MIXERS))}, got {name!r}. Register a mixer of your "
+            "own in `modeling_greenmim.planning_greenmim.TOKEN_MIXERS` before you use it."
+        )
+    return TOKEN_MIXERS[name]
+
+
+def make_plan(
+    bool_masked_pos: np.ndarray | torch.Tensor,
+    config: GreenMimConfig,
+    image_size: tuple[int, int] | None = None,
+    pack_tokens: Callable[..., dict[str, np.ndarray]] = pack_tokens_at_least_cost,
+) -> dict:
+    """
+    Plans how the token mixers of a model mix the visible tokens of a mask.
+
+    Args:
+        bool_masked_pos (`np.ndarray` or `torch.Tensor` of `bool` and shape `(batch_size, num_units)` or `(batch_size, num_patches)`):
+            Mask over the mask units, row-major, `True` where a unit is hidden; or over the patches, if it is constant inside
+            every unit.
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+        image_size (`tuple[int, int]`, *optional*):
+            Height and width of the images in pixels. `config.image_size` by default.
+        pack_tokens (`Callable`, *optional*):
+            Packs sets of tokens into groups. By default [`~packing_greenmim.pack_tokens`], which searches the group size that
+            costs least; `functools.partial(pack_tokens, group_size=49)` fixes it.
+
+    Returns:
+        `dict`: the plan described at the top of this file, on the CPU.
+
+    Raises:
+        `ValueError`: if the mask or the image size does not fit, or a token mixer is unknown.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
+
+    >>> mask = sample_masks(batch_size=8, grid_size=(7, 7), mask_ratio=0.75, seed=0)
+    >>> plan = make_plan(mask, GreenMimConfig())
+    >>> plan["stage1"]["shifted_window"]["scatter_index"].shape  # 8 images, 12 visible units, 64 tokens a unit
+    torch.Size([6144])
+    ```"""
+    unit_grid = get_unit_grid(image_size or config.image_height_and_width, config.mask_unit_size)
+    # on the CPU, so that the values are checked
+    unit_mask = get_unit_mask(torch.as_tensor(bool_masked_pos).cpu(), unit_grid, config.get_unit_side(0)).numpy()
+    visible_indices = np.nonzero(~unit_mask)[1].reshape(len(unit_mask), -1)
+    if (visible_indices == visible_indices[0]).all():
+        visible_indices = visible_indices[:1]
+    plan = {"visible_indices": torch.from_numpy(visible_indices)}
+    for stage in range(config.num_layers):
+        layout = TokenLayout.from_visible_indices(visible_indices, unit_grid, config.get_unit_side(stage))
+        plan[config.stage_names[stage + 1]] = {
+            name: {
+                key: torch.from_numpy(array)
+                for key, array in get_token_mixer(name).make_plan(layout, config, stage, pack_tokens).items()
+            }
+            for name in config.get_token_mixers(stage)
+        }
+    # the shape of an empty tensor is read without waiting for a device, and no slice or move of the plan changes it
+    plan["geometry"] = torch.empty(0, *unit_grid, config.window_size, _count_rows(plan))
+    return plan
+
+
+def make_full_plan(
+    stage_grids: Sequence[tuple[int, int]],
+    config: GreenMimConfig,
+    device: torch.device | None = None,
+    clip_windows: bool = True,
+) -> dict:
+    """
+    Plans how the token mixers of a model mix all tokens of full images. The plan depends on shapes only.
+
+    Args:
+        stage_grids (`Sequence[tuple[int, int]]`):
+            Rows and columns of tokens in each stage.
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+        device (`torch.device`, *optional*):
+            Where to make the plan.
+        clip_windows (`bool`, *optional*, defaults to `True`):
+            Whether a window that is larger than the grid shrinks to it and is not shifted, as in transformers' `SwinModel`, or
+            keeps its size and shift, as in `SwinBackbone`.
+
+    Returns:
+        `dict`: `plan["stage1"]["window"][...]`, as for a mask, for row-major tokens.
+    """
+    return {
+        config.stage_names[stage + 1]: {
+            name: get_token_mixer(name).make_full_plan(grid_size, config, stage, device, clip_windows)
+            for name in config.get_token_mixers(stage)
+        }
+        for stage, grid_size in enumerate(stage_grids)
+    }
+
+
+def check_plan(
+    plan: dict, bool_masked_pos: np.ndarray | torch.Tensor, config: GreenMimConfig, image_size: tuple[int, int]
+):
+    """
+    Checks that a plan is whole and was made for a mask, an image size and a model. Shapes are compared on every device, values
+    on the CPU only, so nothing waits.
+
+    Args:
+        plan (`dict`):
+            A plan made by [`make_plan`].
+        bool_masked_pos (`np.ndarray` or `torch.Tensor` of `bool` and shape `(batch_size, num_units)` or `(batch_size, num_patches)`):
+            The mask that it should be for.
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+        image_size (`tuple[int, int]`):
+            Height and width of the images in pixels.
+
+    Raises:
+        `ValueError`: if the plan was made for something else, or was sliced or concatenated.
+    """
+    advice = "Make the plan of this mask for this model, with `make_plan(bool_masked_pos, config, image_size)`."
+    unit_grid = get_unit_grid(image_size, config.mask_unit_size)
+    unit_mask = get_unit_mask(bool_masked_pos, unit_grid, config.get_unit_side(0))
+    needed = {stage: set(config.get_token_mixers(index)) for index, stage in enumerate(config.stage_names[1:])}
+    planned = {key: set(value) for key, value in plan.items() if isinstance(value, dict)}
+    if "visible_indices" not in plan or "geometry" not in plan or planned != needed:
+        raise ValueError(f"`plan` must hold {_describe(needed)}, got {_describe(planned) or 'none of them'}. {advice}")
+    recorded, expected = tuple(plan["geometry"].shape[1:4]), (*unit_grid, config.window_size)
+    if recorded != expected:
+        raise ValueError(
+            f"`plan` was made for {recorded[0]} x {recorded[1]} mask units and windows of {recorded[2]}, but these are "
+            f"{expected[0]} x {expected[1]} units and windows of {expected[2]}. {advice}"
+        )
+    if torch.compiler.is_compiling():
+        return
+    if plan["geometry"].shape[4] != _count_rows(plan) or len(plan["visible_indices"]) not in (1, len(unit_mask)):
+        raise ValueError(
+            f"`plan` was made for {len(plan['visible_indices'])} masks, or was sliced or concatenated since; the batch has "
+            f"{len(unit_mask)} images. A plan cannot be split with its batch: let every process load its own batches (for "
+            "Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`, for the Trainer, "
+            '`accelerator_config={"dispatch_batches": False}`), and use DistributedDataParallel instead of DataParallel.'
+        )
+    if unit_mask.device.type == "cpu":
+        planned_mask = torch.ones_like(unit_mask)
+        planned_mask = planned_mask.scatter(1, plan["visible_indices"].cpu().expand(len(unit_mask), -1), False)
+        if not torch.equal(unit_mask, planned_mask):
+            raise ValueError(f"`plan` was made for a different mask than `bool_masked_pos`. {advice}")
+
+
+def move_plan(plan: dict, device: torch.device) -> dict:
+    """The plan on a different device."""
+    return {
+        key: move_plan(value, device) if isinstance(value, dict) else value.to(device) for key, value in plan.items()
+    }
+
+
+def get_fill(plan: dict) -> float:
+    """Fraction of the slots of a plan's groups that hold a token; 1 for a plan without groups."""
+    mixer_plans = [
+        mixer_plan
+        for stage_plan in plan.values()
+        if isinstance(stage_plan, dict)
+        for mixer_plan in stage_plan.values()
+        if "gather_index" in mixer_plan and "scatter_index" in mixer_plan
+    ]
+    num_slots = sum(mixer_plan["gather_index"].numel() for mixer_plan in mixer_plans)
+    return sum(mixer_plan["scatter_index"].numel() for mixer_plan in mixer_plans) / num_slots if num_slots else 1.0
+
+
+def _count_rows(plan: dict) -> int:
+    """Sum of the first dimensions of all tensors but the record: it changes where a plan is sliced or concatenated."""
+    return sum(
+        _count_rows(value) if isinstance(value, dict) else len(value)
+        for key, value in plan.items()
+        if key != "geometry"
+    )
+
+
+def _describe(mixers_of_stages: dict[str, set[str]]) -> str:
+    return ", ".join(f"{stage} ({', '.join(sorted(names))})" for stage, names in mixers_of_stages.items())
+
+
+__all__ = ["TOKEN_MIXERS", "check_plan", "get_fill", "get_token_mixer", "make_full_plan", "make_plan", "move_plan"]
