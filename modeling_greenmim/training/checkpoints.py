@@ -41,7 +41,7 @@ from .errors import UserError
 
 RUN_FILE = "run.json"
 FORMAT = 2  # 0.1 wrote none
-# those of torch and safetensors on a full disk, too
+# also those of torch and safetensors on a full disk
 WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
 
 

@@ -109,7 +109,7 @@ class RandomCrop:
             ]
         )
         with torch.random.fork_rng(devices=[]):
-            # not `torch.manual_seed`, which seeds the devices, too
+            # not `torch.manual_seed`, which also seeds the devices
             torch.default_generator.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
             return transform(torch.from_numpy(pixels.copy())).numpy()
 

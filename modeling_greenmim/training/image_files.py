@@ -48,7 +48,7 @@ NUM_SIZES = 10_000  # on a network disk, asking for the sizes of millions of fil
 
 
 class EncodedImage(NamedTuple):
-    """An image that has not been decoded. Its name is that of its place: a null row has one, too."""
+    """An image that has not been decoded. Its name is that of its place: a null row also has one."""
 
     name: str
     read: Callable[[], bytes]
