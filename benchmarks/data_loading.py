@@ -33,22 +33,26 @@ import torch
 from accelerate.utils import send_to_device
 from training_step import describe_machine
 
+from modeling_greenmim.training.image_decoding import read_image
+from modeling_greenmim.training.micro_batches import make_collator
+
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "common"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "pretraining"))
 from example_command import UserError
-from example_images import read_image
 from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_data import make_collator, make_loader
 from pretraining_model import make_pretrained_model
 from pretraining_setup import PretrainingData, open_data
+
+
+NUM_MICRO_BATCHES = 10**9  # more than anyone waits for
 
 
 def time_parts(data: PretrainingData, collator, num_channels: int, num_images: int) -> dict[str, float]:
     """Milliseconds for each part of the way of an image, medians over images, on one core."""
     seconds = {"read": [], "decode": [], "crop": []}
     examples = []
-    images = data.source.sample(num_images)
+    images = data.images.sample(num_images, seed=0)
     for _ in range(num_images):
         times = [time.perf_counter()]
         if (image := next(images, None)) is None:
@@ -57,7 +61,7 @@ def time_parts(data: PretrainingData, collator, num_channels: int, num_images: i
         times.append(time.perf_counter())
         pixels = read_image(content, num_channels)
         times.append(time.perf_counter())
-        cropped = data.crops.crop(pixels, (len(examples),))
+        cropped = data.make_example.crop(pixels, (len(examples),))
         times.append(time.perf_counter())
         for name, start, end in zip(seconds, times, times[1:]):
             seconds[name].append(end - start)
@@ -138,7 +142,8 @@ def main():
 
         model = start.model.to(args.device).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-        batch = next(iter(make_loader(data.crops, args.batch_size, collator, num_workers=0)))
+        settings = (collator, args.batch_size, range(NUM_MICRO_BATCHES))
+        batch = next(iter(data.make_loader(*settings, data.choose_lanes(1, args.batch_size))))
         alone = measure(itertools.repeat(batch), model, optimizer, args)
         print(f"model alone, images/s, median (min - max): {show(alone)}\n")
 
@@ -149,8 +154,9 @@ def main():
         for num_workers in args.num_workers:
 
             def iterate(num_workers=num_workers):
-                crops = open_data(data_args, config, seed=0).crops
-                return iter(make_loader(crops, args.batch_size, collator, num_workers, args.device == "cuda"))
+                lanes = data.choose_lanes(max(1, num_workers), args.batch_size)
+                pin_memory = args.device == "cuda"
+                return iter(data.make_loader(*settings, lanes, num_workers=num_workers, pin_memory=pin_memory))
 
             loader = measure(iterate(), None, None, args)
             both = measure(iterate(), model, optimizer, args)

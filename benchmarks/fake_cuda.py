@@ -122,6 +122,7 @@ from modeling_greenmim import (  # noqa: E402
 
 
 CUDA = torch.device("cuda:0")
+FAKE_MODE = FakeTensorMode()  # one for all cases: what a case caches serves the next
 MAX_HEADS = 65_535  # the grid of fused attention is (blocks of queries, heads, batch), and its second side is limited
 # operators whose CUDA kernels wait for the host though their shapes do not depend on values
 WAITING = ("embedding_dense_backward", "repeat_interleave", "unique", "masked_select", "nonzero", "bincount", "histc")
@@ -236,8 +237,8 @@ def pretend_there_is_a_gpu() -> Iterator[FakeTensorMode]:
     torch.cuda.is_bf16_supported = lambda *args, **kwargs: True
     nn.functional.scaled_dot_product_attention = attend_with_limits
     try:
-        with FakeTensorMode() as mode:
-            yield mode
+        with FAKE_MODE:
+            yield FAKE_MODE
     finally:
         nn.functional.scaled_dot_product_attention = original
 

@@ -15,7 +15,7 @@
 
 The way from a mask to attention, with the module of each step:
 
-    bool_masked_pos ──sample_masks──────▶ (batch_size, num_units), True where a mask unit is hidden      masking
+    sample_masks ──▶ bool_masked_pos, (batch_size, num_units), True where a mask unit is hidden          masking
           │
           ▼ make_plan: get_unit_mask, then for each stage                                                planning, layout
     TokenLayout ──TokenMixer.make_plan──▶ plan["stage1"]["window"]: who attends to whom, as integers     mixer_*, packing

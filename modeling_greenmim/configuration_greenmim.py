@@ -48,8 +48,8 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Number of attention heads in each stage, or in all.
         token_mixers (`list[list[str]]`, *optional*):
             Names of the token mixers in each stage, cycled over its layers: `"window"`, `"shifted_window"`, `"mask_unit"` or
-            `"global"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its name, and a model
-            with one mixer, too. By default Swin's, `["window", "shifted_window"]` in every stage.
+            `"global"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its name, and so may a
+            model. By default Swin's, `["window", "shifted_window"]` in every stage.
         window_size (`int`, *optional*, defaults to 7):
             Side of the attention windows in tokens.
         mlp_ratio (`float`, `list[float]` or `tuple[float, ...]`, *optional*, defaults to 4.0):
@@ -166,37 +166,53 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     @property
     def hidden_sizes(self) -> list[int]:
-        """Number of channels of each stage."""
-        return list(self._hidden_sizes or self._get_default_hidden_sizes())
+        """Number of channels of each stage, as a new list: assign a list to change them."""
+        return self._get_default_hidden_sizes() if self._hidden_sizes is None else list(self._hidden_sizes)
 
     @hidden_sizes.setter
     def hidden_sizes(self, hidden_sizes: list[int] | tuple[int, ...] | int | None):
         if isinstance(hidden_sizes, int):
             hidden_sizes = [hidden_sizes] * self.num_layers
-        # those that follow from other fields go on to follow when these are changed, as by a keyword of `from_pretrained`
-        is_default = hidden_sizes is None or list(hidden_sizes) == self._get_default_hidden_sizes()
-        self._hidden_sizes = None if is_default else list(hidden_sizes)
+        if hidden_sizes is not None:
+            if not isinstance(hidden_sizes, (list, tuple)) or not all(isinstance(size, int) for size in hidden_sizes):
+                raise ValueError(
+                    f"`hidden_sizes` must be a list of integers, one for each stage, got {hidden_sizes!r}."
+                )
+            hidden_sizes = list(hidden_sizes)
+        # sizes that follow from other fields keep following when these change, as by a keyword of `from_pretrained`
+        self._hidden_sizes = None if hidden_sizes == self._get_default_hidden_sizes() else hidden_sizes
 
     def _get_default_hidden_sizes(self) -> list[int]:
         return [self.embed_dim * 2**stage for stage in range(self.num_layers)]
 
     @property
     def token_mixers(self) -> list[list[str]]:
-        """Names of the token mixers of each stage, cycled over its layers."""
-        return copy.deepcopy(self._token_mixers) or [["window", "shifted_window"] for _ in self.depths]
+        """Names of the token mixers of each stage, cycled over its layers, as new lists: assign a list to change them."""
+        return self._get_default_token_mixers() if self._token_mixers is None else copy.deepcopy(self._token_mixers)
 
     @token_mixers.setter
     def token_mixers(self, token_mixers: list[list[str] | str] | tuple | str | None):
         if isinstance(token_mixers, str):
             token_mixers = [token_mixers] * self.num_layers
         if token_mixers is not None:
+            sequences = (str, list, tuple)
+            if not isinstance(token_mixers, sequences) or not all(
+                isinstance(names, sequences) for names in token_mixers
+            ):
+                raise ValueError(
+                    "`token_mixers` must be a list with a name, or a list of names, for each stage, such as "
+                    f"[['window', 'shifted_window'], 'global'], got {token_mixers!r}."
+                )
             token_mixers = [[names] if isinstance(names, str) else list(names) for names in token_mixers]
-        self._token_mixers = None if token_mixers == [["window", "shifted_window"]] * self.num_layers else token_mixers
+        self._token_mixers = None if token_mixers == self._get_default_token_mixers() else token_mixers
 
-    def get_token_mixers(self, stage: int) -> list[str]:
-        """Names of the token mixers that the layers of a stage have, in their order, once each."""
+    def _get_default_token_mixers(self) -> list[list[str]]:
+        return [["window", "shifted_window"] for _ in self.depths]
+
+    def get_layer_mixers(self, stage: int) -> list[str]:
+        """Name of the token mixer of each layer of a stage."""
         names = self.token_mixers[stage]
-        return list(dict.fromkeys(names[: self.depths[stage]]))
+        return [names[layer % len(names)] for layer in range(self.depths[stage])]
 
     def get_unit_side(self, stage: int) -> int:
         """Tokens along a side of a mask unit in a stage."""
@@ -206,6 +222,11 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     def mlp_ratios(self) -> list[float]:
         """Ratio of the hidden channels of the MLP to its channels in each stage."""
         return self.mlp_ratio if isinstance(self.mlp_ratio, list) else [self.mlp_ratio] * self.num_layers
+
+    @property
+    def is_swin(self) -> bool:
+        """Whether the encoder is an ordinary Swin Transformer: its token mixers, doubling channels, one ratio for all MLPs."""
+        return self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
 
     @property
     def num_layers(self) -> int:
@@ -241,7 +262,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     @classmethod
     def _check_spelling(cls, unknown_kwargs: dict):
         """`PreTrainedConfig` turns any keyword into an attribute, so a misspelled one would have no effect."""
-        own_fields = set(cls.__annotations__) | set(cls.attribute_map)
+        own_fields = {name.removeprefix("_") for name in cls.__annotations__} | set(cls.attribute_map)
         for name, value in unknown_kwargs.items():
             if name in own_fields or hasattr(PreTrainedConfig, name) or hasattr(cls, name):
                 continue
@@ -295,10 +316,10 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                 raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}.")
         stages = zip(self.hidden_sizes, self.depths, self.num_heads, self.mlp_ratios)
         for stage, (hidden_size, depth, num_heads, mlp_ratio) in enumerate(stages, start=1):
-            if depth < 1 or num_heads < 1 or mlp_ratio <= 0 or hidden_size < 1:
+            if depth < 1 or num_heads < 1 or hidden_size < 1 or int(mlp_ratio * hidden_size) < 1:
                 raise ValueError(
-                    f"Stage {stage} must have at least one layer, one head and one channel, and a positive `mlp_ratio`; got "
-                    f"{depth}, {num_heads}, {hidden_size} and {mlp_ratio}."
+                    f"Stage {stage} must have at least one layer, one head and one channel, and one channel in its MLPs; got "
+                    f"{depth} layers, {num_heads} heads, {hidden_size} channels and `mlp_ratio` {mlp_ratio}."
                 )
             if hidden_size % num_heads != 0:
                 raise ValueError(

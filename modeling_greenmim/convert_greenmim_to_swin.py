@@ -282,20 +282,13 @@ def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> PreTrained
 
 
 def _check_architecture(config: GreenMimConfig):
-    """Only a model with Swin's token mixers, doubling channels and one ratio for all MLPs can become a Swin."""
-    swin = GreenMimConfig(embed_dim=config.embed_dim, depths=config.depths, num_heads=config.num_heads)
-    mlp_ratios = config.mlp_ratios[:1] * config.num_layers
-    for name, expected in {
-        "token_mixers": swin.token_mixers,
-        "hidden_sizes": swin.hidden_sizes,
-        "mlp_ratios": mlp_ratios,
-    }.items():
-        if getattr(config, name) != expected:
-            raise ValueError(
-                f"Cannot convert to a Swin because it has `{name}={expected}`, and this model has "
-                f"`{name}={getattr(config, name)}`. Publish the model with its own code instead: `python -m "
-                "modeling_greenmim.publish`."
-            )
+    if not config.is_swin:
+        raise ValueError(
+            "Cannot convert to a Swin because it has windows and shifted windows, channels that double, and one `mlp_ratio`; "
+            f"this model has `token_mixers={config.token_mixers}`, `hidden_sizes={config.hidden_sizes}`, "
+            f"`mlp_ratio={config.mlp_ratio}`. Publish the model with its own code instead: `python -m "
+            "modeling_greenmim.publish`."
+        )
 
 
 def _check_eps(config: GreenMimConfig, allow_eps_difference: bool):

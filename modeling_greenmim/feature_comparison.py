@@ -90,4 +90,4 @@ def check_differences(differences: dict[str, float]):
     raise ValueError(f"The converted model's features differ by more than {TOLERANCE:g}: {listed}.")
 
 
-__all__ = ["compare_features", "get_comparable_size", "make_test_images", "check_differences", "set_layer_norm_eps"]
+__all__ = ["check_differences", "compare_features", "get_comparable_size", "make_test_images", "set_layer_norm_eps"]

@@ -23,11 +23,22 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 from transformers.image_utils import ChannelDimension, is_pil_image, is_valid_image
 from transformers.utils import is_torch_tensor
 
 from .masking_greenmim import get_unit_grid, sample_masks
+
+
+EXIF_ORIENTATION = 274
+TRANSPOSITIONS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
 
 
 def flatten_images(images: Any) -> list:
@@ -84,6 +95,31 @@ def infer_channel_dimension(shape: tuple[int, int, int]) -> ChannelDimension:
         f"Cannot tell which axis of an image of shape {tuple(shape)} holds the channels. Pass "
         '`input_data_format="channels_first"` or `input_data_format="channels_last"`.'
     )
+
+
+def turn_upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """
+    Turns an image as its EXIF orientation says. Unlike `PIL.ImageOps.exif_transpose`, it reads this tag only: damage elsewhere in
+    the EXIF does not matter.
+
+    Args:
+        image (`PIL.Image.Image`):
+            The image.
+
+    Returns:
+        `PIL.Image.Image`: without its metadata, if it was turned.
+    """
+    image.load()  # which turns TIFF itself
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # of many types
+        return image
+    # a damaged value may be of any type
+    if not isinstance(orientation, int) or orientation not in TRANSPOSITIONS:
+        return image
+    image = image.transpose(TRANSPOSITIONS[orientation])
+    image.info = {name: value for name, value in image.info.items() if name == "transparency"}
+    return image
 
 
 def _pil_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -174,7 +210,7 @@ def to_channels_first_array(
             )
         if not do_convert_rgb and image.mode in ("P", "PA"):
             raise ValueError(f"The values of {name} are indices, not colors. Pass `do_convert_rgb=True`.")
-        image = PIL.ImageOps.exif_transpose(image)
+        image = turn_upright(image)
         # PIL would clip the modes of more than 8 bit, they are converted as arrays
         if do_convert_rgb and not image.mode.startswith("I"):
             image = _pil_to_rgb(image)

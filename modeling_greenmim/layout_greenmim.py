@@ -144,7 +144,7 @@ def get_unit_mask(
     bool_masked_pos: np.ndarray | torch.Tensor, unit_grid: tuple[int, int], patches_per_side: int
 ) -> torch.Tensor:
     """
-    Mask over the mask units, checked, from one over units or patches. Values are read on the CPU only: on a different device,
+    Checks a mask, and reduces one over patches to the mask units. Values are read on the CPU only: on a different device,
     nothing waits.
 
     Args:
@@ -256,9 +256,9 @@ __all__ = [
     "TokenLayout",
     "get_grid_size",
     "get_stage_grids",
+    "get_unit_mask",
     "images_to_units",
     "units_to_images",
     "units_to_patches",
-    "get_unit_mask",
     "view_units",
 ]

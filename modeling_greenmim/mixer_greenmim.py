@@ -57,7 +57,11 @@ class GreenMimTokenMixer(nn.Module):
     as many of the class methods as it needs: by default there is no plan, and `forward` gets an empty dictionary.
 
     A module that owns parameters initializes them in a method `init_weights(std: float)`; linear layers and norms need none.
+    With `GreenMimAttention` as a second base class, name that first.
     """
+
+    def __init__(self, config: GreenMimConfig | None = None, stage: int | None = None):
+        super().__init__()
 
     @classmethod
     def make_plan(
@@ -92,7 +96,7 @@ class GreenMimTokenMixer(nn.Module):
         clip_windows: bool = True,
     ) -> dict[str, torch.Tensor]:
         """
-        Plans the mixing of all tokens of a full image, row-major, from shapes alone.
+        Plans the mixing of all tokens of a full image, row-major. Only shapes are known.
 
         Args:
             grid_size (`tuple[int, int]`):
@@ -175,7 +179,7 @@ def eager_attention_forward(
 
 
 class GreenMimAttention(nn.Module):
-    """Multi-head attention among all tokens."""
+    """Multi-head attention."""
 
     def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
         super().__init__()
@@ -241,11 +245,15 @@ class GreenMimAttention(nn.Module):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
+        query_states: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        query, key, value = (
-            projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for projected in self.project(hidden_states)
-        )
+        """Tokens of `query_states`, or else all of `hidden_states`, attend to those of `hidden_states`."""
+        if query_states is None:
+            projected = self.project(hidden_states)
+        else:
+            projected = (self.q_proj(query_states), self.k_proj(hidden_states), self.v_proj(hidden_states))
+        query, key, value = (states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for states in projected)
         attn_output, attn_weights = self.attend(query, key, value, attention_mask, **kwargs)
         return self.o_proj(attn_output.flatten(2)), attn_weights
 

@@ -226,15 +226,15 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
             -1, side**2
         )  # unit by unit, in Z-order
         cell_rows, cell_columns = cells // columns, cells % columns
-        is_missing = (cell_rows >= height) | (cell_columns >= width)
+        is_padding = (cell_rows >= height) | (cell_columns >= width)
         place = cells.new_empty(rows * columns).scatter(
             0, cells.flatten(), torch.arange(rows * columns, device=device)
         )
         plan = {
-            "gather_index": (cell_rows * width + cell_columns).masked_fill(is_missing, 0),
+            "gather_index": (cell_rows * width + cell_columns).masked_fill(is_padding, 0),
             "scatter_index": place.view(rows, columns)[:height, :width].flatten(),
         }
-        return plan | {"is_missing": is_missing} if rows * columns > height * width else plan
+        return plan | {"is_padding": is_padding} if rows * columns > height * width else plan
 
     @classmethod
     def prepare(
@@ -258,10 +258,10 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
             attention_mask = (
                 self.relative_position_bias()[index.flatten()].view(*index.shape, -1).permute(2, 0, 1)[None]
             )
-        if "is_missing" in prepared:
-            is_missing = prepared["is_missing"][:, None, None].repeat(batch_size, 1, 1, 1)
-            missing_score = hidden_states.new_zeros(is_missing.shape).masked_fill(is_missing, MASKED_SCORE)
-            attention_mask = missing_score if attention_mask is None else attention_mask + missing_score
+        if "is_padding" in prepared:
+            is_padding = prepared["is_padding"][:, None, None].repeat(batch_size, 1, 1, 1)
+            padding_score = hidden_states.new_zeros(is_padding.shape).masked_fill(is_padding, MASKED_SCORE)
+            attention_mask = padding_score if attention_mask is None else attention_mask + padding_score
         units = hidden_states.reshape(-1, len(index), channels)
         attn_output, attn_weights = super().forward(units, attention_mask, **kwargs)
         attn_output = attn_output.view(batch_size, -1, channels)

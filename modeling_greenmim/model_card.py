@@ -105,9 +105,16 @@ def describe_license(license: dict[str, str]) -> str:
 def describe_encoder(config: GreenMimConfig) -> str:
     """One line on the architecture, for a card."""
     height, width = config.image_height_and_width
+    images = f"images of {height} x {width} pixels with {config.num_channels} channels"
+    if config.is_swin:
+        return (
+            f"Swin Transformer ({config.embed_dim} channels, depths {config.depths}, heads {config.num_heads}, windows of "
+            f"{config.window_size}, {images})"
+        )
+    mixers = ", ".join("/".join(dict.fromkeys(config.get_layer_mixers(stage))) for stage in range(config.num_layers))
     return (
-        f"Swin Transformer ({config.embed_dim} channels, depths {list(config.depths)}, heads {list(config.num_heads)}, "
-        f"windows of {config.window_size}, images of {height} x {width} pixels with {config.num_channels} channels)"
+        f"hierarchical vision transformer (channels {config.hidden_sizes}, depths {config.depths}, heads {config.num_heads}, "
+        f"MLP ratios {config.mlp_ratios}, token mixers {mixers}, {images})"
     )
 
 

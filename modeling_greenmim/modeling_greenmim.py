@@ -32,6 +32,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
+from .gathering_greenmim import select_tokens
 from .layout_greenmim import (
     get_grid_size,
     get_stage_grids,
@@ -62,7 +63,7 @@ class GreenMimModelOutput(ModelOutput):
             in the order described in `layout_greenmim.py` with one.
         attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
             Attention weights of the last layer of each stage, `(groups, num_heads, group_size, group_size)` for windows. Only
-            the eager attention returns them.
+            the eager attention returns them, and only of stages whose last token mixer has them.
         reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
             The hidden states as feature maps, `(batch_size, channels, height, width)`.
         visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
@@ -87,7 +88,7 @@ class GreenMimForMaskedImageModelingOutput(ModelOutput):
             Mean squared error over the pixels of the hidden units, in float32 (float64 if the model is).
         logits (`torch.FloatTensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`):
             Predicted pixels of every mask unit, (row, column, channel) inside a unit; normalized by unit if
-            `config.norm_pix_loss`.
+            `config.norm_pix_loss`. In training, those of visible units are 0: the loss does not need them.
         mask (`torch.FloatTensor` of shape `(batch_size, num_units)`, *optional*, returned when there is a mask):
             The mask over the mask units: 1 where a unit is hidden, 0 where it is visible.
         visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
@@ -204,7 +205,9 @@ class GreenMimEmbeddings(nn.Module):
             return positions
         units = view_units(to_feature_map(positions, grid_size), self.unit_side)[0]
         positions = units_to_patches(units, patch_size=1).flatten(3)  # (rows, columns, patches of a unit, channels)
-        return positions.flatten(0, 1)[visible_indices].flatten(1, 2)
+        # the same for all images, and yet expanded: the gradient then meets in one sum over the batch, in a fixed order
+        positions = positions.flatten(0, 1).flatten(1).expand(len(visible_indices), -1, -1)
+        return select_tokens(positions, visible_indices).unflatten(2, (self.unit_side**2, -1)).flatten(1, 2)
 
     def forward(
         self,
@@ -276,8 +279,9 @@ class GreenMimStage(nn.Module):
         super().__init__()
         self.config = config
         self.stage = stage
-        names, depth = config.token_mixers[stage], config.depths[stage]
-        self.token_mixers = [names[layer % len(names)] for layer in range(depth)]
+        for name in config.token_mixers[stage]:
+            get_token_mixer(name)  # also one that no layer has must be known
+        self.token_mixers = config.get_layer_mixers(stage)
         first_layer, num_layers = sum(config.depths[:stage]), sum(config.depths)
         self.blocks = nn.ModuleList(
             GreenMimLayer(config, stage, name, config.drop_path_rate * (first_layer + layer) / max(num_layers - 1, 1))
@@ -728,13 +732,18 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         self, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
         """Mean squared error on the hidden units, in float32 or more (as in MAE)."""
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        target = images_to_units(pixel_values, self.config.mask_unit_size).to(dtype)
+        target = self.get_target(pixel_values, logits.dtype)
+        unit_loss = (logits.to(target.dtype) - target).square().mean(dim=-1)
+        return (unit_loss * mask).sum() / mask.sum()
+
+    def get_target(self, pixel_values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """What the decoder is to predict of every mask unit, in float32 or more: its pixels, normalized if configured."""
+        target = images_to_units(pixel_values, self.config.mask_unit_size)
+        target = target.to(torch.promote_types(dtype, torch.float32))
         if self.config.norm_pix_loss:
             mean, std = get_unit_statistics(target)
             target = (target - mean) / std
-        unit_loss = (logits.to(dtype) - target).square().mean(dim=-1)
-        return (unit_loss * mask).sum() / mask.sum()
+        return target
 
     @can_return_tuple
     def forward(
@@ -785,11 +794,21 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         )
         # without a mask, an image may end in the middle of a unit, as it may for Swin
         grid_size = get_grid_size(pixel_values.shape[-2:], self.config.mask_unit_size)
-        logits = self.decoder(outputs.last_hidden_state, outputs.visible_indices, grid_size)
-
-        loss = mask = None
+        loss = mask = masked_indices = None
         if outputs.visible_indices is not None:
-            mask = torch.ones(logits.shape[:2], device=logits.device).scatter(1, outputs.visible_indices, 0.0)
+            num_units, (batch_size, num_visible) = grid_size[0] * grid_size[1], outputs.visible_indices.shape
+            mask = torch.ones(batch_size, num_units, device=pixel_values.device)
+            mask = mask.scatter(1, outputs.visible_indices, 0.0)
+            if self.training:  # the loss needs no prediction of visible units
+                masked_indices = mask.argsort(dim=1, descending=True, stable=True)[:, : num_units - num_visible]
+        logits = self.decoder(outputs.last_hidden_state, outputs.visible_indices, grid_size, masked_indices)
+        if masked_indices is not None:
+            target_indices = masked_indices[:, :, None].expand_as(logits)
+            target = self.get_target(pixel_values, logits.dtype).gather(1, target_indices)
+            loss = (logits.to(target.dtype) - target).square().mean()
+            all_logits = logits.new_zeros(batch_size, num_units, logits.shape[2])
+            logits = all_logits.scatter(1, target_indices, logits)
+        elif mask is not None:
             loss = self.get_reconstruction_loss(pixel_values, logits, mask)
 
         return GreenMimForMaskedImageModelingOutput(

@@ -63,7 +63,7 @@ def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
     if name not in TOKEN_MIXERS:
         raise ValueError(
             f"`token_mixers` must name some of {', '.join(map(repr, TOKEN_MIXERS))}, got {name!r}. Register a mixer of your "
-            "own in `modeling_greenmim.planning_greenmim.TOKEN_MIXERS` before you use it."
+            f"own in `{__name__}.TOKEN_MIXERS` before you use it."
         )
     return TOKEN_MIXERS[name]
 
@@ -71,7 +71,7 @@ def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
 def make_plan(
     bool_masked_pos: np.ndarray | torch.Tensor,
     config: GreenMimConfig,
-    image_size: tuple[int, int] | None = None,
+    image_size: tuple[int, int] | int | None = None,
     group_shapes: dict[str, dict[str, tuple[int | None, int]]] | None = None,
 ) -> dict:
     """
@@ -83,7 +83,7 @@ def make_plan(
             every unit.
         config ([`GreenMimConfig`]):
             Configuration of the model.
-        image_size (`tuple[int, int]`, *optional*):
+        image_size (`tuple[int, int]` or `int`, *optional*):
             Height and width of the images in pixels. `config.image_size` by default.
         group_shapes (`dict[str, dict[str, tuple[int | None, int]]]`, *optional*):
             Number and size of the groups of a stage and token mixer, such as `{"stage1": {"window": (24, 49)}}`, see
@@ -105,6 +105,8 @@ def make_plan(
     >>> plan["stage1"]["shifted_window"]["scatter_index"].shape  # 8 images, 12 visible units, 64 tokens a unit
     torch.Size([6144])
     ```"""
+    if isinstance(image_size, int):
+        image_size = (image_size, image_size)
     unit_grid = get_unit_grid(image_size or config.image_height_and_width, config.mask_unit_size)
     # on the CPU, so that the values are checked
     unit_mask = get_unit_mask(torch.as_tensor(bool_masked_pos).cpu(), unit_grid, config.get_unit_side(0)).numpy()
@@ -117,7 +119,7 @@ def make_plan(
         stage_name = config.stage_names[stage + 1]
         shapes = (group_shapes or {}).get(stage_name, {})
         plan[stage_name] = {}
-        for name in config.get_token_mixers(stage):
+        for name in dict.fromkeys(config.get_layer_mixers(stage)):
             arrays = get_token_mixer(name).make_plan(layout, config, stage, shapes.get(name))
             plan[stage_name][name] = {key: torch.from_numpy(array) for key, array in arrays.items()}
     # the shape of an empty tensor is read without waiting for a device, and no slice or move of the plan changes it
@@ -199,7 +201,7 @@ def make_full_plan(
     return {
         config.stage_names[stage + 1]: {
             name: get_token_mixer(name).make_full_plan(grid_size, config, stage, device, clip_windows)
-            for name in config.get_token_mixers(stage)
+            for name in dict.fromkeys(config.get_layer_mixers(stage))
         }
         for stage, grid_size in enumerate(stage_grids)
     }
@@ -228,9 +230,9 @@ def check_plan(
     advice = "Make the plan of this mask for this model, with `make_plan(bool_masked_pos, config, image_size)`."
     unit_grid = get_unit_grid(image_size, config.mask_unit_size)
     unit_mask = get_unit_mask(bool_masked_pos, unit_grid, config.get_unit_side(0))
-    needed = {stage: set(config.get_token_mixers(index)) for index, stage in enumerate(config.stage_names[1:])}
+    needed = {stage: set(config.get_layer_mixers(index)) for index, stage in enumerate(config.stage_names[1:])}
     planned = {key: set(value) for key, value in plan.items() if isinstance(value, dict)}
-    if "visible_indices" not in plan or "geometry" not in plan or planned != needed:
+    if not {"visible_indices", "geometry"} <= set(plan) or planned != needed:
         raise ValueError(f"`plan` must hold {_describe(needed)}, got {_describe(planned) or 'none of them'}. {advice}")
     recorded, expected = tuple(plan["geometry"].shape[1:4]), (*unit_grid, config.window_size)
     if recorded != expected:
@@ -240,13 +242,15 @@ def check_plan(
         )
     if torch.compiler.is_compiling():
         return
-    if plan["geometry"].shape[4] != _count_rows(plan) or len(plan["visible_indices"]) not in (1, len(unit_mask)):
+    num_masks = len(plan["visible_indices"])
+    if plan["geometry"].shape[4] != _count_rows(plan):
         raise ValueError(
-            f"`plan` was made for {len(plan['visible_indices'])} masks, or was sliced or concatenated since; the batch has "
-            f"{len(unit_mask)} images. A plan cannot be split with its batch: let every process load its own batches (for "
-            "Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`, for the Trainer, "
+            "`plan` was sliced or concatenated after it was made, as code that splits a batch along its first dimension does. A "
+            "plan cannot be split with its batch: let every process load its own batches (for Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`, for the Trainer, "
             '`accelerator_config={"dispatch_batches": False}`), and use DistributedDataParallel instead of DataParallel.'
         )
+    if num_masks not in (1, len(unit_mask)):
+        raise ValueError(f"`plan` was made for {num_masks} masks, but the batch has {len(unit_mask)} images. {advice}")
     if unit_mask.device.type == "cpu":
         planned_mask = torch.ones_like(unit_mask)
         planned_mask = planned_mask.scatter(1, plan["visible_indices"].cpu().expand(len(unit_mask), -1), False)
@@ -268,10 +272,11 @@ def get_fill(plan: dict) -> float:
         for stage_plan in plan.values()
         if isinstance(stage_plan, dict)
         for mixer_plan in stage_plan.values()
-        if "gather_index" in mixer_plan and "scatter_index" in mixer_plan
+        if "set_index" in mixer_plan
     ]
-    num_slots = sum(mixer_plan["gather_index"].numel() for mixer_plan in mixer_plans)
-    return sum(mixer_plan["scatter_index"].numel() for mixer_plan in mixer_plans) / num_slots if num_slots else 1.0
+    num_slots = sum(mixer_plan["set_index"].numel() for mixer_plan in mixer_plans)
+    num_filled = sum(int((mixer_plan["set_index"] != EMPTY_SET).sum()) for mixer_plan in mixer_plans)
+    return num_filled / num_slots if num_slots else 1.0
 
 
 def _count_rows(plan: dict) -> int:

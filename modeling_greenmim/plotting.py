@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pictures, with matplotlib: masked images and their reconstructions, losses over a training, and how visible windows are packed
+"""Figures, with matplotlib: masked images and their reconstructions, losses over a training, and how visible windows are packed
 into groups."""
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ import torch
 
 from .configuration_greenmim import GreenMimConfig
 from .layout_greenmim import TokenLayout
+from .mixer_window_greenmim import GreenMimWindowAttention
 from .packing_greenmim import EMPTY_SET, get_group_cost
 from .planning_greenmim import get_token_mixer
 
@@ -165,7 +166,7 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
     if stage not in range(1, config.num_layers + 1):
         raise ValueError(f"`stage` must be from 1 to {config.num_layers}, got {stage}.")
     stage_plan = plan[config.stage_names[stage]]
-    drawable = [name for name, mixer_plan in stage_plan.items() if "set_index" in mixer_plan]
+    drawable = [name for name in stage_plan if issubclass(get_token_mixer(name), GreenMimWindowAttention)]
     if token_mixer not in drawable:
         raise ValueError(
             f"`token_mixer` must be one that packs windows into groups in stage {stage} of this plan "

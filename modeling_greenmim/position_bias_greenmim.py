@@ -11,7 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Position biases: what attention adds to the score of a pair of tokens for the offset between them.
+"""Position biases: what attention adds to the score of a pair of tokens for the offset between them; and interpolation of
+learned positions.
 
 A model that was pre-trained with windows of 7 at 224 pixels loads with `from_pretrained(path, window_size=12,
 image_size=384)`: every table is interpolated from 13 x 13 to 23 x 23 offsets, bicubically, as is usual for Swin
@@ -150,8 +151,8 @@ class InterpolateRelativePositionBias(ConversionOps):
             if model not in _warned_models:
                 _warned_models.add(model)
                 logger.warning(
-                    f"The checkpoint was made for windows of {_get_window_size(table.shape[0])}: its relative position bias "
-                    f"tables are interpolated to windows of {window_size}."
+                    f"The checkpoint was made for windows of {_get_window_size(table.shape[0])} tokens, not {window_size}: its "
+                    "relative position bias tables are interpolated."
                 )
             table = interpolate_relative_position_bias_table(table, window_size)
         return {target_patterns[0]: table}

@@ -230,9 +230,9 @@ def _load_model(checkpoint_path: str | Path) -> PreTrainedModel:
 
 def _check_token_mixers(config: GreenMimConfig):
     """The code of a mixer from outside this package would be missing in the folder."""
-    package = __name__.rpartition(".")[0]
+    package = GreenMimConfig.__module__.rpartition(".")[0]
     for stage in range(config.num_layers):
-        for name in config.get_token_mixers(stage):
+        for name in config.get_layer_mixers(stage):
             module = get_token_mixer(name).__module__
             if module.rpartition(".")[0] != package:
                 raise ValueError(
@@ -263,7 +263,7 @@ def _write_card(
     if license is not None and stated.get("license", license) != license:
         raise ValueError(
             f"The model card in {checkpoint_path} names the license {stated['license']!r}, which {license!r} would "
-            "contradict. Leave it out, or correct the card."
+            "contradict. Omit it, or correct the card."
         )
     known = stated or ({"license": license} if license else {})
     usage = USAGE.format(name=hub_model_id or UNKNOWN_NAME)

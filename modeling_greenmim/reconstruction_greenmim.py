@@ -19,6 +19,7 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_greenmim import GreenMimConfig
+from .gathering_greenmim import select_tokens
 from .mixer_greenmim import GreenMimAttention, GreenMimMLP
 
 
@@ -74,8 +75,13 @@ class GreenMimDecoderLayer(GradientCheckpointingLayer):
         self.layernorm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
         self.mlp = GreenMimMLP(config, hidden_size, config.decoder_intermediate_size)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        attn_output, _ = self.attention(self.layernorm_before(hidden_states))
+    def forward(self, hidden_states: torch.Tensor, query_indices: torch.Tensor | None = None) -> torch.Tensor:
+        """Computes all units, or, given `query_indices`, only those, which attend to all."""
+        normed_states, query_states = self.layernorm_before(hidden_states), None
+        if query_indices is not None:
+            hidden_states = select_tokens(hidden_states, query_indices)
+            query_states = select_tokens(normed_states, query_indices)
+        attn_output, _ = self.attention(normed_states, query_states=query_states)
         hidden_states = hidden_states + attn_output
         return hidden_states + self.mlp(self.layernorm_after(hidden_states))
 
@@ -102,7 +108,22 @@ class GreenMimDecoder(nn.Module):
         hidden_states: torch.Tensor,
         visible_indices: torch.Tensor | None,
         grid_size: tuple[int, int],
+        predicted_indices: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, num_visible, hidden_size)`):
+                Encoded units: the visible ones, or, without `visible_indices`, all.
+            visible_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_visible)`, *optional*):
+                The visible mask units.
+            grid_size (`tuple[int, int]`):
+                Rows and columns of mask units.
+            predicted_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_predicted)`, *optional*):
+                The units to predict, all by default. The last layer computes no others.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, num_predicted, mask_unit_size**2 * num_channels)`.
+        """
         hidden_states = self.decoder_embed(hidden_states)
         batch_size, _, channels = hidden_states.shape
         if visible_indices is not None:
@@ -111,8 +132,12 @@ class GreenMimDecoder(nn.Module):
             hidden_states = units.scatter(1, visible_indices[:, :, None].expand(-1, -1, channels), hidden_states)
         positions = get_2d_sincos_position_embeddings(grid_size, channels, device=hidden_states.device)
         hidden_states = hidden_states + positions.to(hidden_states.dtype)
-        for layer in self.decoder_layers:
+        for layer in self.decoder_layers[:-1]:
             hidden_states = layer(hidden_states)
+        for layer in self.decoder_layers[-1:]:
+            hidden_states = layer(hidden_states, predicted_indices)
+        if predicted_indices is not None and len(self.decoder_layers) == 0:
+            hidden_states = select_tokens(hidden_states, predicted_indices)
         return self.decoder_pred(self.decoder_norm(hidden_states))
 
 

@@ -15,6 +15,8 @@
 
 import os
 
+import pytest
+
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the Hub; without it, a typo would wait for time-outs
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -31,3 +33,11 @@ def pytest_configure(config):
         "torch_compile_test",
     ):
         config.addinivalue_line("markers", f"{marker}: of transformers")
+
+
+@pytest.fixture(scope="session")
+def image_folders(tmp_path_factory):
+    """Twenty images, as `files`, `parquet` and `tars`."""
+    from .training_images import write_folders  # imports `datasets`, which reads the settings above
+
+    return write_folders(tmp_path_factory.mktemp("images"))

@@ -37,10 +37,10 @@ def record(batches, path: Path):
             yield batch
 
 
-def train_step(self, batches, window):
+def train_step(self, batches, metrics):
     if not hasattr(self, "recorded"):
         self.recorded = record(batches, folder / f"{os.environ.get('RANK', 0)}.txt")
-    return original(self, self.recorded, window)
+    return original(self, self.recorded, metrics)
 
 
 folder = Path(sys.argv.pop(1))

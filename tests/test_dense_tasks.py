@@ -38,6 +38,7 @@ from transformers import (
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling
 from modeling_greenmim.parameter_groups import make_parameter_groups
+from modeling_greenmim.training.stop_signals import StopSignals
 
 
 pytest.importorskip("albumentations")
@@ -58,7 +59,6 @@ import segmentation_pictures  # noqa: E402
 from detection_metrics import make_ground_truth, measure  # noqa: E402
 from example_backbone import BackboneArguments, load_backbone  # noqa: E402
 from example_command import UserError, get_name  # noqa: E402
-from example_signals import StopSignals  # noqa: E402
 
 
 SHARED = {

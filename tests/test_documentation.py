@@ -32,9 +32,9 @@ BLOCKS = [
     for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 ]
 MODULES = [
-    f"modeling_greenmim.{module.name}"
-    for module in pkgutil.iter_modules(modeling_greenmim.__path__)
-    if is_torchvision_available() or module.name != "image_processing_greenmim"
+    module.name
+    for module in pkgutil.walk_packages(modeling_greenmim.__path__, "modeling_greenmim.")
+    if is_torchvision_available() or module.name != "modeling_greenmim.image_processing_greenmim"
 ]
 
 

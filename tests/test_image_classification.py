@@ -48,6 +48,8 @@ from modeling_greenmim import (
     GreenMimImageProcessorPil,
     publish,
 )
+from modeling_greenmim.training.image_files import read_row
+from modeling_greenmim.training.stop_signals import StopSignals
 
 
 ROOT = Path(__file__).parents[1]
@@ -65,8 +67,6 @@ from classification_training import ClassificationTrainer  # noqa: E402
 from classification_transforms import check_num_channels  # noqa: E402
 from example_command import UserError, check_num_processes  # noqa: E402
 from example_fine_tuning import EmaCallback  # noqa: E402
-from example_images import read_content  # noqa: E402
-from example_signals import StopSignals  # noqa: E402
 
 
 COLORS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
@@ -576,7 +576,8 @@ def test_parquet_files_of_others(data, tmp_path, kind):
     pyarrow.parquet.write_table(table, tmp_path / "plain" / "0.parquet")
     rows, _ = open_rows(DataArguments(train_dir=str(tmp_path / "plain"), train_val_split=0.25), 0)
     assert rows.label_names == ["0", "1", "2"] and rows.num_images == 9
-    assert read_content(rows.rows[0]["image"]) in images
+    image = rows.rows[0]["image"]
+    assert read_row(image["bytes"], image["path"], allow_external_files=True) in images
 
 
 def test_a_class_folder_without_images_is_named(data, tmp_path, caplog):

@@ -37,7 +37,7 @@ def distributions(tmp_path_factory):
 
 @pytest.mark.slow
 def test_contents(distributions):
-    modules = {f"modeling_greenmim/{path.name}" for path in (ROOT / "modeling_greenmim").glob("*.py")}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "modeling_greenmim").rglob("*.py")}
     with zipfile.ZipFile(distributions[".whl"]) as wheel:
         names = set(wheel.namelist())
         assert modules | {"modeling_greenmim/py.typed"} <= names
@@ -47,6 +47,12 @@ def test_contents(distributions):
     expected = {"LICENSE", "README.md", "setup.cfg", "tests/brute_force.py", "benchmarks/training_step.py"}
     assert modules | expected <= names
     assert {f"examples/configs/{path.name}" for path in (ROOT / "examples" / "configs").glob("*.json")} <= names
+
+
+def test_the_package_does_not_import_the_training_library():
+    script = "import sys, modeling_greenmim; print([name for name in sys.modules if name.startswith('modeling_greenmim.training')])"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"
 
 
 @pytest.mark.slow

@@ -176,6 +176,14 @@ def test_group_size_can_be_fixed():
     assert sizes == {64}
 
 
+def test_an_image_size_may_be_one_number():
+    mask = sample_masks(1, (3, 3), 0.5, seed=0)
+    assert (
+        make_plan(mask, GreenMimConfig(), 96)["geometry"].shape
+        == make_plan(mask, GreenMimConfig(), (96, 96))["geometry"].shape
+    )
+
+
 def test_only_the_mixers_that_layers_have_are_planned():
     config = GreenMimConfig(
         depths=(1, 2, 1, 3), token_mixers=[["window", "shifted_window"]] * 3 + [["global", "window"]]

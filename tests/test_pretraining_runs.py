@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import psutil
+import pyarrow.parquet
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
@@ -38,6 +39,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 import modeling_greenmim  # noqa: F401 - registers the Auto classes
+from modeling_greenmim.training.image_order import ImageOrder
 
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +101,10 @@ def get_command(folder, output_dir, *options, kind="parquet", processes=1, scrip
     launcher = [sys.executable]
     if processes > 1:  # `accelerate launch --cpu --num_processes 2` starts one, without a word
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    data = ["--train_dir", str(folder / kind), "--config_name_or_path", str(folder / "config.json")]
+    data = ["--dataset_name", "me/images"] if kind == "hub" else ["--train_dir", str(folder / kind)]
+    if kind == "hub":
+        script = (Path(__file__).parent / "fake_hub.py", folder / "parquet")
+    data += ["--config_name_or_path", str(folder / "config.json")]
     return [
         *launcher,
         *map(str, script),
@@ -191,7 +196,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_exactly(folder, tmp_p
     AutoModel.from_pretrained(tmp_path / "killed" / "checkpoint-50")
     # killed before the model folder was written: that is made up for; and then there is nothing left to do
     output = Run(folder, tmp_path / "killed", *options, "--resume_from_checkpoint=latest").finish()
-    assert "Going on after step 60" in output
+    assert "Resuming after step 60" in output
     AutoModel.from_pretrained(tmp_path / "killed" / "model")
     output = Run(folder, tmp_path / "killed", *options, "--resume_from_checkpoint=latest").finish()
     assert "The run is complete" in output
@@ -201,21 +206,152 @@ def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_exactly(folder, tmp_p
 @pytest.mark.parametrize("kind", ["parquet", "files"])
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_run_killed_ten_times_ends_as_one_that_was_not(folder, tmp_path, num_workers, processes, kind):
-    options = ("--max_train_steps=240", f"--num_workers={num_workers}", "--checkpointing_steps=5")
+def test_a_run_killed_twenty_times_ends_as_one_that_was_not(folder, tmp_path, num_workers, processes, kind):
+    options = ("--max_train_steps=440", f"--num_workers={num_workers}", "--checkpointing_steps=5")
     settings = {"processes": processes, "kind": kind}
-    Run(folder, tmp_path / "whole", *options, **settings).kill_after("checkpoint-240")
+    Run(folder, tmp_path / "whole", *options, **settings).kill_after("checkpoint-440")
     # before the first checkpoint, while some are written, and at random moments after others
-    patterns = ["reconstructions", "*checkpoint-5", "checkpoint-20", "*checkpoint-40", "checkpoint-60"]
-    patterns += ["*checkpoint-90", "checkpoint-100", "checkpoint-130", "*checkpoint-160", "checkpoint-190"]
-    run_with_kills(folder, tmp_path / "killed", patterns, 240, *options, **settings)
-    assert_same_run(tmp_path / "whole", tmp_path / "killed", 240)
+    patterns = ["reconstructions", "*checkpoint-5"]
+    patterns += [f"{'*' if step % 40 else ''}checkpoint-{step}" for step in range(20, 380, 20)]
+    assert len(patterns) == 20
+    run_with_kills(folder, tmp_path / "killed", patterns, 440, *options, **settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed", 440)
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes"),
+    [
+        ("hub", 1),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("hub", 2), ("parquet", 1), ("parquet", 2))),
+    ],
+)
+def test_a_streamed_run_that_is_killed_ends_as_one_that_was_not(folder, tmp_path, kind, processes):
+    """A data set on the Hub, and a folder of parquet files; another number of workers is refused."""
+    options = ("--max_train_steps=40", "--num_workers=1", "--checkpointing_steps=5", "--streaming")
+    settings = {"kind": kind, "processes": processes}
+    Run(folder, tmp_path / "whole", *options, **settings).kill_after("checkpoint-40")
+    run_with_kills(folder, tmp_path / "killed", ["checkpoint-10", "*checkpoint-25"], 40, *options, **settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed", 40)
+    run = Run(folder, tmp_path / "killed", *options, "--num_workers=0", "--resume_from_checkpoint=latest", **settings)
+    output = run.finish(returncode=1)
+    assert (
+        "num_workers is 1 in the checkpoint, 0 now. Use the processes, workers and settings of the checkpoint"
+        in output
+    )
+
+
+def read_steps(folder: Path, processes: int, num_steps: int) -> list[list[str]]:
+    """Epochs and checksums of the images of each step, as `record_images.py` wrote them."""
+    lines = [(folder / f"{rank}.txt").read_text().splitlines() for rank in range(processes)]
+    number = len(lines[0]) // num_steps
+    steps = [sum((rank[step * number : (step + 1) * number] for rank in lines), []) for step in range(num_steps)]
+    return [sorted(step) for step in steps]
+
+
+@pytest.mark.parametrize("kind", ["parquet", pytest.param("files", marks=pytest.mark.slow)])
+def test_a_run_is_resumed_with_other_processes_and_workers_on_the_same_images(folder, tmp_path, kind):
+    """Eight images in a step: of two processes, then of one that accumulates, then of one with larger micro-batches."""
+    options = ("--max_train_steps=24", "--config_overrides=drop_path_rate=0", "--checkpointing_steps=8")
+    layouts = [
+        (2, ("--num_workers=1",)),
+        (1, ("--num_workers=0", "--gradient_accumulation_steps=2")),
+        (1, ("--num_workers=2", "--per_device_train_batch_size=8")),
+    ]
+
+    def record(name, output_dir, processes, stop, *layout):
+        (tmp_path / name).mkdir()
+        script = (Path(__file__).parent / "record_images.py", tmp_path / name)
+        settings = {"kind": kind, "processes": processes, "script": script}
+        latest = "--resume_from_checkpoint=latest"
+        Run(folder, output_dir, *options, *layout, latest, **settings).kill_after(f"checkpoint-{stop}")
+
+    record("whole", tmp_path / "whole_run", 2, 24, *layouts[0][1])
+    expected = read_steps(tmp_path / "whole", 2, 24)
+    for piece, (processes, layout) in enumerate(layouts):
+        record(f"piece{piece}", tmp_path / "run", processes, 8 * (piece + 1), *layout)
+        lines = (tmp_path / f"piece{piece}" / "0.txt").read_text().splitlines()
+        # it may have begun with the steps after the checkpoint before it was killed
+        num_steps = len(lines) * processes // 8
+        (tmp_path / f"piece{piece}" / "0.txt").write_text("\n".join(lines[: num_steps * 8 // processes]))
+        steps = read_steps(tmp_path / f"piece{piece}", processes, num_steps)[:8]
+        assert steps == expected[8 * piece : 8 * piece + 8]
+    losses = [np.array(get_history(tmp_path / name, 24)) for name in ("whole_run", "run")]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_a_run_starts_again_at_once_after_its_main_process_was_killed(folder, tmp_path):
+    """Its workers live on for seconds; and while it runs, no other run writes into its folder."""
+    options = ("--max_train_steps=400", "--num_workers=2", "--checkpointing_steps=10")
+    run = Run(folder, tmp_path / "run", *options)
+    run.wait_for("checkpoint-10")
+    second = Run(folder, tmp_path / "run", *options, "--resume_from_checkpoint=latest")
+    assert "because another run does" in second.finish(returncode=1)
+    assert run.process.poll() is None
+    workers = psutil.Process(run.process.pid).children(recursive=True)
+    run.process.kill()
+    run.process.wait()
+    assert any(worker.is_running() for worker in workers)
+    last = max(int(path.name.removeprefix("checkpoint-")) for path in (tmp_path / "run").glob("checkpoint-*"))
+    Run(folder, tmp_path / "run", *options, "--resume_from_checkpoint=latest").kill_after(f"checkpoint-{last + 10}")
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+
+
+def test_processes_that_see_other_files_do_not_train(folder, tmp_path):
+    """A node that lags: it sees fewer files."""
+    for rank, number in ((0, 40), (1, 30)):
+        (tmp_path / f"images{rank}").mkdir()
+        for index in range(number):
+            (tmp_path / f"images{rank}" / f"{index}.png").write_bytes(encode(index))
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import os, runpy, sys\nsys.argv = [argument.replace('RANK', os.environ['RANK']) for argument in sys.argv]\n"
+        f"sys.path.insert(0, {str(SCRIPT.parent)!r})\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+    )
+    options = ("--max_train_steps=40", "--num_workers=0", f"--train_dir={tmp_path}/imagesRANK")
+    output = Run(folder, tmp_path / "run", *options, processes=2, script=(script,)).finish(returncode=1)
+    assert "processes 0 and 1 see different data or settings: files (checksum of names)" in output
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_a_damaged_row_group_costs_its_rows(folder, tmp_path):
+    """Also if it comes first; and null rows count each: the run continues to its end, and its card has the number."""
+    images = tmp_path / "images"
+    images.mkdir()
+    rows = [{"bytes": encode(i), "path": None} for i in range(NUM_IMAGES)] + [{"bytes": b"", "path": None}] * 3
+    path = images / "0.parquet"
+    Dataset.from_dict({"image": rows}, features=Features({"image": Image()})).to_parquet(path, batch_size=7)
+    first = ImageOrder(np.full(9, 7), seed=0).locate(0)[1]
+    column = pyarrow.parquet.read_metadata(path).row_group(first).column(0)
+    content = bytearray(path.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    path.write_bytes(content)
+    options = ("--num_train_epochs=2", "--num_workers=0", "--train_dir", images, "--max_unreadable=0.2")
+    output = Run(folder, tmp_path / "run", *options).finish()
+    assert "Images that could not be read: 10" in output and f"{path}, row 0 of row group {first}" in output
+    assert "10 images could not be read" in (tmp_path / "run" / "model" / "README.md").read_text()
+
+
+def test_too_many_images_that_cannot_be_read_end_the_run_with_the_last_one_named(folder, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    rows = [{"bytes": None if i % 2 else encode(i), "path": None} for i in range(200)]
+    rows = [None if row["bytes"] is None else row for row in rows]
+    Dataset.from_dict({"image": rows}, features=Features({"image": Image()})).to_parquet(images / "0.parquet")
+    options = ("--num_train_epochs=2", "--num_workers=1", "--train_dir", images)
+    output = Run(folder, tmp_path / "run", *options).finish(returncode=1)
+    assert "images cannot be read, more than --max_unreadable 0.05 allows. The last one is" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
     ("number", "processes", "whole_group"),
     [
         (signal.SIGINT, 1, True),
+        (signal.SIGHUP, 1, True),
+        pytest.param(signal.SIGUSR1, 1, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 1, False, marks=pytest.mark.slow),
         (signal.SIGTERM, 2, True),
     ],
@@ -278,7 +414,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(folder, tmp_pa
     run.wait_for("checkpoint-40")
     resource.prlimit(run.process.pid, resource.RLIMIT_FSIZE, (25_000, 25_000))  # no file may be larger now
     output = run.finish(returncode=1)
-    assert "could not be written" in output and "The last good checkpoint is" in output and "Traceback" not in output
+    assert "Cannot write" in output and "The last good checkpoint is" in output and "Traceback" not in output
     assert not list((tmp_path / "run").glob(".new-*"))
     last = max(int(path.name.removeprefix("checkpoint-")) for path in (tmp_path / "run").glob("checkpoint-*"))
     run = Run(folder, tmp_path / "run", *options, "--resume_from_checkpoint=latest")

@@ -14,6 +14,7 @@
 """The pre-training scripts in this process: what they report, refuse and leave behind. What needs processes of its own (kills,
 signals, several processes) is in test_pretraining_runs.py."""
 
+import errno
 import itertools
 import json
 import os
@@ -26,15 +27,21 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from datasets import Dataset, Features, Image
+from datasets.utils import logging as datasets_logging
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModel, SwinConfig, SwinForImageClassification, SwinModel
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging as transformers_logging
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimModel, publish
+from modeling_greenmim.training.image_decoding import ExampleMaker
+from modeling_greenmim.training.stop_signals import StopSignals
 
 
 ROOT = Path(__file__).parents[1]
@@ -45,8 +52,7 @@ import pretraining_evaluation  # noqa: E402
 import run_pretraining  # noqa: E402
 import run_pretraining_no_trainer  # noqa: E402
 from example_command import UserError  # noqa: E402
-from example_signals import StopSignals  # noqa: E402
-from pretraining_data import EndlessCrops  # noqa: E402
+from pretraining_run import PretrainingRun  # noqa: E402
 
 
 SETTINGS = {
@@ -300,6 +306,7 @@ def test_the_folder_of_a_run_is_no_model(images, tmp_path):
         (("--mask_ratio=1.5",), "mask_ratio"),
         (("--min_crop_scale=0",), "--min_crop_scale must be above 0"),
         (("--max_unreadable=2",), "--max_unreadable must be from 0 to 1, but is 2"),
+        (("--max_pixels=1000000000",), "--max_pixels must be from 1 to 178956970, but is 1000000000"),
         (("--per_device_train_batch_size=0",), "--per_device_train_batch_size must be at least 1, but is 0"),
         (("--per_device_train_batch_size=100",), "52 images to train on, fewer than the 100 in a step"),
         (("--num_train_epochs=1",), "not both"),
@@ -311,8 +318,8 @@ def test_the_folder_of_a_run_is_no_model(images, tmp_path):
         (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
         (("--knn", "--max_eval_samples=6"), "--knn needs 5 held-out images of a class"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
-        (("--validation_dir=missing",), "--validation_dir missing is not a folder"),
-        (("--resume_from_checkpoint=missing",), "missing is not a checkpoint"),
+        (("--validation_dir=missing",), "--validation_dir missing is neither a folder nor a file"),
+        (("--resume_from_checkpoint=missing",), "--resume_from_checkpoint must be a checkpoint, got missing"),
         (("--resume_from_checkpoint=latest", "--overwrite_output_dir"), "--overwrite_output_dir discards"),
         (
             ("--learning_rate=1e30", "--num_warmup_steps=0"),
@@ -352,7 +359,7 @@ def test_an_older_checkpoint_does_not_push_out_newer_ones(images, tmp_path):
     run(images, tmp_path / "run", "--checkpointing_steps=3")
     shutil.rmtree(tmp_path / "run" / "model")
     AcceleratorState._reset_state(reset_partial_state=True)
-    with pytest.raises(SystemExit, match="has checkpoints of later steps, such as checkpoint-6"):
+    with pytest.raises(SystemExit, match="because .* has checkpoints of later steps, such as checkpoint-6"):
         run(images, tmp_path / "run", f"--resume_from_checkpoint={tmp_path / 'run' / 'checkpoint-3'}")
     shutil.copytree(tmp_path / "run" / "checkpoint-3", tmp_path / "run" / "checkpoint-best")  # is none of ours
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -404,12 +411,11 @@ def test_a_run_is_not_resumed_with_another_course(images, tmp_path):
     run(images, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
     for options, message in [
-        (("--per_device_train_batch_size=2",), "per_device_train_batch_size was 4, is 2"),
-        (("--num_workers=1",), "num_workers was 0, is 1"),
-        (("--config_overrides=embed_dim=16",), "embed_dim was 8, is 16"),
-        (("--max_train_steps=12",), "max_train_steps was 6, is 12"),
-        ((f"--train_dir={images / 'class0'}",), r"files \(checksum\) was"),
-        (("--max_eval_samples=4",), r"held-out images \(checksum\) was"),
+        (("--per_device_train_batch_size=2",), "images in a step is 4 in the checkpoint, 2 now"),
+        (("--config_overrides=embed_dim=16",), "embed_dim is 8 in the checkpoint, 16 now"),
+        (("--max_train_steps=12",), "max_train_steps is 6 in the checkpoint, 12 now"),
+        ((f"--train_dir={images / 'class0'}",), r"files \(checksum of names\) is"),
+        (("--max_eval_samples=4",), r"held-out images \(checksum\) is"),
     ]:
         AcceleratorState._reset_state(reset_partial_state=True)
         with pytest.raises(SystemExit, match=f"{message}.*--model_name_or_path .*checkpoint-6"):
@@ -422,26 +428,26 @@ def test_a_run_is_not_resumed_with_another_course(images, tmp_path):
 def test_a_damaged_checkpoint_is_named(images, tmp_path):
     run(images, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
-    for name in ("model.safetensors", "process0.pt", "run.json", "random_states_0.pkl"):
+    for name in ("model.safetensors", "optimizer.pt", "run.json"):
         path = tmp_path / "run" / "checkpoint-6" / name
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         AcceleratorState._reset_state(reset_partial_state=True)
-        with pytest.raises(SystemExit, match="checkpoint-6 cannot be loaded"):
+        with pytest.raises(SystemExit, match="Cannot load .*checkpoint-6 because it is damaged"):
             run(images, tmp_path / "run", "--resume_from_checkpoint=latest")
         path.write_bytes(content)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_checkpoints_before_it(images, tmp_path, monkeypatch):
-    def make_crops(self):
-        for number, example in enumerate(iterate(self)):
-            if number == 4 * 4:  # the first image of the fifth step
-                example["pixels"] = np.full(example["pixels"].shape, 1e38, dtype=np.float32)
-                example["pixels"][:, ::2] = -1e38
-            yield example
+    def make_example_or_overflow(self, image, epoch):
+        example = make_example(self, image, epoch)
+        if next(numbers) == 8 + 4 * 4:  # after the held-out images, the first one of the fifth step
+            example["pixels"] = np.full(example["pixels"].shape, 1e38, dtype=np.float32)
+            example["pixels"][:, ::2] = -1e38
+        return example
 
-    iterate = EndlessCrops.__iter__
-    monkeypatch.setattr(EndlessCrops, "__iter__", make_crops)
+    numbers, make_example = itertools.count(), ExampleMaker.__call__
+    monkeypatch.setattr(ExampleMaker, "__call__", make_example_or_overflow)
     options = (
         "--checkpointing_steps=2",
         "--logging_steps=10",
@@ -456,6 +462,53 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoints_before_it(images, tmp_
         run(images, tmp_path / "run", *options)
     weights = GreenMimForMaskedImageModeling.from_pretrained(tmp_path / "run" / "checkpoint-4")
     assert all(parameter.isfinite().all() for parameter in weights.parameters())
+
+
+@pytest.mark.parametrize("method", ["save_figure", "log"])
+def test_a_picture_or_a_log_that_cannot_be_written_is_a_warning(images, tmp_path, monkeypatch, caplog, method):
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = PretrainingRun if method == "save_figure" else Accelerator
+    monkeypatch.setattr(target, method, fail)
+    transformers_logging.enable_propagation()
+    with caplog.at_level("WARNING", logger="transformers"):
+        assert run(images, tmp_path / "run")["steps"] == 6
+    transformers_logging.disable_propagation()
+    assert "Cannot write the" in caplog.text and "No space left on device" in caplog.text
+
+
+def test_a_worker_that_was_killed_is_reported_with_the_likely_reason(images, tmp_path, monkeypatch):
+    """As the system does when memory runs out."""
+    killed_by = os.getpid()
+
+    def kill(self, image, epoch):
+        if os.getpid() != killed_by:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return make_example(self, image, epoch)
+
+    make_example = ExampleMaker.__call__
+    monkeypatch.setattr(ExampleMaker, "__call__", kill)
+    with pytest.raises(SystemExit, match="A worker that decodes images was killed, .* --num_workers or --max_pixels"):
+        run(images, tmp_path / "run", "--num_workers=1")
+
+
+@pytest.mark.parametrize("options", [(), ("--streaming",)])
+def test_an_exact_resume_does_not_warn_of_a_shuffle_buffer(images, tmp_path, caplog, options):
+    """`datasets` does so for each stream, also without a buffer."""
+    rows = {"image": [{"bytes": path.read_bytes(), "path": None} for path in sorted(images.rglob("*.png"))]}
+    (tmp_path / "parquet").mkdir()
+    Dataset.from_dict(rows, features=Features({"image": Image()})).to_parquet(tmp_path / "parquet" / "0.parquet")
+    options += (f"--train_dir={tmp_path / 'parquet'}", f"--config_name_or_path={images}", "--checkpointing_steps=3")
+    run(None, tmp_path / "run", *options, model=None)
+    for name in ("model", "checkpoint-6"):
+        shutil.rmtree(tmp_path / "run" / name)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    datasets_logging.enable_propagation()
+    with caplog.at_level("WARNING"):
+        run(None, tmp_path / "run", *options, "--resume_from_checkpoint=latest", model=None)
+    datasets_logging.disable_propagation()
+    assert "shuffle buffer" not in caplog.text
 
 
 # With the Trainer

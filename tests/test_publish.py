@@ -274,3 +274,23 @@ def test_half_precision_is_published_as_it_is(tmp_path):
     publish(tmp_path / "model", tmp_path / "public")
     assert GreenMimModel.from_pretrained(tmp_path / "public").dtype == torch.bfloat16
     assert GreenMimConfig.from_pretrained(tmp_path / "public").dtype == torch.bfloat16
+
+
+def test_the_module_is_run_as_a_command(tmp_path):
+    save_model(GreenMimForMaskedImageModeling, tmp_path / "model")
+    command = [sys.executable, "-m", "modeling_greenmim.publish", "--checkpoint_path", str(tmp_path / "model")]
+    result = subprocess.run([*command, "--output_dir", str(tmp_path / "public")], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "public" / "mixer_window_greenmim.py").is_file()
+
+
+def test_a_model_with_other_mixers_is_published_with_their_code(tmp_path):
+    settings = {
+        "token_mixers": ["mask_unit", ["window", "shifted_window"], "global"],
+        "hidden_sizes": 16,
+        "num_heads": 2,
+    }
+    save_model(GreenMimForMaskedImageModeling, tmp_path / "model", **settings)
+    publish(tmp_path / "model", tmp_path / "public")
+    text = (tmp_path / "public" / "README.md").read_text()
+    assert "token mixers mask_unit, window/shifted_window, global" in text and "Swin Transformer (" not in text

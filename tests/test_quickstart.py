@@ -153,8 +153,7 @@ def test_unreadable_rows_and_files_of_parquet(tmp_path):
     (folder / "broken.parquet").write_bytes(b"PAR1 and nothing else")
     options = ("--train_dir", folder, "--image_column_name", "picture", "--max_train_steps", 12, "--num_workers", 1)
     metrics = run(tmp_path / "output", *options)
-    # the empty row and the row without an image have the same name: the checksum of nothing
-    assert len(metrics["unreadable"]) == 3
+    assert len(metrics["unreadable"]) == 4
     assert any(name.endswith("broken.parquet") for name in metrics["unreadable"])
     assert metrics["steps"] == 12
 
@@ -170,8 +169,12 @@ def test_the_size_is_one_that_most_images_have(tmp_path, sides, expected):
 @pytest.mark.parametrize(
     ("make_folder", "options", "message"),
     [
-        (lambda path: path, (), "is not a folder"),
-        (lambda path: path.mkdir() or path, (), "no parquet file, no tar and no image"),
+        (lambda path: path, (), "is neither a folder nor a file"),
+        (
+            lambda path: path.mkdir() or path,
+            (),
+            "must name parquet files, tars .* or image files .*, got .* with nothing",
+        ),
         (lambda path: write_photos(path, 1), (), "1 images to train on, fewer than the 4 in a step"),
         (
             lambda path: write_parquet(path, [make_photo(0)] * 4, "picture"),
@@ -240,7 +243,7 @@ def test_a_run_that_is_there_is_kept_unless_it_is_to_be_discarded(tmp_path):
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("model/*"))
     with pytest.raises(SystemExit, match="holds a run already.*--overwrite_output_dir"):
         run(tmp_path, *options)
-    with pytest.raises(SystemExit, match="is not a folder"):
+    with pytest.raises(SystemExit, match="is neither a folder nor a file"):
         run(tmp_path, *options, "--train_dir", tmp_path / "missing", "--overwrite_output_dir")
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("model/*")) == before
     metrics = run(tmp_path, *options, "--max_train_steps", 2, "--overwrite_output_dir")

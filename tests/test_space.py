@@ -159,7 +159,7 @@ def test_the_page(demo):
 
     page = app.build_demo(demo)
     labels = {component.label for component in page.blocks.values() if getattr(component, "label", None)}
-    assert {"Image", "Share of the units to hide", "How units are chosen", "Seed", "Stage", "Windows"} <= labels
+    assert {"Image", "Share of the units to hide", "How units are chosen", "Seed", "Stage", "Token mixer"} <= labels
     functions = {function.name: function.fn for function in page.fns.values()}
     mask = demo.draw_mask(0.75, "random", 0)
     *pictures, text, _ = functions["show_new_mask"](str(FOLDER / "images" / "temple.jpg"), 0.5, "random", 3)
@@ -172,11 +172,11 @@ def test_the_page(demo):
     click = gr.SelectData(None, {"index": [383, 383], "value": None})
     *_, changed = functions["show_changed_mask"](str(FOLDER / "images" / "temple.jpg"), mask, click)
     assert np.flatnonzero(changed != mask).tolist() == [15]
-    figure, text = functions["show_groups"](str(FOLDER / "images" / "temple.jpg"), mask, 2, "shifted")
-    assert figure is not None and "Stage 2 has no shifted windows" in text
-    _, text = functions["show_groups"](str(FOLDER / "images" / "temple.jpg"), mask, 1, "shifted")
-    assert "**16 of 64** tokens" in text and "no shifted" not in text
-    assert functions["show_groups"](None, mask, 1, "regular")[0] is None
+    figure, text = functions["show_groups"](str(FOLDER / "images" / "temple.jpg"), mask, 2, "shifted_window")
+    assert figure is not None and "In stage 2, one window covers the grid" in text
+    _, text = functions["show_groups"](str(FOLDER / "images" / "temple.jpg"), mask, 1, "shifted_window")
+    assert "**16 of 64** tokens" in text and "covers the grid" not in text
+    assert functions["show_groups"](None, mask, 1, "window")[0] is None
 
 
 def test_the_folder_of_a_space_works_by_itself(tmp_path):

@@ -204,8 +204,8 @@ def test_a_visit(open_page, files, width):
     expect(numbers).to_contain_text("32 of 64 tokens")
     page.get_by_label("2", exact=True).check()
     expect(numbers).to_contain_text("8 of 16 tokens")
-    page.get_by_label("shifted").check()
-    expect(page.get_by_text("Stage 2 has no shifted windows")).to_be_visible()
+    page.get_by_label("shifted_window").check()
+    expect(page.get_by_text("one window covers the grid")).to_be_visible()
     set_number(page, "Share of the units to hide", 0.75)  # the plot follows the mask
     expect(numbers).to_contain_text("4 of 16 tokens")
     box = plot.bounding_box()

@@ -511,3 +511,16 @@ def test_command_lines(tmp_path, module):
     result = run("--checkpoint_path", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out"))
     assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("convert", [convert_greenmim_to_swin, convert_greenmim_to_timm])
+@pytest.mark.parametrize(
+    "settings",
+    [{"token_mixers": "global"}, {"hidden_sizes": 16, "num_heads": 2}, {"mlp_ratio": [4.0, 2.0, 4.0]}],
+    ids=["mixers", "width", "mlp"],
+)
+def test_only_a_swin_becomes_a_swin(tmp_path, convert, settings):
+    save_model(GreenMimModel, tmp_path / "model", **settings)
+    with pytest.raises(ValueError, match="Cannot convert to a Swin.*modeling_greenmim.publish"):
+        convert(tmp_path / "model", tmp_path / "swin")
+    assert not (tmp_path / "swin").exists()

@@ -322,6 +322,11 @@ def test_a_model_with_an_unregistered_mixer_names_the_registry(monkeypatch):
         make_plan(make_masks((64, 64)), config)
 
 
+def test_a_mixer_that_no_layer_has_must_be_known_all_the_same():
+    with pytest.raises(ValueError, match="got 'windw'"):
+        GreenMimModel(make_config("swin", depths=(1, 1, 1), token_mixers=[["window", "windw"], "window", "window"]))
+
+
 def test_shifted_windows_of_one_token_are_refused():
     with pytest.raises(ValueError, match="window_size.*at least 2.*'shifted_window'.*got 1"):
         GreenMimModel(make_config("swin", window_size=1))

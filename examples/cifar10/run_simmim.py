@@ -36,11 +36,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "pretraining"))
 from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.checkpoint_folders import create_folder
+from modeling_greenmim.training.micro_batches import PretrainingCollator, make_collator
 
 from example_command import UserError, check_num_processes, run_command
 from example_trainer import find_checkpoint, train
 from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_data import PretrainingCollator, make_collator
 from pretraining_model import make_pretrained_model
 from pretraining_setup import open_data
 from run_pretraining import PretrainingTrainer
@@ -73,9 +73,13 @@ class PatchMasks:
     def __call__(self, examples: Sequence[dict]) -> dict:
         batch = self.collator(examples)
         masks = batch["inputs"]["bool_masked_pos"].unflatten(1, (-1, self.units_per_row))
-        masks = masks.repeat_interleave(self.patches_per_unit, 1).repeat_interleave(self.patches_per_unit, 2)
-        inputs = {"pixel_values": batch["inputs"]["pixel_values"], "bool_masked_pos": masks.flatten(1)}
-        return {**batch, "inputs": inputs}
+        masks = (
+            masks.repeat_interleave(self.patches_per_unit, 1).repeat_interleave(self.patches_per_unit, 2).flatten(1)
+        )
+        if batch["image_weights"] is not None:
+            masks &= batch["image_weights"][:, None] > 0  # its loss is that of masked patches only
+        inputs = {"pixel_values": batch["inputs"]["pixel_values"], "bool_masked_pos": masks}
+        return {**batch, "inputs": inputs, "image_weights": None}
 
 
 class StepClock(TrainerCallback):
@@ -106,15 +110,16 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     args.remove_unused_columns = False  # images are cropped in the collator
     start = make_pretrained_model(model_args, args.seed)
     config = start.model.config
-    data = open_data(data_args, config, args.seed, args.process_index, args.world_size)
+    data = open_data(data_args, config, args.seed)
     collator = PatchMasks(
         make_collator(config, start.image_processor),
         config.mask_unit_size // config.patch_size,
         config.image_height_and_width[1] // config.mask_unit_size,
     )
     set_seed(args.seed)
+    first_step = 0 if checkpoint is None else int(Path(checkpoint).name.rpartition("-")[2])
     trainer = PretrainingTrainer(
-        data, collator, model=make_simmim(config), args=args, processing_class=start.image_processor
+        data, collator, first_step, model=make_simmim(config), args=args, processing_class=start.image_processor
     )
     clock = StepClock()
     trainer.add_callback(clock)

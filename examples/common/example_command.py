@@ -23,9 +23,7 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-
-class UserError(Exception):
-    """What the user can mend: shown as one line, without a traceback."""
+from modeling_greenmim.training.errors import UserError
 
 
 class StoppedBySignal(Exception):
@@ -107,7 +105,7 @@ def run_command(
 
 def get_message(error: UserError) -> str:
     """The message, of an error in a worker without the traceback that it comes with."""
-    _, is_of_worker, message = str(error).rpartition("example_command.UserError: ")
+    _, is_of_worker, message = str(error).rpartition(f"{UserError.__module__}.UserError: ")
     return message.strip() if is_of_worker else str(error).strip()
 
 

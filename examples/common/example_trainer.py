@@ -20,9 +20,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from modeling_greenmim.checkpoint_folders import load_checkpoint
+from modeling_greenmim.training.stop_signals import StopSignals
 
 from example_command import StoppedBySignal, UserError
-from example_signals import StopSignals
 
 
 STATE_FILE = "trainer_state.json"  # what the Trainer writes last

@@ -30,10 +30,12 @@ from datasets import ClassLabel, Image, Value
 from torch.utils.data import IterableDataset
 from transformers.utils import logging
 
+from modeling_greenmim.training.image_decoding import read_image
+from modeling_greenmim.training.image_files import describe_error, read_row
+
 from classification_arguments import DataArguments
 from example_command import UserError
 from example_datasets import EpochDataset, check_column, count_rows, get_split_names, load_split
-from example_images import UNREADABLE_ERRORS, describe_error, read_content, read_image
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -360,9 +362,9 @@ class ExampleMaker:
             [`UserError`]: if the image cannot be read, or has no label.
         """
         try:
-            content = read_content(row["image"])
+            content = read_row(row["image"]["bytes"], row["image"]["path"], allow_external_files=True)
             pixels = read_image(content, self.num_channels)
-        except UNREADABLE_ERRORS as error:
+        except Exception as error:
             name = row["image"]["path"] or f"Image {index}"
             raise UserError(
                 f"{name} of {self.description} cannot be read ({describe_error(error)}). Mend it, or leave it out."

@@ -26,9 +26,11 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import BaseImageProcessor
 
+from modeling_greenmim.training.image_decoding import read_image
+from modeling_greenmim.training.image_files import describe_error, read_row
+
 from example_command import UserError, argument, check_range
 from example_dense_tasks import AugmentedDataset, DenseDataArguments, open_split
-from example_images import UNREADABLE_ERRORS, describe_error, read_content, read_image
 
 
 SIZE_MULTIPLE = 32  # of the sides of batches
@@ -86,9 +88,9 @@ class AnnotatedImages:
         row = self.rows[index]
         name = f"{row['image']['path'] or f'Image {index}'} of {self.description}"
         try:
-            content = read_content(row["image"])
+            content = read_row(row["image"]["bytes"], row["image"]["path"], allow_external_files=True)
             pixels = np.ascontiguousarray(np.moveaxis(read_image(content, 3), 0, -1))
-        except UNREADABLE_ERRORS as error:
+        except Exception as error:
             raise UserError(f"{name} cannot be read ({describe_error(error)}). Mend it, or leave it out.") from error
         boxes = np.asarray(row["objects"]["bbox"], dtype=np.float64).reshape(-1, 4)
         categories = np.asarray(row["objects"]["category"], dtype=np.int64)

@@ -16,6 +16,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import PIL.Image
+
+from modeling_greenmim.training.image_decoding import MAX_PIXELS
+
 from example_command import UserError, argument, check_range
 
 
@@ -29,7 +33,7 @@ class DataArguments:
     data_files: list[str] | None = argument(
         "Files: image files, or parquet files, or tars. Patterns ('data/*.parquet') and addresses (https://, hf://) too."
     )
-    dataset_name: str | None = argument("Data set on the Hub, or a local folder of one. It is streamed.")
+    dataset_name: str | None = argument("Data set on the Hub, which is streamed, or a local folder of one.")
     dataset_config_name: str | None = argument("Configuration of the data set on the Hub.")
     dataset_split: str = argument("Split of the data set on the Hub.", "train")
     image_column_name: str | None = argument(
@@ -49,17 +53,26 @@ class DataArguments:
         "Images that are evaluated on, and never trained on, at most. At least 8, as far as they are not half of all. 0: none.",
         256,
     )
+    streaming: bool = argument(
+        "Stream also parquet files on this machine with `datasets`. Tars, addresses and the Hub always are. A streamed run is resumed "
+        "only with the same number of processes and workers.",
+        False,
+    )
     shuffle_buffer_size: int = argument(
-        "Images to shuffle at a time, for parquet files and tars whose images are sorted. From 2 on, a resumed run does not go "
-        "on with exactly the same images; with 1, shards are shuffled alone, and it does.",
+        "Streamed images to shuffle at a time, where the images in a shard are sorted. From 2 on, a resumed run does not continue "
+        "with exactly the same images; with 1, only shards are shuffled, and it does.",
         1,
     )
     min_crop_scale: float = argument("Crops have this share of the area of an image, up to all of it.", 0.2)
     flip: bool = argument("Whether to flip half of the images.", True)
     max_unreadable: float = argument(
-        "Share of images that may be unreadable; ten in each worker may be, whatever their share. They are dropped and counted; "
-        "if there are more, the run stops.",
+        "Fraction of all images that may be unreadable (of a stream of unknown length, of those read so far); ten always may. They are "
+        "skipped, named and counted; if there are more, the run stops.",
         0.05,
+    )
+    max_pixels: int = argument("Largest height times width of an image. Larger ones count as unreadable.", MAX_PIXELS)
+    allow_external_files: bool = argument(
+        "Open files and addresses that rows name instead of holding an image. Only for data that you trust.", False
     )
 
     def __post_init__(self):
@@ -74,6 +87,7 @@ class DataArguments:
         check_range(self, "max_eval_samples", 0)
         check_range(self, "shuffle_buffer_size", 1)
         check_range(self, "max_unreadable", 0, 1)
+        check_range(self, "max_pixels", 1, 2 * PIL.Image.MAX_IMAGE_PIXELS)  # PIL refuses larger ones itself
         check_range(self, "train_val_split", 0, 1)
         if not 0 < self.min_crop_scale <= 1:
             raise UserError(f"--min_crop_scale must be above 0 and at most 1, but is {self.min_crop_scale}.")

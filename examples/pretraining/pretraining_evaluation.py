@@ -26,8 +26,7 @@ from torch import nn
 
 from modeling_greenmim import GreenMimForMaskedImageModeling
 from modeling_greenmim.plotting import draw_reconstructions
-
-from pretraining_data import HeldOutImages, PretrainingCollator
+from modeling_greenmim.training.micro_batches import HeldOutImages, PretrainingCollator
 
 
 NUM_PICTURES = 10
@@ -78,7 +77,7 @@ class Evaluation:
     @torch.no_grad()
     def draw(self, model: nn.Module, accelerator: Accelerator) -> Figure:
         """Draws the first images: original, what the encoder sees, and the reconstruction."""
-        examples = HeldOutImages(self.held_out.examples[:NUM_PICTURES], [], frozenset(), {})
+        examples = HeldOutImages(self.held_out.examples[:NUM_PICTURES])
         inputs = next(examples.iterate_batches(self.collator, NUM_PICTURES))
         was_training = model.training
         outputs = model.eval()(**send_to_device(inputs, accelerator.device))

@@ -26,22 +26,27 @@ import PIL.Image
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, send_to_device
+from matplotlib.figure import Figure
 from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 from transformers import get_scheduler
+from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import make_parameter_groups
+from modeling_greenmim.training.checkpoints import Checkpoints, check_run_config
+from modeling_greenmim.training.image_files import check_unreadable
+from modeling_greenmim.training.micro_batches import get_weighted_loss, make_collator, seed_micro_batch
+from modeling_greenmim.training.stop_signals import StopSignals
 
 from example_command import StoppedBySignal, UserError
-from example_signals import StopSignals
 from pretraining_arguments import ModelArguments, RunArguments
-from pretraining_checkpoints import Checkpoints
-from pretraining_data import make_collator, make_loader
 from pretraining_evaluation import Evaluation
 from pretraining_model import PretrainedModel
 from pretraining_report import get_picture_path
 from pretraining_setup import PretrainingData
 
+
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 DEFAULT_EPOCHS = 100.0
 WARMUP_SHARE = 0.05
@@ -122,6 +127,7 @@ class StepMetrics:
 
     def __init__(self):
         self.losses: list[torch.Tensor] = []
+        self.filled: list[float] = []  # fraction of the places of each micro-batch that hold an image
         self.grad_norms: list[torch.Tensor] = []
         self.fills: list[float] = []
         self.num_images = 0
@@ -161,19 +167,17 @@ class PretrainingRun:
         self.schedule = schedule
         self.args = args
         self.output_dir = Path(args.output_dir)
-        collator = make_collator(
+        self.data = data
+        self.collator = collator = make_collator(
             start.model.config,
             start.image_processor,
             mask_sampler=model_args.mask_sampler,
             per_sample=model_args.mask_per_sample,
         )
-        self.loader = make_loader(
-            data.crops,
-            args.per_device_train_batch_size,
-            collator,
-            args.num_workers,
-            pin_memory=accelerator.device.type == "cuda",
-        )
+        # a row group is read by one worker only, as long as there are this many
+        num_readers = accelerator.num_processes * max(1, args.num_workers)
+        self.lanes = data.choose_lanes(num_readers, args.per_device_train_batch_size)
+        self.micro_batches_per_step = accelerator.num_processes * args.gradient_accumulation_steps
         batch_size = args.per_device_eval_batch_size or args.per_device_train_batch_size
         self.evaluation = None
         if data.held_out.examples:
@@ -188,31 +192,62 @@ class PretrainingRun:
             betas=(args.adam_beta1, args.adam_beta2),
             fused=True,
         )
+        self.bare_model = start.model
         self.model, self.optimizer = accelerator.prepare(start.model, optimizer)
         # not prepared: Accelerate would step it once for each process
         self.scheduler = get_scheduler(
             args.lr_scheduler_type, optimizer, schedule.num_warmup_steps, schedule.max_train_steps
         )
-        accelerator.register_for_checkpointing(self.scheduler)
         self.checkpoints = Checkpoints(
-            accelerator, self.output_dir, args.checkpoints_total_limit, start.image_processor
+            accelerator,
+            self.output_dir,
+            args.checkpoints_total_limit,
+            start.image_processor,
+            self.model,
+            self.optimizer,
+            self.scheduler,
         )
         self.progress = Progress()
-        self.unreadable: dict[str, str] = {}
+        self.unreadable: dict[str, str] = {}  # of all processes
+        self.new_unreadable = dict(data.held_out.unreadable)  # of this process, since the last record
+        self.num_sampled = len(data.held_out.examples) + len(data.held_out.unreadable)
+        self.loader_state = None
 
     def start_or_resume(self, run_config: dict):
-        """Goes to where the checkpoint was that is asked for, if any. `run_config` is that of [`Checkpoints.load`]."""
+        """Restores the checkpoint that is asked for, if any. `run_config` has every setting that the run depends on."""
         self.run_config = run_config
         folder = self.checkpoints.find(self.args.resume_from_checkpoint)
         if folder is None:
             if self.args.resume_from_checkpoint:
                 self.accelerator.print(f"There is no checkpoint in {self.output_dir} yet: starting at the first step.")
             return
-        run_state, process_state = self.checkpoints.load(folder, run_config)
+        run_state = self.checkpoints.read(folder)
+        settings = "the processes, workers and settings" if self.data.is_stream else "the settings"
+        check_run_config(run_state["run_config"], run_config, folder, f"Use {settings} of the checkpoint")
+        self.loader_state = self.checkpoints.load(folder, run_state)
         self.progress = Progress(**run_state["progress"])
-        self.unreadable = process_state["unreadable"]
-        self.loader.load_state_dict(process_state["loader"])
-        self.accelerator.print(f"Going on after step {self.progress.step}, from {folder}.")
+        self.unreadable = run_state["unreadable"]
+        self.lanes = tuple(run_state["lanes"])
+        self.accelerator.print(f"Resuming after step {self.progress.step}, from {folder}.")
+
+    def make_loader(self):
+        """The loader of this process, from the next step on."""
+        first, last = (
+            step * self.micro_batches_per_step for step in (self.progress.step, self.schedule.max_train_steps)
+        )
+        loader = self.data.make_loader(
+            self.collator,
+            self.args.per_device_train_batch_size,
+            range(first, last),
+            self.lanes,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+            num_workers=self.args.num_workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
+        if self.loader_state is not None:
+            loader.load_state_dict(self.loader_state)
+        return loader
 
     def train(self):
         """
@@ -220,11 +255,12 @@ class PretrainingRun:
 
         Raises:
             [`UserError`]: if the loss is not finite, or a checkpoint cannot be written.
-            [`StoppedBySignal`]: after Ctrl-C or SIGTERM, when the checkpoint is written.
+            [`StoppedBySignal`]: after a signal to stop, when the checkpoint is written.
         """
         progress, args = self.progress, self.args
         if progress.step == 0:
             self.evaluate()
+        self.loader = self.make_loader()
         batches = iter(self.loader)
         with (
             StopSignals() as signals,
@@ -261,46 +297,67 @@ class PretrainingRun:
                         f"Stopped after step {progress.step}, as asked. {self.checkpoints.describe_last()}", stopped_by
                     )
 
+    def get_next(self, batches: Iterator[dict]) -> dict | None:
+        """The next micro-batch, `None` at the end of a stream."""
+        try:
+            return next(batches, None)
+        except (RuntimeError, ConnectionError) as error:
+            if "DataLoader worker" not in str(error) and not isinstance(error, ConnectionError):
+                raise
+            raise UserError(
+                f"A worker that decodes images was killed, probably because memory ran out: lower --num_workers or --max_pixels. "
+                f"{self.checkpoints.describe_last()}"
+            ) from error
+
     def train_step(self, batches: Iterator[dict], metrics: StepMetrics) -> int:
         """One update of the weights. Returns the epoch that its last batch is of."""
-        for _ in range(self.args.gradient_accumulation_steps):
+        accelerator = self.accelerator
+        first = self.progress.step * self.micro_batches_per_step + accelerator.process_index
+        for number in range(self.args.gradient_accumulation_steps):
             start = time.perf_counter()
-            batch = next(batches, None)
+            batch = self.get_next(batches)
             metrics.seconds_waited += time.perf_counter() - start
             if batch is None:
                 raise UserError(
                     f"Process {self.accelerator.process_index} has no image to train on: all are held out (--max_eval_samples), or "
                     "there are fewer images, or files of images, than processes."
                 )
-            self.log_unreadable(batch["unreadable"])
-            inputs = send_to_device(batch["inputs"], self.accelerator.device, non_blocking=True)
-            with self.accelerator.accumulate(self.model):
-                loss = self.model(**inputs).loss
-                self.accelerator.backward(loss)
-                if self.accelerator.sync_gradients:
-                    grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
+            self.new_unreadable |= batch["unreadable"]
+            inputs, image_weights = batch["inputs"], batch["image_weights"]
+            inputs = send_to_device(inputs, accelerator.device, non_blocking=True)
+            seed_micro_batch(self.args.seed, first + number * accelerator.num_processes)
+            with accelerator.accumulate(self.model):
+                outputs = self.model(**inputs)
+                loss = get_weighted_loss(self.bare_model, inputs, outputs, image_weights)
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    grad_norm = accelerator.clip_grad_norm_(self.model.parameters(), self.args.max_grad_norm)
                     metrics.grad_norms.append(grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             metrics.losses.append(loss.detach())
+            metrics.filled.append(1.0 if image_weights is None else image_weights.mean().item())
             metrics.fills.append(batch["fill"])
-            metrics.num_images += len(batch["epochs"]) * self.accelerator.num_processes
-        if not self.accelerator.optimizer_step_was_skipped:
+            metrics.num_images += len(batch["epochs"]) * accelerator.num_processes
+        if not accelerator.optimizer_step_was_skipped:
             self.scheduler.step()
         return batch["epochs"][-1]
 
     def record(self, metrics: StepMetrics) -> dict:
         """Makes sure that all is finite, and adds what was measured to history and trackers."""
-        losses = self.accelerator.gather(torch.stack(metrics.losses).float())
-        losses = losses.view(self.accelerator.num_processes, -1, self.args.gradient_accumulation_steps).cpu()
+        losses = torch.stack(metrics.losses).float()
+        losses = torch.stack([losses, torch.tensor(metrics.filled, device=losses.device)])
+        losses, filled = self.accelerator.gather(losses[None]).cpu().unbind(dim=1)
+        losses = losses.reshape(self.accelerator.num_processes, -1, self.args.gradient_accumulation_steps)
         grad_norms = torch.stack(metrics.grad_norms).float().cpu()
         self.check_finite(losses.mean(dim=-1), grad_norms)
         seconds = time.perf_counter() - metrics.start
         self.progress.seconds += seconds
         self.progress.images_seen += metrics.num_images
+        self.log_unreadable()
         record = {
             "step": self.progress.step,
-            "loss": losses.mean().item(),
+            "loss": losses.sum().item() / max(filled.sum().item(), 1e-9),  # the mean over images
             "learning_rate": self.scheduler.get_last_lr()[0],
             "grad_norm": grad_norms[-1].item(),
             "images_per_second": metrics.num_images / seconds,
@@ -309,8 +366,15 @@ class PretrainingRun:
             "group_fill": float(np.mean(metrics.fills)),
         }
         self.progress.history.append(record)
-        self.accelerator.log({name: value for name, value in record.items() if name != "step"}, step=record["step"])
+        self.log({name: value for name, value in record.items() if name != "step"}, record["step"])
         return record
+
+    def log(self, values: dict, step: int):
+        """Reports to the trackers. A log that cannot be written is no reason to stop."""
+        try:
+            self.accelerator.log(values, step=step)
+        except OSError as error:
+            logger.warning(f"Cannot write the log of step {step}: {error}")
 
     def check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
         """Names step and process of the first loss or gradient that is not finite."""
@@ -336,33 +400,46 @@ class PretrainingRun:
         step = self.progress.step
         results = self.evaluation.measure(self.model, self.accelerator)
         self.progress.history.append({"step": step, **results})
-        self.accelerator.log(results, step=step)
+        self.log(results, step)
         figure = self.evaluation.draw(self.model, self.accelerator)
         if self.accelerator.is_main_process:
-            path = get_picture_path(self.output_dir, step)
-            path.parent.mkdir(exist_ok=True)
-            figure.savefig(path, dpi=100)
-            pixels = np.asarray(PIL.Image.open(path).convert("RGB"))[None]
-            for tracker in self.accelerator.trackers:
-                if hasattr(tracker, "log_images"):
-                    settings = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-                    tracker.log_images({"reconstructions": pixels}, step=step, **settings)
+            try:
+                self.save_figure(figure, step)
+            except OSError as error:
+                logger.warning(f"Cannot write the reconstructions of step {step}: {error}")
 
-    def log_unreadable(self, unreadable: dict[str, str]):
-        """Reports images that could not be read: the first ones by name."""
-        for name, reason in unreadable.items():
-            if name not in self.unreadable and len(self.unreadable) < NUM_NAMED_UNREADABLE:
-                tqdm.write(f"Skipped {name} ({reason})", file=sys.stderr)
-            self.unreadable[name] = reason
+    def save_figure(self, figure: Figure, step: int):
+        path = get_picture_path(self.output_dir, step)
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path, dpi=100)
+        pixels = np.asarray(PIL.Image.open(path).convert("RGB"))[None]
+        for tracker in self.accelerator.trackers:
+            if hasattr(tracker, "log_images"):
+                settings = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                tracker.log_images({"reconstructions": pixels}, step=step, **settings)
+
+    def log_unreadable(self):
+        """Reports images that could not be read in any process, the first ones by name. Collective."""
+        for unreadable in gather_object([self.new_unreadable]):
+            for name, reason in unreadable.items():
+                is_new = name not in self.unreadable
+                if is_new and len(self.unreadable) < NUM_NAMED_UNREADABLE and self.accelerator.is_main_process:
+                    tqdm.write(f"Skipped {name} ({reason})", file=sys.stderr)
+                self.unreadable[name] = reason
+        self.new_unreadable = {}
+        # of all images: a damaged row group may be the first one that is read
+        num_images = self.data.images.num_images or self.progress.images_seen + self.num_sampled
+        check_unreadable(self.unreadable, num_images, self.data.args.max_unreadable)
 
     def save_checkpoint(self):
-        run_state = {"run_config": self.run_config, "progress": asdict(self.progress)}
-        process_state = {"loader": self.loader.state_dict(), "unreadable": self.unreadable}
-        self.checkpoints.save(self.progress.step, run_state, process_state)
-
-    def gather_unreadable(self) -> dict[str, str]:
-        """Those of all processes."""
-        return {name: reason for each in gather_object([self.unreadable]) for name, reason in each.items()}
+        run_state = {
+            "run_config": self.run_config,
+            "progress": asdict(self.progress),
+            "unreadable": self.unreadable,
+            "lanes": self.lanes,
+        }
+        loader_state = self.loader.state_dict() if self.data.is_stream else None
+        self.checkpoints.save(self.progress.step, run_state, loader_state)
 
 
 def get_peak_memory(device: torch.device) -> float:

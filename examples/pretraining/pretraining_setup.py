@@ -13,15 +13,33 @@
 # limitations under the License.
 """Opens what the arguments of a pre-training script name: the images to train on, and those to evaluate on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from modeling_greenmim import GreenMimConfig
+from modeling_greenmim.training.image_decoding import ExampleMaker, RandomCrop
+from modeling_greenmim.training.image_files import (
+    GroupedImages,
+    ImageFiles,
+    ParquetImages,
+    check_unreadable,
+    find_images,
+    is_address,
+    make_unreadable_error,
+)
+from modeling_greenmim.training.image_order import ImageOrder
+from modeling_greenmim.training.image_streams import ImageStream, StreamedExamples, open_stream
+from modeling_greenmim.training.micro_batches import (
+    HeldOutImages,
+    MicroBatches,
+    PretrainingCollator,
+    make_loader,
+    make_stream_loader,
+    read_held_out_images,
+)
 
-from example_command import UserError
-from example_images import RandomCrop
 from pretraining_arguments import DataArguments
-from pretraining_data import EndlessCrops, HeldOutImages, read_held_out_images
-from pretraining_sources import ImageReader, ImageSource
 
 
 MIN_HELD_OUT = 8
@@ -33,32 +51,66 @@ class PretrainingData:
     The images of a run.
 
     Attributes:
-        source ([`ImageSource`]):
+        args ([`DataArguments`]):
+            Which images.
+        images ([`GroupedImages`] or [`ImageStream`]):
             Those that are trained on, and those that are held out of them.
-        crops ([`EndlessCrops`]):
-            What is trained on.
+        make_example ([`ExampleMaker`]):
+            Crops an image.
         held_out ([`HeldOutImages`]):
             What is evaluated on.
         num_train_images (`int`, *optional*):
             Number of images to train on over all processes, where it is known.
     """
 
-    source: ImageSource
-    crops: EndlessCrops
+    args: DataArguments
+    images: GroupedImages | ImageStream
+    make_example: ExampleMaker
     held_out: HeldOutImages
     num_train_images: int | None
 
+    @property
+    def is_stream(self) -> bool:
+        return isinstance(self.images, ImageStream)
 
-def open_data(
-    args: DataArguments,
-    config: GreenMimConfig,
-    seed: int,
-    rank: int = 0,
-    world_size: int = 1,
-    with_labels: bool = False,
-) -> PretrainingData:
+    def choose_lanes(self, num_readers: int, batch_size: int) -> tuple[int, int]:
+        """Number and width of the lanes, see [`ImageOrder`]: one for each worker that reads row groups."""
+        if not isinstance(self.images, ParquetImages):
+            return 1, batch_size
+        return min(num_readers, self.num_train_images), batch_size
+
+    def make_loader(
+        self, collator: PretrainingCollator, batch_size: int, micro_batches: range, lanes: tuple[int, int], **settings
+    ):
+        """
+        Makes the loader of one process.
+
+        Args:
+            collator ([`PretrainingCollator`]):
+                Makes a micro-batch of crops.
+            batch_size (`int`):
+                Number of images in a micro-batch.
+            micro_batches (`range`):
+                Numbers of those that are left, over all processes. A stream has no numbers: it begins with the first.
+            lanes (`tuple[int, int]`):
+                See `choose_lanes`.
+            **settings:
+                `rank`, `world_size`, `num_workers` and `pin_memory`, see [`make_loader`].
+        """
+        if self.is_stream:
+            rank, world_size = settings.pop("rank", 0), settings.pop("world_size", 1)
+            buffer_size = self.args.shuffle_buffer_size
+            examples = StreamedExamples(self.images, self.make_example, rank, world_size, buffer_size)
+            return make_stream_loader(examples, batch_size, collator, **settings)
+        places = [] if self.args.validation_dir else self.held_out.places
+        order = ImageOrder(self.images.group_sizes, self.make_example.seed, places, *lanes)
+        numbered = MicroBatches(self.images, order, batch_size, self.make_example, collator)
+        return make_loader(numbered, micro_batches.start, micro_batches.stop, **settings)
+
+
+def open_data(args: DataArguments, config: GreenMimConfig, seed: int, with_labels: bool = False) -> PretrainingData:
     """
-    Opens the images of one process.
+    Opens the images of a run.
 
     Args:
         args ([`DataArguments`]):
@@ -67,43 +119,56 @@ def open_data(
             Of the model: size and channels of the crops.
         seed (`int`):
             Seed of order, crops and masks.
-        rank (`int`, *optional*, defaults to 0):
-            This process, of `world_size`.
-        world_size (`int`, *optional*, defaults to 1):
-            Number of processes.
         with_labels (`bool`, *optional*, defaults to `False`):
             Whether labels are read.
 
     Raises:
-        [`UserError`]: if there are no images, or none to evaluate on can be read.
+        [`UserError`]: if there are no images, too many cannot be opened, or none to evaluate on can be read.
     """
     image_size = config.image_height_and_width
-    label_column_name = args.label_column_name if with_labels else None
-    reader = ImageReader(seed, rank, world_size, args.shuffle_buffer_size, args.image_column_name, label_column_name)
-    source = open_images(args, reader)
-    held_out_source = source
+    columns = {
+        "image_column_name": args.image_column_name,
+        "label_column_name": args.label_column_name if with_labels else None,
+        "allow_external_files": args.allow_external_files,
+    }
+    if args.dataset_name and not Path(args.dataset_name).is_dir():
+        images = open_stream(args.dataset_name, (), args.dataset_config_name, args.dataset_split, **columns)
+    else:
+        argument = next(name for name in ("train_dir", "data_files", "dataset_name") if getattr(args, name))
+        names = args.data_files or [getattr(args, argument)]
+        split = args.dataset_split if args.dataset_name else "train"
+        images = open_images(args, names, f"--{argument}", columns, split)
+    held_out_images = images
     if args.validation_dir is not None:
-        held_out_source = reader.open_folder(args.validation_dir, "--validation_dir")
-    number = count_held_out_images(args, source.num_images)
-    held_out = read_held_out_images(held_out_source, number, image_size, config.num_channels, seed)
-    if number and not held_out.examples:
-        name, reason = next(iter(held_out.unreadable.items()), ("no image at all", "empty"))
-        raise UserError(f"None of {number} held-out images can be read, such as {name} ({reason}).")
-    num_train_images = source.num_images
+        held_out_images = open_images(args, [args.validation_dir], "--validation_dir", columns)
+        images.unreadable |= held_out_images.unreadable
+    number = count_held_out_images(args, images.num_images)
+    held_out = HeldOutImages()
+    if number:
+        held_out = read_held_out_images(
+            held_out_images, number, image_size, config.num_channels, seed, max_pixels=args.max_pixels
+        )
+        if not held_out.examples:
+            raise make_unreadable_error(held_out.unreadable, "held-out images")
+    num_train_images = images.num_images
     if num_train_images is not None and args.validation_dir is None:
         num_train_images -= len(held_out.examples)
     crop = RandomCrop(image_size, args.min_crop_scale, args.flip)
-    crops = EndlessCrops(source, crop, config.num_channels, seed, args.max_unreadable, held_out.checksums)
-    return PretrainingData(source, crops, held_out, num_train_images)
+    make_example = ExampleMaker(crop, config.num_channels, seed, args.max_pixels, held_out.checksums)
+    return PretrainingData(args, images, make_example, held_out, num_train_images)
 
 
-def open_images(args: DataArguments, reader: ImageReader) -> ImageSource:
-    """Opens the images to train on."""
-    if args.train_dir is not None:
-        return reader.open_folder(args.train_dir)
-    if args.data_files is not None:
-        return reader.open_files(args.data_files)
-    return reader.open_dataset(args.dataset_name, args.dataset_config_name, args.dataset_split)
+def open_images(
+    args: DataArguments, names: Sequence[str], argument: str, columns: dict, split: str = "train"
+) -> GroupedImages | ImageStream:
+    """Opens images in folders or files, see [`find_images`]. `columns` are settings of [`ParquetImages`]."""
+    kind, files, unreadable = find_images(names, argument, split)
+    check_unreadable(unreadable, len(files) + len(unreadable), args.max_unreadable)
+    if kind == "image":
+        return ImageFiles(files, unreadable)
+    if kind == "parquet" and not args.streaming and not any(map(is_address, files)):
+        return ParquetImages(files, unreadable=unreadable, **columns)
+    return open_stream(kind, files, unreadable=unreadable, **columns)
 
 
 def count_held_out_images(args: DataArguments, num_images: int | None) -> int:

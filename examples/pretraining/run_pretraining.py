@@ -17,11 +17,12 @@
         --eval_strategy steps --eval_steps 500 --dataloader_num_workers 4 --learning_rate 6e-4 --weight_decay 0.05
 
 With several GPUs: `torchrun --nproc_per_node 4 run_pretraining.py ...`. What the Trainer does otherwise than the other script:
-a resumed run (`--resume_from_checkpoint`) reads all images again that it has seen, and `--learning_rate` is meant as it is.
+a resumed run (`--resume_from_checkpoint`) of a stream reads all images again that it has seen, and `--learning_rate` is meant as it is.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import get_token
@@ -29,6 +30,9 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import get_decay_parameter_names
+from modeling_greenmim.training.image_files import check_unreadable
+from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss, make_collator
+from modeling_greenmim.training.run_lock import RunLock
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
@@ -36,7 +40,6 @@ from example_command import UserError, check_num_processes, run_command
 from example_report import describe_hardware
 from example_trainer import CheckpointTrainer, find_checkpoint, train
 from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_data import PretrainingCollator, make_collator, make_loader
 from pretraining_evaluation import Evaluation
 from pretraining_model import make_pretrained_model
 from pretraining_report import RunReport, describe_data, get_picture_path, summarize, write_results
@@ -47,40 +50,94 @@ from pretraining_setup import PretrainingData, open_data
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 
+@dataclass
+class TrainerBatches:
+    """
+    What the Trainer takes of micro-batches: the arguments of the model, and `image_weights` where a place is empty.
+
+    Args:
+        loader (`Iterable[dict]`):
+            Micro-batches.
+        num_skipped (`int`):
+            Number of those that it loads and skips.
+        max_unreadable (`float`):
+            Fraction of the images that may be unreadable.
+        num_images (`int`, *optional*):
+            Number of all images, where it is known.
+    """
+
+    loader: Iterable[dict]
+    num_skipped: int
+    max_unreadable: float
+    num_images: int | None
+
+    def __len__(self) -> int:
+        return len(self.loader) - self.num_skipped
+
+    def __iter__(self) -> Iterator[dict]:
+        unreadable, num_read = {}, 0
+        for number, batch in enumerate(self.loader):
+            for name in batch["unreadable"].keys() - unreadable.keys():
+                logger.warning(f"Skipped {name} ({batch['unreadable'][name]})")
+            unreadable |= batch["unreadable"]
+            num_read += len(batch["epochs"])
+            check_unreadable(unreadable, self.num_images or num_read, self.max_unreadable)
+            if number >= self.num_skipped:
+                weights = batch["image_weights"]
+                yield batch["inputs"] if weights is None else {**batch["inputs"], "image_weights": weights}
+
+
 class PretrainingTrainer(CheckpointTrainer):
     """
     A Trainer with a loader that each process reads its own part from, and without weight decay where it does not belong.
 
     Args:
         data ([`PretrainingData`]):
-            The images of this process.
+            The images of the run.
         collator ([`PretrainingCollator`]):
-            Makes batches of them.
+            Makes micro-batches of them.
+        first_step (`int`):
+            Number of steps that a resumed run has made.
         **kwargs:
             Those of [`~transformers.Trainer`].
     """
 
-    def __init__(self, data: PretrainingData, collator: PretrainingCollator, **kwargs):
-        def collate(examples: Sequence[dict]) -> dict:
-            batch = collator(examples)
-            for name, reason in batch["unreadable"].items():
-                logger.warning(f"Skipped {name} ({reason})")
-            return batch["inputs"]
-
+    def __init__(self, data: PretrainingData, collator: PretrainingCollator, first_step: int = 0, **kwargs):
+        self.data, self.collator, self.first_step = data, collator, first_step
+        kwargs["args"].ignore_data_skip = True  # the loader begins with the next micro-batch
         super().__init__(
-            train_dataset=data.crops, eval_dataset=data.held_out.examples, data_collator=collate, **kwargs
+            train_dataset=data.held_out.examples,  # asked for, and not used
+            eval_dataset=data.held_out.examples,
+            data_collator=lambda examples: collator(examples)["inputs"],
+            **kwargs,
         )
 
     def get_train_dataloader(self):
         # not prepared: Accelerate would divide among processes what is divided already
         args = self.args
-        return make_loader(
-            self.train_dataset,
+        first, last = (step * args.gradient_accumulation_steps for step in (self.first_step, args.max_steps))
+        loader = self.data.make_loader(
+            self.collator,
             args.per_device_train_batch_size,
-            self.data_collator,
-            args.dataloader_num_workers,
+            range(first * args.world_size, last * args.world_size),
+            self.data.choose_lanes(
+                args.world_size * max(1, args.dataloader_num_workers), args.per_device_train_batch_size
+            ),
+            rank=args.process_index,
+            world_size=args.world_size,
+            num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory and args.device.type == "cuda",
         )
+        num_skipped = first if self.data.is_stream else 0
+        return TrainerBatches(loader, num_skipped, self.data.args.max_unreadable, self.data.images.num_images)
+
+    def compute_loss(self, model, inputs, return_outputs: bool = False, **kwargs):
+        image_weights = inputs.pop("image_weights", None)
+        if image_weights is None:
+            return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        outputs = model(**inputs)
+        loss = get_weighted_loss(self.accelerator.unwrap_model(model), inputs, outputs, image_weights)
+        return (loss, outputs) if return_outputs else loss
 
     def get_decay_parameter_names(self, model) -> list[str]:
         return get_decay_parameter_names(model)
@@ -97,13 +154,16 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
             f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
         )
     checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
+    if args.process_index == 0:
+        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+        lock = RunLock(Path(args.output_dir))  # noqa: F841 - held until the end
     # images are cropped in the collator, and their masks are what the loss is measured on
     args.remove_unused_columns, args.label_names, args.prediction_loss_only = False, ["bool_masked_pos"], True
     args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end
 
     # 1. model and images
     start = make_pretrained_model(model_args, args.seed)
-    data = open_data(data_args, start.model.config, args.seed, args.process_index, args.world_size)
+    data = open_data(data_args, start.model.config, args.seed)
     images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     max_steps = args.max_steps if args.max_steps > 0 else None
     args.max_steps = count_steps(images_per_step, data.num_train_images, max_steps, args.num_train_epochs)
@@ -115,8 +175,10 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     )
 
     # 2. training
-    trainer = PretrainingTrainer(data, collator, model=start.model, args=args, processing_class=start.image_processor)
     first_step = 0 if checkpoint is None else int(Path(checkpoint).name.rpartition("-")[2])
+    trainer = PretrainingTrainer(
+        data, collator, first_step, model=start.model, args=args, processing_class=start.image_processor
+    )
     train(trainer, checkpoint)
     if args.do_eval and data.held_out.examples:
         trainer.evaluate()
@@ -151,7 +213,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
         seconds=[record["train_runtime"] for record in trainer.state.log_history if "train_runtime" in record][-1],
         history=trainer.state.log_history,
         num_held_out=len(data.held_out.examples),
-        unreadable={},  # they are named when they are dropped, in the workers, and nobody counts them
+        unreadable=data.images.unreadable,  # others are named when they are read
         license=start.license,
     )
     args.push_to_hub = push_to_hub

@@ -23,6 +23,7 @@ masks and weights that would have been next. At the end, `my_run/model` loads wi
 """
 
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -36,14 +37,17 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
 from huggingface_hub import get_token
-from transformers.utils import logging
+from transformers.utils import is_torchvision_available, logging
+
+from modeling_greenmim.training.checkpoints import check_same_run_config
+from modeling_greenmim.training.micro_batches import HeldOutImages
+from modeling_greenmim.training.run_lock import RunLock
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from example_command import UserError, check_num_processes, run_command
 from example_report import describe_hardware, describe_number
 from pretraining_arguments import DataArguments, ModelArguments, RunArguments
-from pretraining_data import HeldOutImages
 from pretraining_evaluation import NUM_FOLDS
 from pretraining_model import PretrainedModel, make_pretrained_model
 from pretraining_report import (
@@ -52,7 +56,7 @@ from pretraining_report import (
     summarize,
     write_results,
 )
-from pretraining_run import PretrainingRun, Schedule, make_schedule
+from pretraining_run import NUM_NAMED_UNREADABLE, PretrainingRun, Schedule, make_schedule
 from pretraining_setup import PretrainingData, open_data
 
 
@@ -61,14 +65,40 @@ ARGUMENTS_FILE = "arguments.json"
 RESULTS = ("checkpoint-*", "reconstructions", "logs", "model", "metrics.json", "loss_curve.png")
 # what decides, beside the configuration of the model, which images, masks and weights come next
 RUN_CONFIG_SETTINGS = (
-    *("shuffle_buffer_size", "min_crop_scale", "flip", "mask_sampler", "mask_per_sample", "seed", "num_workers"),
-    *("per_device_train_batch_size", "gradient_accumulation_steps", "max_train_steps", "num_warmup_steps"),
-    *("learning_rate", "lr_scheduler_type", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm"),
+    *(
+        "min_crop_scale",
+        "flip",
+        "mask_sampler",
+        "mask_per_sample",
+        "seed",
+        "max_train_steps",
+        "num_warmup_steps",
+        "max_pixels",
+    ),
+    *(
+        "learning_rate",
+        "lr_scheduler_type",
+        "weight_decay",
+        "adam_beta1",
+        "adam_beta2",
+        "max_grad_norm",
+        "allow_external_files",
+    ),
+)
+# the same images in a step may be divided in another way when a run is resumed, but for those of a stream
+DIVISION_SETTINGS = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_workers",
+    "shuffle_buffer_size",
 )
 
 
-def prepare_output_dir(args: RunArguments, accelerator: Accelerator):
-    """Makes the folder of the run, and finds out now, not after the training, whether files can be written there."""
+def prepare_output_dir(args: RunArguments, accelerator: Accelerator) -> RunLock | None:
+    """
+    Makes and locks the folder of the run, and finds out now, not after the training, whether files can be written there. Returns the
+    lock of the main process, which is held as long as it is referenced.
+    """
     output_dir = Path(args.output_dir)
     found = [path.name for pattern in RESULTS for path in output_dir.glob(pattern)]
     if found and not (output_dir / ARGUMENTS_FILE).is_file():
@@ -87,6 +117,7 @@ def prepare_output_dir(args: RunArguments, accelerator: Accelerator):
             file.write(b"0")
     except OSError as error:
         raise UserError(f"Cannot write to --output_dir {output_dir}: {error}") from error
+    return RunLock(output_dir) if accelerator.is_main_process else None
 
 
 def begin_output(args: RunArguments, accelerator: Accelerator, hyper_parameters: dict, command: str):
@@ -155,7 +186,7 @@ def get_hyper_parameters(
     """Settings that decide what is learned, beside those of the model."""
     settings = asdict(data_args) | asdict(model_args) | asdict(args) | asdict(schedule)
     return {
-        **{name: settings[name] for name in RUN_CONFIG_SETTINGS},
+        **{name: settings[name] for name in (*RUN_CONFIG_SETTINGS, *DIVISION_SETTINGS)},
         "mixed_precision": accelerator.mixed_precision,
         "num_processes": accelerator.num_processes,
     }
@@ -165,12 +196,22 @@ def get_run_config(hyper_parameters: dict, start: PretrainedModel, data: Pretrai
     """Everything that decides which images, masks and weights come next: a run is resumed with the same alone."""
     config = start.model.config.to_dict()
     config = {name: config[name] for name in config.keys() - {"transformers_version", "_name_or_path"}}
+    divided = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_processes")
+    images_per_step = math.prod(hyper_parameters[name] for name in divided)
+    if not data.is_stream:
+        names = {*DIVISION_SETTINGS, "num_processes"}
+        if not hyper_parameters["mask_per_sample"]:
+            names.remove("per_device_train_batch_size")  # images that share a mask
+        hyper_parameters = {name: value for name, value in hyper_parameters.items() if name not in names}
     run_config = {
+        "streaming": data.is_stream,
         **hyper_parameters,
         **config,
+        "images in a step": images_per_step,
+        "crops by torchvision": is_torchvision_available(),  # else by PIL, a little differently
         "image_mean": start.image_processor.image_mean,
         "image_std": start.image_processor.image_std,
-        "files (checksum)": data.source.fingerprint,
+        **data.images.checksums,
         "held-out images (checksum)": sum(data.held_out.checksums) % 2**32,
     }
     return json.loads(json.dumps(run_config))  # as it will be read again
@@ -180,7 +221,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     """A run from top to bottom."""
     accelerator = make_accelerator(args)
     output_dir = Path(args.output_dir)
-    prepare_output_dir(args, accelerator)
+    lock = prepare_output_dir(args, accelerator)  # noqa: F841 - held until the end
     # one progress bar is enough: that of the training
     datasets.disable_progress_bars()
     logging.disable_progress_bar()
@@ -189,9 +230,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     start = make_pretrained_model(model_args, args.seed)
     license = get_license(args, start)
     config = start.model.config
-    data = open_data(
-        data_args, config, args.seed, accelerator.process_index, accelerator.num_processes, with_labels=args.knn
-    )
+    data = open_data(data_args, config, args.seed, with_labels=args.knn)
     check_labels(args, data.held_out)
     images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * accelerator.num_processes
     schedule = make_schedule(args, images_per_step, data.num_train_images)
@@ -207,12 +246,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     hyper_parameters = get_hyper_parameters(data_args, model_args, args, schedule, accelerator)
     set_seed(args.seed, device_specific=True)
     run_config = get_run_config(hyper_parameters, start, data)
+    check_same_run_config(run_config)
+    for name, reason in list(data.images.unreadable.items())[:NUM_NAMED_UNREADABLE]:
+        accelerator.print(f"Skipped {name} ({reason})", file=sys.stderr)
     pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)
-    pretraining.log_unreadable({**data.source.unreadable, **data.held_out.unreadable})
     pretraining.start_or_resume(run_config)
     begin_output(args, accelerator, hyper_parameters, command)
     if (output_dir / "model").exists():
-        accelerator.print(f"The run is complete: {output_dir / 'model'}. There is nothing to go on with.")
+        accelerator.print(f"The run is complete: {output_dir / 'model'}. There is nothing to resume.")
         return
     if args.with_tracking:
         accelerator.init_trackers(
@@ -222,7 +263,6 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
 
     # 3. the model
     state_dict = accelerator.get_state_dict(pretraining.model)
-    unreadable = pretraining.gather_unreadable()
     accelerator.end_training()
     if not accelerator.is_main_process:
         return
@@ -239,7 +279,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         seconds=progress.seconds,
         history=progress.history,
         num_held_out=len(data.held_out.examples),
-        unreadable=unreadable,
+        unreadable={**data.images.unreadable, **pretraining.unreadable},
         license=license,
     )
     model = type(start.model)(config)

@@ -44,14 +44,14 @@ from sklearn.datasets import load_digits
 from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
 
 from modeling_greenmim import GreenMimConfig, GreenMimImageProcessorPil
+from modeling_greenmim.training.errors import UserError
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "pretraining"))
 import run_pretraining_no_trainer as pretraining
-from example_command import UserError
-from example_images import UNREADABLE_ERRORS
-from pretraining_sources import ImageReader
+from pretraining_arguments import DataArguments
+from pretraining_setup import open_images
 
 
 DEFAULT_IMAGE_SIZES = (32, 64, 224)
@@ -126,11 +126,17 @@ def write_digits(folder: Path, image_size: int, num_files: int = 4):
 def choose_image_size(train_dir: Path, image_column_name: str | None) -> int:
     """The largest of the default sizes that most images need not be enlarged to."""
     shorter_sides = []
-    for image in ImageReader(seed=0, image_column_name=image_column_name).open_folder(train_dir).sample(NUM_LOOKED_AT):
+    images = open_images(
+        DataArguments(train_dir=str(train_dir)),
+        [str(train_dir)],
+        "--train_dir",
+        {"image_column_name": image_column_name},
+    )
+    for encoded in images.sample(NUM_LOOKED_AT, seed=0):
         try:
-            with PIL.Image.open(io.BytesIO(image.read())) as picture:
-                shorter_sides.append(min(picture.size))
-        except UNREADABLE_ERRORS:
+            with PIL.Image.open(io.BytesIO(encoded.read())) as image:
+                shorter_sides.append(min(image.size))
+        except Exception:
             continue  # the training will name it
     shorter_side = np.median(shorter_sides) if shorter_sides else 0
     return max([size for size in DEFAULT_IMAGE_SIZES if size <= shorter_side], default=DEFAULT_IMAGE_SIZES[0])

@@ -25,9 +25,11 @@ import torch
 from torch.utils.data import Dataset
 from transformers import BaseImageProcessor
 
+from modeling_greenmim.training.image_decoding import read_image
+from modeling_greenmim.training.image_files import describe_error, read_row
+
 from example_command import UserError, argument, check_range
 from example_dense_tasks import AugmentedDataset, DenseDataArguments, do_not_decode, open_split
-from example_images import UNREADABLE_ERRORS, describe_error, read_content, read_image
 
 
 IGNORED = 255  # label of pixels that do not count
@@ -100,10 +102,13 @@ class PairReader:
         """
         name = row["image"]["path"] or f"Image {index}"
         try:
-            content, annotation = (read_content(row[column]) for column in ("image", "annotation"))
+            content, annotation = (
+                read_row(row[column]["bytes"], row[column]["path"], allow_external_files=True)
+                for column in ("image", "annotation")
+            )
             pixels = np.moveaxis(read_image(content, 3), 0, -1)
             labels = np.asarray(PIL.Image.open(io.BytesIO(annotation)))
-        except UNREADABLE_ERRORS as error:
+        except Exception as error:
             raise UserError(
                 f"{name} of {self.description}, or its annotation, cannot be read ({describe_error(error)}). Mend it, or leave it out."
             ) from error

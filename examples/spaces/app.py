@@ -111,7 +111,7 @@ def build_demo(demonstration: Demonstration) -> gr.Blocks:
     config = demonstration.config
     height, width = config.image_height_and_width
     stages = list(range(1, len(config.depths) + 1))
-    token_mixers = config.get_token_mixers(0)
+    token_mixers = list(dict.fromkeys(config.get_layer_mixers(0)))
 
     def show(path: str | None, mask: np.ndarray):
         try:

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Ctrl-C and SIGTERM, which all processes notice after the same step."""
+"""Signals to stop (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1), which all processes notice after the same step."""
 
 import signal
 
@@ -19,13 +19,18 @@ import torch
 from torch import distributed
 
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
 class StopSignals:
     """
-    A context in which Ctrl-C and SIGTERM only ask to stop. A second Ctrl-C interrupts at once.
+    A context in which signals only ask to stop. A second Ctrl-C interrupts at once.
 
     Example:
 
     ```python
+    >>> from modeling_greenmim.training.stop_signals import StopSignals
+
     >>> with StopSignals() as signals:
     ...     for step in range(10):
     ...         if signals.get_agreed():
@@ -38,12 +43,14 @@ class StopSignals:
         self.group = distributed.new_group(backend="gloo") if distributed.is_initialized() else None
 
     def __enter__(self) -> "StopSignals":
-        self.previous = {each: signal.signal(each, self._receive) for each in (signal.SIGINT, signal.SIGTERM)}
+        # what is ignored stays ignored, such as SIGHUP under nohup
+        numbers = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        self.previous = {number: signal.signal(number, self._receive) for number in numbers}
         return self
 
     def __exit__(self, *exception):
-        for each, handler in self.previous.items():
-            signal.signal(each, handler)
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
 
     def _receive(self, number: int, frame):
         if number == self.received == signal.SIGINT:
@@ -51,7 +58,7 @@ class StopSignals:
         self.received = number
 
     def get_agreed(self) -> int:
-        """The signal that any of the processes has got, 0 for none. All processes have to ask, and get the same answer."""
+        """The signal that any of the processes received, 0 for none. Collective: every process must call it."""
         received = torch.tensor(self.received)
         if self.group is not None:
             distributed.all_reduce(received, op=distributed.ReduceOp.MAX, group=self.group)

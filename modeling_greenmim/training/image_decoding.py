@@ -11,36 +11,28 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Images of the examples: read from what is stored, and cropped."""
+"""How images are decoded and cropped: upright, in the channels of the model."""
 
 import io
-import struct
+import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import torch
-from datasets.utils.file_utils import xopen
 from transformers.utils import is_torchvision_available
 
-from modeling_greenmim.image_conversion_greenmim import to_channels_first_array
+from ..image_conversion_greenmim import to_channels_first_array, turn_upright
+from .image_files import EncodedImage, describe_error
 
 
-# what PIL, NumPy and the conversion raise for files that are no image, cut off, too large, or of an unknown kind
-UNREADABLE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, struct.error, PIL.Image.DecompressionBombError)
+MAX_PIXELS = 50_000_000  # 0.75 GB while it is decoded
+GRAY_FROM_MODES = ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr")
 
 
-def read_content(image: dict) -> bytes:
-    """The content of an image that `datasets` has not decoded: a dictionary with `bytes`, or `path`, which may be on the Hub."""
-    if image["bytes"] is not None:
-        return image["bytes"]
-    with xopen(image["path"], "rb") as file:
-        return file.read()
-
-
-def read_image(content: bytes, num_channels: int) -> np.ndarray:
+def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     Reads an image, or an array saved by NumPy, upright.
 
@@ -49,22 +41,32 @@ def read_image(content: bytes, num_channels: int) -> np.ndarray:
             Content of the file.
         num_channels (`int`):
             Channels of the model. For 3, images of any kind become RGB; for 1, they become gray.
+        max_pixels (`int`, *optional*, defaults to 50 million):
+            Height times width that is still decoded.
 
     Returns:
         `np.ndarray` of `uint8` or `float32` and shape `(num_channels, height, width)`.
 
     Raises:
-        Any of `UNREADABLE_ERRORS`, if it is no such image.
+        `Exception`: of any type, if it is no such image. Decoders of damaged files raise what they like.
     """
     if not content:
         raise ValueError("there is no content")
     if content.startswith(b"\x93NUMPY"):
         pixels = to_channels_first_array(np.load(io.BytesIO(content), allow_pickle=False), num_channels == 3)
     else:
-        with PIL.Image.open(io.BytesIO(content)) as picture:
-            if num_channels == 1 and picture.mode in ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr"):
-                picture = PIL.ImageOps.exif_transpose(picture).convert("L")
-            pixels = to_channels_first_array(picture, do_convert_rgb=num_channels == 3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage, which is reported if it matters
+            with PIL.Image.open(io.BytesIO(content)) as image:
+                if image.format == "EPS":
+                    raise ValueError("it is EPS, a program that Ghostscript would run")
+                if image.width * image.height > max_pixels:
+                    raise ValueError(
+                        f"it has {image.width} x {image.height} pixels, more than --max_pixels {max_pixels}"
+                    )
+                if num_channels == 1 and image.mode in GRAY_FROM_MODES:
+                    image = turn_upright(image).convert("L")
+                pixels = to_channels_first_array(image, do_convert_rgb=num_channels == 3)
     if len(pixels) != num_channels:
         raise ValueError(f"it has {len(pixels)} channels, the model takes {num_channels}")
     return pixels
@@ -80,7 +82,7 @@ class RandomCrop:
         image_size (`tuple[int, int]`):
             Height and width of the crops in pixels.
         min_scale (`float`, *optional*, defaults to 0.2):
-            Smallest part of the area; the largest is all of it. The aspect ratio is between 3/4 and 4/3.
+            Smallest fraction of the area; the largest is all of it. The aspect ratio is between 3/4 and 4/3.
         flip (`bool`, *optional*, defaults to `True`):
             Whether to flip.
     """
@@ -107,7 +109,7 @@ class RandomCrop:
             ]
         )
         with torch.random.fork_rng(devices=[]):
-            # not `torch.manual_seed`, which seeds the devices, too
+            # not `torch.manual_seed`, which also seeds the devices
             torch.default_generator.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
             return transform(torch.from_numpy(pixels.copy())).numpy()
 
@@ -122,12 +124,17 @@ class RandomCrop:
         return cropped[:, :, ::-1] if self.flip and rng.random() < 0.5 else cropped
 
 
-def crop_center(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+@dataclass
+class CenterCrop:
     """The largest part in the middle that has the aspect ratio of `image_size`, resized to it."""
-    _, height, width = pixels.shape
-    scale = min(height / image_size[0], width / image_size[1])
-    left, top = (width - scale * image_size[1]) / 2, (height - scale * image_size[0]) / 2
-    return resize_box(pixels, (left, top, width - left, height - top), image_size)
+
+    image_size: tuple[int, int]
+
+    def __call__(self, pixels: np.ndarray, seed: Sequence[int] = ()) -> np.ndarray:
+        _, height, width = pixels.shape
+        scale = min(height / self.image_size[0], width / self.image_size[1])
+        left, top = (width - scale * self.image_size[1]) / 2, (height - scale * self.image_size[0]) / 2
+        return resize_box(pixels, (left, top, width - left, height - top), self.image_size)
 
 
 def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image_size: tuple[int, int]) -> np.ndarray:
@@ -140,8 +147,43 @@ def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image
     return np.stack([np.asarray(channel) for channel in channels])
 
 
-def describe_error(error: Exception) -> str:
-    """An error of reading an image, in a few words."""
-    if isinstance(error, PIL.UnidentifiedImageError):
-        return "it is no image, or of a format that is not known"  # PIL's names an object in memory
-    return f"{type(error).__name__}: {error}"
+@dataclass
+class ExampleMaker:
+    """
+    Makes crops of encoded images. A crop depends on the seed, the epoch and the content of the image only.
+
+    Args:
+        crop ([`RandomCrop`] or [`CenterCrop`]):
+            Crops an image.
+        num_channels (`int`):
+            See [`read_image`].
+        seed (`int`):
+            Seed of crops and masks.
+        max_pixels (`int`, *optional*, defaults to 50 million):
+            See [`read_image`].
+        held_out (`frozenset[int]`, *optional*):
+            CRC-32 of the contents of images that are not trained on.
+    """
+
+    crop: RandomCrop | CenterCrop
+    num_channels: int
+    seed: int
+    max_pixels: int = MAX_PIXELS
+    held_out: frozenset[int] = frozenset()
+
+    def __call__(self, image: EncodedImage, epoch: int) -> dict:
+        """
+        Returns `pixels`, of shape `(num_channels, height, width)`, or `None` if the image cannot be read or is held out;
+        `mask_seed`, `epoch`, and `unreadable`: name and reason, if it cannot be read.
+        """
+        example = {"pixels": None, "mask_seed": None, "epoch": epoch, "unreadable": {}}
+        try:
+            content = image.read()
+            checksum = zlib.crc32(content)
+            if checksum not in self.held_out:
+                seed = (self.seed, epoch, checksum)
+                pixels = self.crop(read_image(content, self.num_channels, self.max_pixels), (*seed, 0))
+                example |= {"pixels": pixels, "mask_seed": (*seed, 1)}
+        except Exception as error:  # decoders of damaged images raise what they like
+            example["unreadable"] = {image.name: describe_error(error)}
+        return example

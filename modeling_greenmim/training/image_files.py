@@ -1,0 +1,368 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Where the images are: files, or rows of parquet files. Both are groups of images that are read by number.
+
+A file is a group of one image, a row group of a parquet file a group of all its rows. Folders are listed here: `datasets` takes names
+for patterns, and neither ends where links form a loop nor reports what it cannot list. Parquet files are read by pyarrow, row group by
+row group: `datasets.load_dataset` would copy all of them first, and refuse all of them for one damaged block.
+"""
+
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from glob import glob
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import datasets
+import numpy as np
+import PIL
+import pyarrow
+import pyarrow.parquet
+from datasets.utils.file_utils import xopen
+from transformers.utils import logging
+
+from .errors import UserError
+
+
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm", ".npy")
+KINDS = {"parquet": (".parquet",), "webdataset": (".tar",), "image": IMAGE_EXTENSIONS}
+NUM_SAMPLED_GROUPS = 10
+FEW_UNREADABLE = 10
+NUM_SIZES = 10_000  # on a network disk, asking for the sizes of millions of files would take hours
+
+
+class EncodedImage(NamedTuple):
+    """An image that has not been decoded. Its name is that of its place: a null row also has one."""
+
+    name: str
+    read: Callable[[], bytes]
+    label: int | str | None = None
+    place: tuple[int, int] | None = None
+
+
+class GroupedImages:
+    """
+    Images that are read by number.
+
+    Attributes:
+        group_sizes (`np.ndarray` of shape `(num_groups,)`):
+            Number of images in each group.
+        checksums (`dict[str, int]`):
+            Change with the names of the files, and with their contents: a run is not resumed on others.
+        unreadable (`dict[str, str]`):
+            Files and folders that cannot even be opened, and why.
+    """
+
+    @property
+    def num_images(self) -> int:
+        return int(self.group_sizes.sum())
+
+    def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
+        """At most this many images from all over the data, the same in every process, from few groups."""
+        rng = np.random.default_rng(seed)
+        num_per_group = -(-number // min(len(self.group_sizes), NUM_SAMPLED_GROUPS))
+        for group in map(int, rng.permutation(len(self.group_sizes))):
+            for row in map(int, rng.permutation(self.group_sizes[group])[: min(num_per_group, number)]):
+                yield self.get_image(group, row)
+                number -= 1
+            if number <= 0:
+                return
+
+
+class ImageFiles(GroupedImages):
+    """Image files, given by their paths. The label of an image is the name of its folder."""
+
+    def __init__(self, files: Sequence[str], unreadable: dict[str, str] | None = None):
+        # workers share an array without copying it path by path; paths need not be UTF-8
+        self.paths = pyarrow.array(map(os.fsencode, files), pyarrow.large_binary())
+        self.group_sizes = np.ones(len(files), dtype=np.int64)
+        sizes = [get_size(file) for file in files[:: -(-len(files) // NUM_SIZES)]]
+        self.checksums = get_checksums(files, sizes)
+        self.unreadable = unreadable or {}
+
+    def get_image(self, group: int, row: int) -> EncodedImage:
+        path = Path(os.fsdecode(self.paths[group].as_py()))
+        return EncodedImage(make_printable(path), path.read_bytes, path.parent.name, (group, row))
+
+
+class ParquetImages(GroupedImages):
+    """
+    Rows of parquet files. A row group that cannot be read is as many images that cannot be read.
+
+    Args:
+        files (`Sequence[str]`):
+            Paths.
+        image_column_name (`str`, *optional*):
+            Column of the images. By default `image`, or the only one that holds images.
+        label_column_name (`str`, *optional*):
+            Column of the labels.
+        allow_external_files (`bool`, *optional*, defaults to `False`):
+            Whether to open files and addresses that rows name instead of holding an image.
+        unreadable (`dict[str, str]`, *optional*):
+            See [`GroupedImages`].
+    """
+
+    num_cached_groups = 1
+
+    def __init__(
+        self, files, image_column_name=None, label_column_name=None, allow_external_files=False, unreadable=None
+    ):
+        self.allow_external_files = allow_external_files
+        self.unreadable = dict(unreadable or {})
+        self.columns, self.groups, self.cache = [], [], {}
+        sizes, errors = [], []
+        for file in files:
+            try:
+                metadata = pyarrow.parquet.read_metadata(file)
+                if not metadata.num_rows:
+                    raise ValueError("it holds no images")
+                schema = metadata.schema.to_arrow_schema()
+                features = datasets.Features.from_arrow_schema(schema) if not self.columns else {}
+                self.columns = self.columns or choose_columns(features, image_column_name, label_column_name)
+                schema = [schema.field(column) for column in self.columns]  # raises if there is none
+            except Exception as error:
+                errors.append(error)
+                self.unreadable[make_printable(file)] = describe_error(error)
+                continue
+            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+            self.groups += [(file, number) for number in range(len(groups))]
+            sizes += [(group.num_rows, group.total_byte_size) for group in groups]
+        if not self.groups:
+            wrong = next((error for error in errors if isinstance(error, UserError)), None)
+            raise wrong or make_unreadable_error(self.unreadable, "parquet files")
+        self.group_sizes = np.array([num_rows for num_rows, _ in sizes], dtype=np.int64)
+        self.checksums = get_checksums(files, sizes)
+
+    def get_image(self, group: int, row: int) -> EncodedImage:
+        file, number = self.groups[group]
+        name = f"{make_printable(file)}, row {row} of row group {number}"
+        if group not in self.cache:
+            while len(self.cache) >= self.num_cached_groups:  # before the next one takes memory
+                del self.cache[next(iter(self.cache))]
+            self.cache[group] = self._read_group(file, number)
+        try:
+            content, path, label = [column and column[row].as_py() for column in self.cache[group]]
+        except Exception as error:
+            return EncodedImage(name, lambda error=error: raise_error(error), None, (group, row))
+        return EncodedImage(name, lambda: read_row(content, path, self.allow_external_files), label, (group, row))
+
+    def _read_group(self, file: str, number: int) -> list:
+        """Columns of contents, paths and labels; or what raises the error for each row, instead of reading again."""
+        try:
+            with pyarrow.parquet.ParquetFile(file) as parquet:
+                # without threads, which a forked worker does not have
+                table = parquet.read_row_group(number, columns=self.columns, use_threads=False)
+            images, labels = [*table.itercolumns(), None][:2]
+            if not pyarrow.types.is_struct(images.type):
+                return [images, None, labels]
+            fields = dict(zip((field.name for field in images.type), images.flatten()))  # which keeps nulls
+            return [fields["bytes"], fields.get("path"), labels]
+        except Exception as error:
+            return [DamagedColumn(error)]
+
+
+class DamagedColumn:
+    """A column of which no row can be read."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def __getitem__(self, row: int):
+        raise self.error
+
+
+def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
+    """
+    Lists the files of a folder, at any depth, also behind links. A folder that several paths lead to is listed once.
+
+    Returns:
+        `tuple` of the paths, and of what may hold an image and is neither a file nor a folder that can be listed: path and reason.
+    """
+    files, problems, seen, pending = [], {}, set(), deque([os.fspath(folder)])
+    while pending:
+        parent = pending.popleft()
+        try:
+            status = os.stat(parent)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(parent) as entries:
+                entries = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            problems[make_printable(parent)] = describe_error(error)
+            continue
+        for entry in entries:
+            try:
+                if entry.is_dir():
+                    pending.append(entry.path)
+                elif entry.is_file():
+                    files.append(entry.path)
+                elif get_kind(entry.name) or "." not in entry.name:
+                    problems[make_printable(entry.path)] = "it is a dangling link, or no file"
+            except OSError as error:  # a link to itself
+                problems[make_printable(entry.path)] = describe_error(error)
+    return files, problems
+
+
+def find_images(names: Sequence[str], argument: str, split: str = "train") -> tuple[str, list[str], dict[str, str]]:
+    """
+    Finds images in folders, at any depth, or in files that are named. A name is a pattern only if there is no such file.
+
+    Args:
+        names (`Sequence[str]`):
+            Folders, files, addresses, or patterns.
+        argument (`str`):
+            What named them, for messages.
+        split (`str`, *optional*, defaults to `"train"`):
+            Of parquet files and tars in folders, those whose names begin with it are chosen, if there are any.
+
+    Returns:
+        `tuple` of the kind (of `KINDS`; in folders, parquet files come before tars, and these before image files), the paths, and
+        what cannot be opened.
+
+    Raises:
+        [`UserError`]: if there are none, or files of several kinds are named.
+    """
+    named, listed, problems = [], [], {}
+    for name in names:
+        if is_address(name) or os.path.isfile(name):
+            named.append(name)
+        elif os.path.isdir(name):
+            files, problems_of_folder = list_files(name)
+            listed += files
+            problems |= problems_of_folder
+        elif matches := sorted(filter(os.path.isfile, glob(name, recursive=True))):
+            named += matches
+        else:
+            raise UserError(f"{argument} {name} is neither a folder nor a file.")
+    listed = sorted(listed)
+    kinds = {get_kind(file) for file in named} or {get_kind(file) for file in listed}
+    kind = next((kind for kind in KINDS if kind in kinds), None)
+    if kind is None or (named and (len(kinds) > 1 or (kind == "image" and any(map(is_address, named))))):
+        extensions = ", ".join(sorted({get_extension(file) or "no extension" for file in named + listed})) or "nothing"
+        raise UserError(
+            f"{argument} must name parquet files, tars (not compressed) or image files on this machine ({', '.join(IMAGE_EXTENSIONS)}), "
+            f"and only one of these kinds, got {make_printable(names[0])} with {extensions}."
+        )
+    found = [file for file in listed if get_kind(file) == kind]
+    chosen = [file for file in found if kind != "image" and Path(file).name.startswith(split)] or found
+    if len(chosen) < len(listed) and os.environ.get("RANK", "0") == "0":
+        omitted = sorted(set(listed) - set(chosen))[0]
+        logger.warning(
+            f"{argument} {names[0]}: reading {len(chosen)} of {len(listed)} files, such as {make_printable(Path(chosen[0]).name)}; "
+            f"not, for instance, {make_printable(Path(omitted).name)}."
+        )
+    return kind, list(dict.fromkeys(named + chosen)), problems
+
+
+def choose_columns(features: datasets.Features, image_column: str | None, label_column: str | None) -> list[str]:
+    """The columns of images and, if one is given, of labels. Raises a [`UserError`] if there are none."""
+    names = ", ".join(map(repr, features))
+    image_columns = [name for name, feature in features.items() if _holds_images(feature)]
+    image_column = image_column or ("image" if "image" in features or len(image_columns) != 1 else image_columns[0])
+    if image_column not in features:
+        raise UserError(f"There is no column {image_column!r}, only {names}. Choose one with --image_column_name.")
+    if image_column not in image_columns:
+        raise UserError(f"The column {image_column!r} holds no images, but {features[image_column]}.")
+    if label_column is not None and label_column not in features:
+        raise UserError(f"There is no column {label_column!r} for --label_column_name, only {names}.")
+    return [image_column] + ([label_column] if label_column else [])
+
+
+def _holds_images(feature) -> bool:
+    is_struct = isinstance(feature, dict) and "bytes" in feature
+    binary = (datasets.Value("binary"), datasets.Value("large_binary"))
+    return isinstance(feature, datasets.Image) or is_struct or feature in binary
+
+
+def read_row(content: bytes | None, path: str | None, allow_external_files: bool = False) -> bytes:
+    """The content of an image in a row, or of the file that the row names, if that is allowed."""
+    if content is not None or not path:
+        return content or b""
+    if not allow_external_files:
+        raise ValueError(f"its row names a file ({path}): if you trust the data, --allow_external_files opens it")
+    with xopen(path, "rb") as file:
+        return file.read()
+
+
+def get_checksums(files: Sequence[str], contents: Sequence) -> dict[str, int]:
+    """Numbers that change with the names of the files, but not with the folder that holds them all, and with their contents."""
+    if any(map(is_address, files)):
+        names = [urlsplit(file)._replace(query="").geturl() for file in files]  # signatures expire
+    else:
+        paths = [os.path.abspath(file) for file in files]
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+        names = [os.path.relpath(path, folder) for path in paths]
+    return {
+        "files (checksum of names)": zlib.crc32("\n".join(names).encode(errors="surrogateescape")),
+        "files (checksum of sizes)": zlib.crc32(repr(contents).encode()),
+    }
+
+
+def get_size(file: str) -> int | None:
+    """Size of a file in bytes, if that is known."""
+    try:
+        return os.stat(file).st_size
+    except OSError:
+        return None
+
+
+def is_address(name: str) -> bool:
+    """Whether it is an address, such as `https://...` or `hf://...`."""
+    return "://" in name
+
+
+def get_extension(file: str) -> str:
+    return os.path.splitext(urlsplit(file).path if is_address(file) else file)[1].lower()
+
+
+def get_kind(file: str) -> str | None:
+    """What a file is by its extension."""
+    return next((kind for kind, extensions in KINDS.items() if get_extension(file) in extensions), None)
+
+
+def check_unreadable(unreadable: dict[str, str], num_read: int, max_unreadable: float):
+    """Raises a [`UserError`] if a larger fraction of the images cannot be read than allowed, and more than a few."""
+    if len(unreadable) > max(FEW_UNREADABLE, max_unreadable * num_read):
+        name, reason = list(unreadable.items())[-1]
+        raise UserError(
+            f"{len(unreadable)} of {num_read} images cannot be read, more than --max_unreadable {max_unreadable:g} allows. The last one is "
+            f"{name} ({reason})."
+        )
+
+
+def make_unreadable_error(unreadable: dict[str, str], images: str = "images") -> UserError:
+    name, reason = next(iter(unreadable.items()), ("nothing", "there are none"))
+    return UserError(f"None of {len(unreadable)} {images} can be read, such as {name} ({reason}).")
+
+
+def describe_error(error: Exception) -> str:
+    """An error of reading an image, in one line."""
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return "it is not an image, or of an unknown format"  # PIL's message names an object in memory
+    return make_printable(f"{type(error).__name__}: {error}")
+
+
+def make_printable(name: str | Path) -> str:
+    """A name without characters that cannot be stored, or control a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
+
+
+def raise_error(error: Exception):
+    raise error

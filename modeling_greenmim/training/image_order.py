@@ -1,0 +1,91 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""In which order images come: which image is the next one follows from a number only.
+
+In every epoch, the groups of images (a file, or a row group of a parquet file) are permuted, the rows in each group are permuted, and the
+groups are laid end to end. With several lanes, this sequence is cut into equal parts, from which micro-batches are taken in turn, so
+that each worker of a loader reads a part of its own. Every image has one place in every epoch:
+
+    number of the image -> lane, and place in the lane -> epoch, and place in the epoch -> group and row
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+
+@dataclass(eq=False)
+class ImageOrder:
+    """
+    The order of the images of a run.
+
+    Args:
+        group_sizes (`np.ndarray` of shape `(num_groups,)`):
+            Number of images in each group.
+        seed (`int`):
+            Seed of the permutations.
+        held_out (`Sequence[tuple[int, int]]`, *optional*):
+            Group and row of images that have no place.
+        num_lanes (`int`, *optional*, defaults to 1):
+            Number of lanes.
+        lane_width (`int`, *optional*, defaults to 1):
+            Number of images that are taken from a lane before the next one.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from modeling_greenmim.training.image_order import ImageOrder
+
+    >>> order = ImageOrder(np.array([2, 1]), seed=0)
+    >>> sorted(order.locate(number) for number in range(3))
+    [(0, 0, 0), (0, 0, 1), (0, 1, 0)]
+    ```"""
+
+    group_sizes: np.ndarray
+    seed: int
+    held_out: tuple = ()
+    num_lanes: int = 1
+    lane_width: int = 1
+
+    def __post_init__(self):
+        self.num_places = self.group_sizes.copy()
+        np.subtract.at(self.num_places, [group for group, _ in self.held_out], 1)
+        self.total = int(self.num_places.sum())
+
+    def locate(self, number: int) -> tuple[int, int, int]:
+        """Epoch, group and row of an image of the run, from its number."""
+        chunk, offset = divmod(number, self.lane_width)
+        turn, lane = divmod(chunk, self.num_lanes)
+        start, stop = (edge * self.total // self.num_lanes for edge in (lane, lane + 1))
+        epoch, place = divmod(turn * self.lane_width + offset, stop - start)
+        permutation, ends = self._permute_groups(epoch)
+        index = int(ends.searchsorted(start + place, side="right"))
+        group = int(permutation[index])
+        if self.group_sizes[group] == 1:
+            return epoch, group, 0
+        # counted from the end of the group
+        return epoch, group, int(self._permute_rows(epoch, group)[start + place - ends[index]])
+
+    @lru_cache(maxsize=2)  # noqa: B019 - of the class, not of an order, which is sent to workers
+    def _permute_groups(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order of the groups, and where each ends."""
+        permutation = np.random.default_rng([self.seed, epoch]).permutation(len(self.num_places))
+        return permutation, np.cumsum(self.num_places[permutation])
+
+    @lru_cache(maxsize=64)  # noqa: B019
+    def _permute_rows(self, epoch: int, group: int) -> np.ndarray:
+        rows = np.delete(np.arange(self.group_sizes[group]), [row for other, row in self.held_out if other == group])
+        return np.random.default_rng([self.seed, epoch, group]).permutation(rows)

@@ -1,0 +1,294 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Micro-batches: images -> crops -> arguments of the model, in the workers of a loader.
+
+Which images a micro-batch has follows from its number ([`ImageOrder`]), so the state of a loader is one number, and any number of
+processes and workers may continue. An image that cannot be read, or is a copy of a held-out one, leaves its place empty: the micro-batch
+keeps its shape, repeats another image there, and gives it the weight 0.
+"""
+
+import atexit
+import math
+import multiprocessing
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from ..configuration_greenmim import GreenMimConfig
+from ..data_collator import GreenMimDataCollator
+from ..image_processing_pil_greenmim import GreenMimImageProcessorPil
+from ..planning_greenmim import get_fill
+from .image_decoding import CenterCrop, ExampleMaker
+from .image_files import GroupedImages
+from .image_order import ImageOrder
+from .image_streams import ImageStream, StreamedExamples
+
+
+@dataclass
+class PretrainingCollator:
+    """
+    Makes a micro-batch of crops.
+
+    Args:
+        image_processor ([`GreenMimImageProcessorPil`]):
+            Rescales and normalizes.
+        collator ([`GreenMimDataCollator`]):
+            Draws the masks and plans the groups.
+    """
+
+    image_processor: GreenMimImageProcessorPil
+    collator: GreenMimDataCollator
+
+    def __call__(self, examples: Sequence[dict]) -> dict:
+        """
+        Args:
+            examples (sequence of `dict`):
+                With `pixels`, of shape `(num_channels, height, width)` or `None` for an empty place, `mask_seed`, `epoch`, and
+                `unreadable`: images that could not be read, name and reason.
+
+        Returns:
+            `dict` with `inputs`, the arguments of the model; `image_weights`, of shape `(batch_size,)`, 0 for an empty place, or
+            `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of slots that
+            hold a token); and `unreadable`.
+        """
+        readable = [example for example in examples if example["pixels"] is not None]
+        stand_in = readable[0] if readable else self._make_blank(examples[0]["epoch"])
+        filled = [stand_in if example["pixels"] is None else example for example in examples]
+        pixel_values = self.image_processor(
+            [example["pixels"] for example in filled],
+            do_resize=False,
+            do_center_crop=False,
+            do_convert_rgb=False,
+            input_data_format="channels_first",
+        )["pixel_values"]
+        inputs = self.collator(
+            [
+                {"pixel_values": pixels, "mask_seed": example["mask_seed"]}
+                for pixels, example in zip(pixel_values, filled)
+            ]
+        )
+        weights = [float(example["pixels"] is not None) for example in examples]
+        return {
+            "inputs": inputs,
+            "image_weights": None if all(weights) else torch.tensor(weights),
+            "epochs": [example["epoch"] for example in examples],
+            "checksums": [example["mask_seed"][2] for example in readable],
+            "fill": get_fill(inputs["plan"]),
+            "unreadable": {name: reason for example in examples for name, reason in example["unreadable"].items()},
+        }
+
+    def _make_blank(self, epoch: int) -> dict:
+        config = self.collator.config
+        pixels = np.zeros((config.num_channels, *config.image_height_and_width), dtype=np.uint8)
+        return {"pixels": pixels, "mask_seed": (0, 0, 0, 1), "epoch": epoch}
+
+
+def make_collator(
+    config: GreenMimConfig, image_processor: GreenMimImageProcessorPil, **settings
+) -> PretrainingCollator:
+    """The collator of a model; `settings` are those of [`GreenMimDataCollator`]."""
+    return PretrainingCollator(image_processor, GreenMimDataCollator(config, **settings))
+
+
+def seed_micro_batch(seed: int, number: int):
+    """Seeds dropout and drop path: they follow from the number of the micro-batch, so there is no random state to save."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]))
+
+
+def get_weighted_loss(
+    model: torch.nn.Module, inputs: dict, outputs, image_weights: torch.Tensor | None
+) -> torch.Tensor:
+    """
+    The loss of a micro-batch with empty places: the sum over its images, divided by its places. So all images of a step have one
+    weight, whatever micro-batch they are in, and where all places are empty, the loss is 0 through every parameter.
+
+    Args:
+        model ([`GreenMimForMaskedImageModeling`]):
+            The model, not wrapped.
+        inputs (`dict`):
+            What it was called with.
+        outputs ([`GreenMimForMaskedImageModelingOutput`]):
+            What it returned.
+        image_weights (`torch.Tensor` of shape `(batch_size,)`, *optional*):
+            On the CPU, 0 for an empty place. `None` where there is none: the loss is that of the outputs.
+
+    Returns:
+        `torch.Tensor`: a scalar.
+    """
+    if image_weights is None:
+        return outputs.loss
+    if not image_weights.any():
+        return (0.0 * outputs.logits).sum()
+    # as all images have equally many hidden units, their mean is that over images
+    mask = outputs.mask * image_weights[:, None].to(outputs.logits.device)
+    loss = model.get_reconstruction_loss(inputs["pixel_values"], outputs.logits, mask)
+    return loss * image_weights.mean().item()
+
+
+@dataclass
+class MicroBatches(Dataset):
+    """
+    Micro-batches by their number.
+
+    Args:
+        images ([`GroupedImages`]):
+            The images.
+        order ([`ImageOrder`]):
+            Their order.
+        batch_size (`int`):
+            Number of images in a micro-batch.
+        make_example ([`ExampleMaker`]):
+            Crops an image.
+        collator ([`PretrainingCollator`]):
+            Makes a micro-batch of crops.
+    """
+
+    images: GroupedImages
+    order: ImageOrder
+    batch_size: int
+    make_example: ExampleMaker
+    collator: PretrainingCollator
+
+    def __getitem__(self, number: int) -> dict:
+        """See [`PretrainingCollator`]."""
+        places = map(self.order.locate, range(number * self.batch_size, (number + 1) * self.batch_size))
+        return self.collator(
+            [self.make_example(self.images.get_image(group, row), epoch) for epoch, group, row in places]
+        )
+
+
+@dataclass
+class HeldOutImages:
+    """
+    Images that are never trained on, with the masks that they have in every evaluation.
+
+    Attributes:
+        examples (`list[dict]`):
+            For a [`PretrainingCollator`].
+        labels (`list`):
+            Their labels, `None` where there are none.
+        places (`list[tuple[int, int]]`):
+            Their places in [`GroupedImages`].
+        checksums (`frozenset[int]`):
+            CRC-32 of their contents.
+        unreadable (`dict[str, str]`):
+            Images that could not be read, and why.
+    """
+
+    examples: list[dict] = field(default_factory=list)
+    labels: list = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)
+    checksums: frozenset[int] = frozenset()
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def iterate_batches(self, collator: PretrainingCollator, batch_size: int) -> Iterator[dict]:
+        """Arguments of the model, for one batch after the other."""
+        for start in range(0, len(self.examples), batch_size):
+            yield collator(self.examples[start : start + batch_size])["inputs"]
+
+
+def read_held_out_images(
+    images: GroupedImages | ImageStream,
+    number: int,
+    image_size: tuple[int, int],
+    num_channels: int,
+    seed: int,
+    **settings,
+) -> HeldOutImages:
+    """Reads at most this many images from all over the data, and crops their centers. `settings` are those of [`ExampleMaker`]."""
+    make_example = ExampleMaker(CenterCrop(image_size), num_channels, seed, **settings)
+    held_out = HeldOutImages()
+    for image in images.sample(number, seed):
+        example = make_example(image, epoch=0)
+        held_out.unreadable |= example["unreadable"]
+        if example["pixels"] is not None:
+            held_out.examples.append(example)
+            held_out.labels.append(image.label)
+            held_out.places.append(image.place)
+    held_out.checksums = frozenset(example["mask_seed"][2] for example in held_out.examples)
+    return held_out
+
+
+def make_loader(
+    micro_batches: MicroBatches,
+    first: int,
+    last: int,
+    rank: int = 0,
+    world_size: int = 1,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader:
+    """
+    Makes the loader of one process. Accelerate must not prepare it: each process reads a part of its own already.
+
+    Args:
+        micro_batches ([`MicroBatches`]):
+            What is loaded.
+        first, last (`int`):
+            Number of the first micro-batch over all processes, and that after the last.
+        rank, world_size (`int`, *optional*, defaults to 0 and 1):
+            This process, and the number of processes.
+        num_workers (`int`, *optional*, defaults to 0):
+            Number of worker processes.
+        pin_memory (`bool`, *optional*, defaults to `False`):
+            See `torch.utils.data.DataLoader`.
+    """
+    num_lanes = micro_batches.order.num_lanes  # of which each worker reads some
+    micro_batches.images.num_cached_groups = num_lanes // math.gcd(num_lanes, world_size * max(1, num_workers))
+    return DataLoader(
+        micro_batches,
+        batch_size=None,
+        sampler=range(first + rank, last, world_size),
+        **_get_settings(num_workers, pin_memory),
+    )
+
+
+def make_stream_loader(
+    examples: StreamedExamples,
+    batch_size: int,
+    collator: PretrainingCollator,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> StatefulDataLoader:
+    """Makes the loader of a stream, which has a state. Accelerate must not prepare it."""
+    warnings.filterwarnings("ignore", message="'set_vital' is deprecated")  # torchdata's own
+    settings = _get_settings(num_workers, pin_memory)
+    return StatefulDataLoader(examples, batch_size=batch_size, collate_fn=collator, **settings)
+
+
+def _get_settings(num_workers: int, pin_memory: bool) -> dict:
+    closing = multiprocessing.Event()
+    # before `multiprocessing` terminates the workers that are left, and waits for them
+    atexit.register(closing.set)
+    return {
+        "num_workers": num_workers,
+        "pin_memory": pin_memory,
+        "worker_init_fn": partial(_ignore_signals, closing),
+        "generator": torch.Generator(),  # else it would draw from that of the training, once more when resumed
+    }
+
+
+def _ignore_signals(closing, worker_id: int):
+    """Signals to stop reach workers too, which are still needed until the state is saved."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if closing.is_set() else None)
