@@ -110,12 +110,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves, tree_map  # noqa: E402
 from training_step import DTYPES, describe_machine  # noqa: E402
+from transformers import SwinConfig, SwinModel  # noqa: E402
 
 from modeling_greenmim import (  # noqa: E402
     GreenMimBackbone,
     GreenMimConfig,
     GreenMimForImageClassification,
     GreenMimForMaskedImageModeling,
+    GreenMimModel,
     make_plan,
     sample_masks,
 )
@@ -244,8 +246,10 @@ def pretend_there_is_a_gpu() -> Iterator[FakeTensorMode]:
 
 
 def move_to_fake(module: nn.Module, dtype: torch.dtype | None):
-    """Replaces parameters, which fake mode cannot initialize, by fake ones."""
+    """Replaces parameters and buffers, which fake mode cannot initialize, by fake ones."""
     for child in module.modules():
+        for name, buffer in child._buffers.items():
+            child._buffers[name] = buffer if buffer is None else torch.empty(buffer.shape, dtype=buffer.dtype, device=CUDA)
         for name, parameter in child._parameters.items():
             if parameter is not None:
                 fake = torch.empty(parameter.shape, dtype=dtype or parameter.dtype, device=CUDA)
@@ -324,6 +328,11 @@ def make_cases(args: argparse.Namespace) -> dict[str, Callable[[], dict]]:
     def trace_full(model_class, get_loss, inputs, **settings) -> dict:
         return trace(model_class(make_config(**settings)), inputs, get_loss, autocast_dtype=dtype)
 
+    def trace_inference(model: nn.Module) -> dict:
+        inputs = {"pixel_values": make_pixels()}
+        trace(model, inputs, lambda outputs: outputs.pooler_output, dtype, train=False)  # fills caches
+        return trace(model, inputs, lambda outputs: outputs.pooler_output, dtype, train=False)
+
     labels = torch.zeros(args.batch_size, dtype=torch.long)
     return {
         "masks": trace_masks,
@@ -348,6 +357,8 @@ def make_cases(args: argparse.Namespace) -> dict[str, Callable[[], dict]]:
             {"pixel_values": make_pixels(args.image_size + 26)},
             out_features=["stage1", "stage4"],
         ),
+        "full images, inference": lambda: trace_inference(GreenMimModel(make_config())),
+        "Swin, inference": lambda: trace_inference(SwinModel(SwinConfig(**sizes, image_size=args.image_size))),
         # must be found: planning inside the forward waits for the device
         "no plan": lambda: trace_masks(with_plan=False),
     }

@@ -29,6 +29,7 @@ inside a group a token attends to its own window only: GreenMIM's Group Window A
 of the plan. Or each image has its own mask: `T` counts the tokens of the batch, and a group may hold windows of several images.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -104,37 +105,11 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
         device: torch.device | None = None,
         clip_windows: bool = True,
     ) -> dict[str, torch.Tensor]:
-        # the groups of a full image are its windows; as in Swin, the last row and column of windows are completed by
-        # padding, which takes part in the attention (see `SwinLayer.maybe_pad` in transformers)
-        (height, width), window_size = grid_size, config.window_size
+        window_size = config.window_size
         shift = cls.get_shift_size(grid_size, window_size, clip_windows)
-        rows, columns = (
-            _partition_axis(
-                length, window_size, min(window_size, length) if clip_windows else window_size, shift, device
-            )
-            for length in grid_size
-        )
-        (row_groups, row_slots), (column_groups, column_slots) = rows.place.shape, columns.place.shape
-
-        def combine(row_values: torch.Tensor, column_values: torch.Tensor) -> torch.Tensor:
-            """Sums the value of the row and that of the column of every slot, `(groups, slots)`."""
-            sums = row_values[:, None, :, None] + column_values[None, :, None, :]
-            return sums.reshape(row_groups * column_groups, row_slots * column_slots)
-
-        position_rows, position_columns = (
-            torch.arange(axis.place.shape[1], device=device).expand_as(axis.place) for axis in (rows, columns)
-        )
-        slot = rows.slot[:, None] * column_slots + columns.slot
-        group = rows.group[:, None] * column_groups + columns.group
-        plan = {
-            "gather_index": combine(rows.place * width, columns.place),
-            "scatter_index": (group * (row_slots * column_slots) + slot).flatten(),
-            "set_index": combine(rows.window * (width + 2 * window_size), columns.window),
-            "position_index": combine(get_window_positions(position_rows, 0, window_size), position_columns),
-        }
-        if plan["gather_index"].numel() > height * width:
-            plan["is_padding"] = combine(rows.place >= height, columns.place >= width)
-        return plan
+        sides = tuple(min(window_size, length) if clip_windows else window_size for length in grid_size)
+        partition = _partition_grid if torch.compiler.is_compiling() else _partition_grid_once
+        return partition(tuple(grid_size), window_size, sides, shift, device)
 
     @classmethod
     def prepare(
@@ -288,6 +263,43 @@ def _partition_axis(
     rolled = (torch.arange(length, device=device) - shift) % padded_length
     return _AxisPartition(place, (place + window_size - shift) // window_size, rolled % side, rolled // side)
 
+
+@torch.inference_mode(False)  # a cached plan serves training as well, if its first use is an evaluation
+def _partition_grid(
+    grid_size: tuple[int, int], window_size: int, sides: tuple[int, int], shift: int, device: torch.device | None
+) -> dict[str, torch.Tensor]:
+    """
+    The plan of a full image: its groups are its windows. As in Swin, the last row and column of windows are completed by
+    padding, which takes part in the attention (see `SwinLayer.maybe_pad` in transformers).
+    """
+    height, width = grid_size
+    rows, columns = (
+        _partition_axis(length, window_size, side, shift, device) for length, side in zip(grid_size, sides)
+    )
+    (row_groups, row_slots), (column_groups, column_slots) = rows.place.shape, columns.place.shape
+
+    def combine(row_values: torch.Tensor, column_values: torch.Tensor) -> torch.Tensor:
+        """Sums the value of the row and that of the column of every slot, `(groups, slots)`."""
+        sums = row_values[:, None, :, None] + column_values[None, :, None, :]
+        return sums.reshape(row_groups * column_groups, row_slots * column_slots)
+
+    position_rows, position_columns = (
+        torch.arange(axis.place.shape[1], device=device).expand_as(axis.place) for axis in (rows, columns)
+    )
+    slot = rows.slot[:, None] * column_slots + columns.slot
+    group = rows.group[:, None] * column_groups + columns.group
+    plan = {
+        "gather_index": combine(rows.place * width, columns.place),
+        "scatter_index": (group * (row_slots * column_slots) + slot).flatten(),
+        "set_index": combine(rows.window * (width + 2 * window_size), columns.window),
+        "position_index": combine(get_window_positions(position_rows, 0, window_size), position_columns),
+    }
+    if plan["gather_index"].numel() > height * width:
+        plan["is_padding"] = combine(rows.place >= height, columns.place >= width)
+    return plan
+
+
+_partition_grid_once = functools.lru_cache(maxsize=128)(_partition_grid)
 
 __all__ = [
     "GreenMimMaskUnitAttention",
