@@ -249,7 +249,9 @@ def move_to_fake(module: nn.Module, dtype: torch.dtype | None):
     """Replaces parameters and buffers, which fake mode cannot initialize, by fake ones."""
     for child in module.modules():
         for name, buffer in child._buffers.items():
-            child._buffers[name] = buffer if buffer is None else torch.empty(buffer.shape, dtype=buffer.dtype, device=CUDA)
+            child._buffers[name] = (
+                buffer if buffer is None else torch.empty(buffer.shape, dtype=buffer.dtype, device=CUDA)
+            )
         for name, parameter in child._parameters.items():
             if parameter is not None:
                 fake = torch.empty(parameter.shape, dtype=dtype or parameter.dtype, device=CUDA)

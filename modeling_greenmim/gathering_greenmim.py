@@ -18,16 +18,14 @@ name each token once, so the gradient is a gather by the inverse index, which is
 """
 
 import torch
-from torch import nn
 
 
 class _GatherSlots(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, tokens, gather_index, scatter_index, has_padding):
+    def forward(ctx, tokens, gather_index, scatter_index, is_padding):
         ctx.save_for_backward(scatter_index)
-        if has_padding:
-            tokens = nn.functional.pad(tokens, (0, 0, 0, 1))
-        return tokens.index_select(0, gather_index)
+        slots = tokens.index_select(0, gather_index)
+        return slots if is_padding is None else slots.masked_fill_(is_padding[:, None], 0)
 
     @staticmethod
     def backward(ctx, grad_slots):
@@ -63,7 +61,10 @@ class _SelectTokens(torch.autograd.Function):
 
 
 def gather_slots(
-    tokens: torch.Tensor, gather_index: torch.Tensor, scatter_index: torch.Tensor, has_padding: bool = False
+    tokens: torch.Tensor,
+    gather_index: torch.Tensor,
+    scatter_index: torch.Tensor,
+    is_padding: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
     Copies tokens into slots.
@@ -75,13 +76,13 @@ def gather_slots(
             Token in each slot. An empty slot may name any token: gradients of empty slots are dropped.
         scatter_index (`torch.Tensor` of integers and shape `(num_tokens,)`):
             Slot of each token.
-        has_padding (`bool`, *optional*, defaults to `False`):
-            Whether some slots name a token after the last, which is zero.
+        is_padding (`torch.Tensor` of `bool` and shape `(num_slots,)`, *optional*):
+            Whether a slot is zero, whatever token it names.
 
     Returns:
         `torch.Tensor` of shape `(num_slots, channels)`.
     """
-    return _GatherSlots.apply(tokens, gather_index, scatter_index, has_padding)
+    return _GatherSlots.apply(tokens, gather_index, scatter_index, is_padding)
 
 
 def scatter_slots(

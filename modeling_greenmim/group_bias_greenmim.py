@@ -64,16 +64,28 @@ def make_pair_index(
     Returns:
         [`PairIndex`]
     """
-    num_groups, num_slots = set_index.shape
-    num_offsets = (2 * window_size - 1) ** 2
     index = get_relative_position_index(position_index, window_size)
-    index = torch.where(set_index[:, :, None] == set_index[:, None, :], index, num_offsets)
+    index = torch.where(set_index[:, :, None] == set_index[:, None, :], index, (2 * window_size - 1) ** 2)
     if index.device.type == "cpu":
-        first_rows = torch.arange(num_groups)[:, None, None] * (num_offsets + 1)
-        # int64: the gradient of a look-up by int32 is 20 times slower on a CPU
-        return PairIndex((num_groups, num_slots), (index.long() + first_rows).flatten(), None, None)
+        return make_copied_pairs(index, window_size)
+    return make_one_hot_pairs(index, set_index, position_index, window_size, dtype)
+
+
+def make_copied_pairs(index: torch.Tensor, window_size: int) -> PairIndex:
+    """Pairs for a CPU, from the offset of each, `(groups, slots, slots)`."""
+    num_groups, num_slots, _ = index.shape
+    first_rows = torch.arange(num_groups, device=index.device)[:, None, None] * ((2 * window_size - 1) ** 2 + 1)
+    # int64: the gradient of a look-up by int32 is 20 times slower on a CPU
+    return PairIndex((num_groups, num_slots), (index.long() + first_rows).flatten(), None, None)
+
+
+def make_one_hot_pairs(
+    index: torch.Tensor, set_index: torch.Tensor, position_index: torch.Tensor, window_size: int, dtype: torch.dtype
+) -> PairIndex:
+    """Pairs for a GPU, from the offset of each, `(groups, slots, slots)`."""
+    num_groups, num_slots, _ = index.shape
     # fused attention on a GPU reads rows that are aligned to 8 elements
-    index = nn.functional.pad(index.int(), (0, -num_slots % 8), value=num_offsets)
+    index = nn.functional.pad(index.int(), (0, -num_slots % 8), value=(2 * window_size - 1) ** 2)
     rows, columns = position_index // (2 * window_size - 1), position_index % (2 * window_size - 1)
     places = torch.arange(window_size**2, device=index.device, dtype=rows.dtype)
     one_hot = ((rows * window_size + columns)[:, :, None] == places).to(dtype)
@@ -154,4 +166,11 @@ def _make_pairs_of_offset(window_size: int, device: torch.device) -> torch.Tenso
 
 _cached_pairs_of_offset = functools.lru_cache(maxsize=16)(_make_pairs_of_offset)
 
-__all__ = ["MASKED_SCORE", "PairIndex", "look_up_bias", "make_pair_index"]
+__all__ = [
+    "MASKED_SCORE",
+    "PairIndex",
+    "look_up_bias",
+    "make_copied_pairs",
+    "make_one_hot_pairs",
+    "make_pair_index",
+]

@@ -201,8 +201,13 @@ class GreenMimAttention(nn.Module):
         are plain linear layers, on a CPU, where that is slower, by three.
         """
         projections = (self.q_proj, self.k_proj, self.v_proj)
-        if hidden_states.device.type == "cpu" or not all(map(_is_plain_linear, projections)):
-            return [projection(hidden_states) for projection in projections]
+        if hidden_states.device.type != "cpu" and all(map(is_plain_linear, projections)):
+            return self.project_at_once(hidden_states)
+        return [projection(hidden_states) for projection in projections]
+
+    def project_at_once(self, hidden_states: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Queries, keys and values as parts of one product with the weights of all three projections."""
+        projections = (self.q_proj, self.k_proj, self.v_proj)
         weight = torch.cat([projection.weight for projection in projections])
         bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in projections])
         return nn.functional.linear(hidden_states, weight, bias).chunk(3, dim=-1)
@@ -258,7 +263,7 @@ class GreenMimAttention(nn.Module):
         return self.o_proj(attn_output.flatten(2)), attn_weights
 
 
-def _is_plain_linear(module: nn.Module) -> bool:
+def is_plain_linear(module: nn.Module) -> bool:
     """Whether the weights say all: the module is not wrapped (LoRA), quantized, hooked or offloaded."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return type(module) is nn.Linear and not any(hooks) and "forward" not in vars(module)

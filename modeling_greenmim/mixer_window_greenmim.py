@@ -62,7 +62,7 @@ class WindowGroups(NamedTuple):
     scatter_index: torch.Tensor  # (tokens of the batch,), slot of each token
     is_empty: torch.Tensor  # (all slots,), whether the slot holds no token
     pairs: PairIndex
-    has_padding: bool  # whether empty slots refer to a token after the last, which is zero
+    has_padding: bool  # whether empty slots take part in the attention, as zeros
 
 
 class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
@@ -128,10 +128,8 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
             scatter_index = scatter_index % num_slots * num_groups + scatter_index // num_slots
             scatter_index = (scatter_index + copy * is_empty.numel()).flatten()
             is_empty = is_empty.t().flatten().repeat(num_copies)
-        gather_index, is_empty = gather_index.flatten(), is_empty.flatten()
-        if "is_padding" in plan:  # one token after all others, which is zero
-            gather_index = gather_index.masked_fill(is_empty, num_tokens)
-        return WindowGroups(num_copies, gather_index, scatter_index, is_empty, pairs, "is_padding" in plan)
+        has_padding = "is_padding" in plan
+        return WindowGroups(num_copies, gather_index.flatten(), scatter_index, is_empty.flatten(), pairs, has_padding)
 
     def forward(
         self, hidden_states: torch.Tensor, prepared: WindowGroups, **kwargs: Unpack[TransformersKwargs]
@@ -139,7 +137,8 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
         num_groups, num_slots = prepared.pairs.shape
         num_copies, dtype = prepared.num_copies, get_compute_dtype(hidden_states)
         tokens = hidden_states.flatten(0, 1).to(dtype)  # before they are copied
-        slots = gather_slots(tokens, prepared.gather_index, prepared.scatter_index, prepared.has_padding)
+        is_padding = prepared.is_empty if prepared.has_padding else None
+        slots = gather_slots(tokens, prepared.gather_index, prepared.scatter_index, is_padding)
         attention_mask = look_up_bias(self.relative_position_bias(), prepared.pairs, dtype)
         if num_copies == 1:
             shape = (num_groups, num_slots, self.num_heads, self.head_dim)
@@ -288,15 +287,14 @@ def _partition_grid(
     )
     slot = rows.slot[:, None] * column_slots + columns.slot
     group = rows.group[:, None] * column_groups + columns.group
+    is_padding = combine(rows.place >= height, columns.place >= width)
     plan = {
-        "gather_index": combine(rows.place * width, columns.place),
+        "gather_index": combine(rows.place * width, columns.place).masked_fill(is_padding, 0),
         "scatter_index": (group * (row_slots * column_slots) + slot).flatten(),
         "set_index": combine(rows.window * (width + 2 * window_size), columns.window),
         "position_index": combine(get_window_positions(position_rows, 0, window_size), position_columns),
     }
-    if plan["gather_index"].numel() > height * width:
-        plan["is_padding"] = combine(rows.place >= height, columns.place >= width)
-    return plan
+    return {**plan, "is_padding": is_padding} if is_padding.numel() > height * width else plan
 
 
 _partition_grid_once = functools.lru_cache(maxsize=128)(_partition_grid)

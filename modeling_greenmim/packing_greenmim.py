@@ -37,8 +37,9 @@ def pack_tokens(
         hidden_size (`int`):
             Channels of a token, which decide what a group costs.
         group_shape (`tuple[int | None, int]`, *optional*):
-            Number of groups, and number of slots in each. If the tokens do not fit into that many groups of that size, or by
-            default, the size that costs least is searched. `None` as the number packs into as many groups as are needed.
+            Number of groups, and number of slots in each. `None` as the number means as many groups as are needed. If the
+            tokens do not fit, the size becomes the next multiple of 8 into which they do. By default, the size that costs least
+            is searched.
 
     Returns:
         `dict[str, np.ndarray]` of `int32`, for `num_groups` groups of `group_size` slots:
@@ -60,14 +61,16 @@ def pack_tokens(
     tokens_by_set = np.argsort(token_sets, kind="stable")
     set_sizes = np.bincount(token_sets)
     set_sizes = set_sizes[set_sizes > 0]
-    max_groups, group_size = group_shape or (None, search_group_size(set_sizes, hidden_size))
-    fits = set_sizes.max() <= group_size
-    set_group, set_start, num_groups = pack_sets(set_sizes, group_size) if fits else (None, None, 0)
-    if not fits or (max_groups is not None and num_groups > max_groups):
-        group_size = search_group_size(set_sizes, hidden_size)
-        set_group, set_start, num_groups = pack_sets(set_sizes, group_size)
-    else:
-        num_groups = max_groups or num_groups  # some may stay empty
+    if group_shape is None:
+        group_shape = (None, search_group_size(set_sizes, hidden_size))
+    max_groups, group_size = group_shape
+    while True:
+        if set_sizes.max() <= group_size:
+            set_group, set_start, num_groups = pack_sets(set_sizes, group_size)
+            if max_groups is None or num_groups <= max_groups:
+                break
+        group_size = (group_size // 8 + 1) * 8
+    num_groups = max_groups or num_groups  # some stay empty
 
     # the tokens of a set take consecutive slots of its group
     first_tokens = np.cumsum(set_sizes) - set_sizes
@@ -165,7 +168,7 @@ def search_static_shape(draws: list[np.ndarray], hidden_size: int) -> tuple[int,
     group_size = largest
     while best_cost is None or (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
         needed = max(sum(repeats for _, repeats in _fill_groups(count, group_size)) for count in counts)
-        num_groups = needed + -(-needed // 400)  # room for draws that pack a little worse
+        num_groups = needed + 1 + needed // 500  # room for draws that pack a little worse
         cost = num_groups * get_group_cost(group_size, hidden_size)
         if best_cost is None or cost < best_cost:
             best_shape, best_cost = (num_groups, group_size), cost

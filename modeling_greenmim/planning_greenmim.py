@@ -41,9 +41,9 @@ from .mixer_window_greenmim import (
 from .packing_greenmim import EMPTY_SET, search_static_shape
 
 
-# so many masks, in so many batches, are drawn to find static shapes
+# static shapes are measured on this many masks, in a limited number of batches
 NUM_STATIC_MASKS = 8192
-MIN_STATIC_DRAWS = 32
+STATIC_DRAWS = (32, 128)
 
 TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
     "window": GreenMimWindowAttention,
@@ -132,12 +132,12 @@ def measure_group_shapes(
     batch_size: int,
     mask_ratio: float,
     mask_sampler: str = "random",
-    per_sample: bool = True,
     image_size: tuple[int, int] | None = None,
 ) -> dict[str, dict[str, tuple[int, int]]]:
     """
     Number and size of groups into which almost all batches of a run fit, so that their plans have one shape: compiled models
     are not compiled again, and CUDA graphs can be replayed. They are measured on masks of fixed seeds, so all workers agree.
+    Every image has its own mask: the windows of one mask vary too much for a shape that fits all.
 
     Args:
         config ([`GreenMimConfig`]):
@@ -148,8 +148,6 @@ def measure_group_shapes(
             Fraction of the mask units to hide.
         mask_sampler (`str`, *optional*, defaults to `"random"`):
             See [`sample_masks`].
-        per_sample (`bool`, *optional*, defaults to `True`):
-            Whether every image has its own mask.
         image_size (`tuple[int, int]`, *optional*):
             Height and width of the images in pixels. `config.image_size` by default.
 
@@ -158,10 +156,10 @@ def measure_group_shapes(
     """
     image_size = image_size or config.image_height_and_width
     unit_grid = get_unit_grid(image_size, config.mask_unit_size)
-    num_draws = max(MIN_STATIC_DRAWS, -(-NUM_STATIC_MASKS // (batch_size if per_sample else 1)))
+    num_draws = min(max(NUM_STATIC_MASKS // batch_size, STATIC_DRAWS[0]), STATIC_DRAWS[1])
     set_sizes: dict[tuple[str, str], list[np.ndarray]] = {}
     for draw in range(num_draws):
-        masks = sample_masks(batch_size if per_sample else 1, unit_grid, mask_ratio, mask_sampler, seed=draw)
+        masks = sample_masks(batch_size, unit_grid, mask_ratio, mask_sampler, seed=draw)
         plan = make_plan(masks, config, image_size)
         for stage_name in config.stage_names[1:]:
             for name, mixer_plan in plan[stage_name].items():

@@ -171,3 +171,46 @@ def test_a_plan_for_a_different_size_is_refused_on_any_device():
     with pytest.raises(ValueError, match="4 x 16 mask units.*8 x 8 units"):
         model(**inputs)
     assert model(**send_to_device(batch, "meta")).loss.device.type == "meta"
+
+
+def get_shapes(plan: dict) -> list[torch.Size]:
+    return [
+        tensor.shape for stage in ("stage1", "stage2") for mixer in plan[stage].values() for tensor in mixer.values()
+    ]
+
+
+def test_static_shapes_are_those_of_nearly_all_batches():
+    collator = GreenMimDataCollator(CONFIG, static_shapes=True)
+    batches = [
+        collator([{"pixel_values": Images()[0]["pixel_values"], "mask_seed": (seed, index)} for index in range(16)])
+        for seed in range(40)
+    ]
+    shapes = [tuple(get_shapes(batch["plan"])) for batch in batches]
+    assert len(set(shapes)) <= 3 and shapes.count(max(shapes, key=shapes.count)) >= 36
+
+
+def test_static_shapes_change_no_result():
+    torch.manual_seed(0)
+    examples, model = [Images()[index] for index in range(4)], GreenMimForMaskedImageModeling(CONFIG).double().train()
+    results = []
+    for static_shapes in (False, True):
+        batch = GreenMimDataCollator(CONFIG, static_shapes=static_shapes)(examples)
+        model.zero_grad()
+        outputs = model(batch["pixel_values"].double(), batch["bool_masked_pos"], batch["plan"])
+        outputs.loss.backward()
+        results.append((outputs.logits, [parameter.grad.clone() for parameter in model.parameters()]))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-9, atol=1e-10)
+
+
+def test_workers_agree_on_static_shapes():
+    collators = [GreenMimDataCollator(CONFIG, static_shapes=True) for _ in range(2)]
+    plans = [
+        collator([Images()[index] for index in indices])["plan"]
+        for collator, indices in zip(collators, (range(4), range(4, 8)))
+    ]
+    assert get_shapes(plans[0]) == get_shapes(plans[1])
+
+
+def test_static_shapes_of_one_mask_are_refused():
+    with pytest.raises(ValueError, match="static_shapes.*per_sample=True.*got `per_sample=False`"):
+        GreenMimDataCollator(CONFIG, per_sample=False, static_shapes=True)

@@ -27,9 +27,12 @@ from modeling_greenmim import (
     GreenMimForMaskedImageModeling,
     GreenMimModel,
     make_plan,
+    mixer_greenmim,
+    mixer_window_greenmim,
     sample_masks,
 )
 from modeling_greenmim.layout_greenmim import images_to_units, units_to_images
+from modeling_greenmim.mixer_greenmim import GreenMimAttention, is_plain_linear
 from modeling_greenmim.modeling_greenmim import GreenMimLayer
 from modeling_greenmim.reconstruction_greenmim import get_2d_sincos_position_embeddings
 
@@ -406,6 +409,76 @@ def test_gradients_are_finite_and_reach_every_parameter(attn_implementation, per
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("decoder_num_hidden_layers", [0, 1, 3])
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_training_predicts_hidden_units_only_with_the_same_loss_and_gradients(decoder_num_hidden_layers, per_sample):
+    config = make_config(decoder_num_hidden_layers=decoder_num_hidden_layers)
+    model = randomize(GreenMimForMaskedImageModeling(config)).double()
+    pixel_values, mask, _ = make_inputs(config, per_sample=per_sample)
+    results = []
+    for training in (False, True):
+        model.train(training).zero_grad()
+        outputs = model(pixel_values.double(), mask)
+        outputs.loss.backward()
+        results.append((outputs, [parameter.grad.clone() for parameter in model.parameters()]))
+    (evaluated, expected), (trained, gradients) = results
+    torch.testing.assert_close(trained.loss, evaluated.loss, rtol=0, atol=1e-12)
+    torch.testing.assert_close(trained.logits[mask], evaluated.logits[mask], rtol=0, atol=1e-10)
+    assert (trained.logits[~mask] == 0).all() and (evaluated.logits[~mask] != 0).any()
+    torch.testing.assert_close(gradients, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("qkv_bias", [True, False])
+def test_one_product_gives_the_queries_keys_and_values_of_three(qkv_bias):
+    attention = randomize(GreenMimAttention(make_config(qkv_bias=qkv_bias), 16, 2)).double()
+    hidden_states = torch.randn(3, 5, 16, dtype=torch.float64)
+    for at_once, alone in zip(attention.project_at_once(hidden_states), attention.project(hidden_states), strict=True):
+        torch.testing.assert_close(at_once, alone, rtol=0, atol=1e-12)
+
+
+def test_projections_that_are_wrapped_or_hooked_keep_their_own_forward():
+    plain, hooked, offloaded = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+    hooked.register_forward_hook(lambda *_: None)
+    offloaded.forward = offloaded.forward
+    wrapped = type("Adapted", (nn.Linear,), {})(4, 4)
+    assert [is_plain_linear(module) for module in (plain, hooked, offloaded, wrapped)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("attn_implementation", ATTENTIONS)
+@pytest.mark.parametrize("masked", [True, False])
+def test_attention_is_cut_into_launches_that_cuda_takes(monkeypatch, attn_implementation, masked):
+    config = make_config(attn_implementation=attn_implementation)
+    model = randomize(GreenMimModel(config)).double()
+    pixel_values, mask, _ = make_inputs(config, batch_size=3, per_sample=False)
+    inputs = (pixel_values.double(), mask) if masked else (pixel_values.double(),)
+    keywords = {"output_attentions": attn_implementation == "eager"}
+    with torch.no_grad():
+        expected = model(*inputs, **keywords)
+        monkeypatch.setattr(mixer_greenmim, "MAX_HEADS", 5)
+        actual = model(*inputs, **keywords)
+    torch.testing.assert_close(actual.last_hidden_state, expected.last_hidden_state, rtol=0, atol=1e-12)
+    for weights, expected_weights in zip(actual.attentions or (), expected.attentions or (), strict=True):
+        assert weights.shape == expected_weights.shape
+
+
+def test_plans_of_full_images_are_made_once(monkeypatch):
+    """Also if the first use is an evaluation, in inference mode, and the next a training step."""
+    model = GreenMimModel(make_config(window_size=5))
+    pixel_values = torch.randn(1, 3, 56, 40)
+    with torch.inference_mode():
+        model(pixel_values)
+    partition = mixer_window_greenmim._partition_grid_once
+    misses = partition.cache_info().misses
+    gradients = []
+    for kind in (pixel_values, torch.cat([pixel_values, pixel_values])):
+        model.train().zero_grad()
+        model(kind).last_hidden_state.square().mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients)
+    model.train()(pixel_values).last_hidden_state.square().mean().backward()
+    assert partition.cache_info().misses == misses and partition.cache_info().hits > 0
 
 
 def test_200_steps_on_one_batch_drive_the_loss_down():

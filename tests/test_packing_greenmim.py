@@ -84,11 +84,15 @@ def test_a_fixed_shape_is_kept_where_the_tokens_fit():
     assert (groups["set_index"] != EMPTY_SET).sum() == 6
 
 
-@pytest.mark.parametrize("group_shape", [(2, 3), (None, 2)], ids=["too few groups", "too small groups"])
-def test_a_fixed_shape_into_which_the_tokens_do_not_fit_is_searched_instead(group_shape):
-    token_sets = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])
-    fixed, searched = pack_tokens(token_sets, 8, group_shape), pack_tokens(token_sets, 8)
-    assert all((fixed[name] == searched[name]).all() for name in searched)
+@pytest.mark.parametrize(
+    ("group_shape", "expected"),
+    [((2, 3), (2, 8)), ((5, 2), (5, 8)), ((None, 2), (2, 8)), ((None, 3), (3, 3))],
+    ids=["too few groups", "too small groups", "too small, any number", "any number"],
+)
+def test_groups_into_which_the_tokens_do_not_fit_become_larger(group_shape, expected):
+    groups = pack_tokens(np.array([0, 0, 0, 1, 1, 1, 2, 2, 2]), 8, group_shape)
+    assert groups["gather_index"].shape == expected
+    assert (groups["set_index"] != EMPTY_SET).sum() == 9
 
 
 def test_a_set_that_is_larger_than_a_group_is_refused():

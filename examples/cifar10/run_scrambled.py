@@ -40,10 +40,10 @@ def scramble(visible_indices: torch.Tensor) -> torch.Tensor:
 def main():
     place_latents = GreenMimDecoder.forward
 
-    def forward(self, hidden_states, visible_indices, grid_size):
+    def forward(self, hidden_states, visible_indices, grid_size, *args):
         if visible_indices is not None:
             visible_indices = scramble(visible_indices)
-        return place_latents(self, hidden_states, visible_indices, grid_size)
+        return place_latents(self, hidden_states, visible_indices, grid_size, *args)
 
     GreenMimDecoder.forward = forward
     run_pretraining_no_trainer.main()
