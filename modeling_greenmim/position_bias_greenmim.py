@@ -151,8 +151,8 @@ class InterpolateRelativePositionBias(ConversionOps):
             if model not in _warned_models:
                 _warned_models.add(model)
                 logger.warning(
-                    f"The checkpoint was made for windows of {_get_window_size(table.shape[0])} tokens, not {window_size}: its "
-                    "relative position bias tables are interpolated."
+                    f"The checkpoint was made for windows of {_get_window_size(table.shape[0])}, this model has windows of "
+                    f"{window_size}: relative position bias tables are interpolated."
                 )
             table = interpolate_relative_position_bias_table(table, window_size)
         return {target_patterns[0]: table}

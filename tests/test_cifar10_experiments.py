@@ -173,7 +173,8 @@ def test_simmim_hides_the_pixels_that_greenmim_hides():
     mask = torch.rand(3, 16) < 0.7
 
     def collator(examples):
-        return {"inputs": {"pixel_values": None, "bool_masked_pos": mask, "plan": {}}, "unreadable": {}}
+        inputs = {"pixel_values": None, "bool_masked_pos": mask, "plan": {}}
+        return {"inputs": inputs, "image_weights": None, "unreadable": {}}
 
     inputs = run_simmim.PatchMasks(collator, patches_per_unit=2, units_per_row=4)([])["inputs"]
     assert set(inputs) == {"pixel_values", "bool_masked_pos"}
