@@ -161,7 +161,14 @@ class RunArguments:
         "no, bf16 or fp16. Without it, what `accelerate config` or `accelerate launch` says."
     )
     gradient_checkpointing: bool = argument("Compute activations twice, and keep fewer in memory.", False)
-    torch_compile: bool = argument("Compile the model: minutes at the start, faster steps then.", False)
+    torch_compile: bool = argument(
+        "Compile the model: minutes at the start, faster steps then. With a mask for each image, all batches get plans of the "
+        "same shapes, so that it is compiled once.",
+        False,
+    )
+    torch_compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = argument(
+        "Mode of --torch_compile. On a GPU, the other two replay CUDA graphs, which was not measured yet.", "default"
+    )
     logging_steps: int = argument("Steps between two records of loss and speed.", 10)
     eval_steps: int | None = argument(
         "Steps between two evaluations on the held-out images, with a picture. Without it, ten of them."

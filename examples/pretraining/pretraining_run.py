@@ -173,6 +173,7 @@ class PretrainingRun:
             start.image_processor,
             mask_sampler=model_args.mask_sampler,
             per_sample=model_args.mask_per_sample,
+            static_shapes=args.torch_compile and model_args.mask_per_sample,
         )
         # a row group is read by one worker only, as long as there are this many
         num_readers = accelerator.num_processes * max(1, args.num_workers)
@@ -186,7 +187,7 @@ class PretrainingRun:
         if args.gradient_checkpointing:
             start.model.gradient_checkpointing_enable()
         if args.torch_compile:
-            start.model.compile()  # in place: the names of the weights stay
+            start.model.compile(mode=args.torch_compile_mode)  # in place: the names of the weights stay
         optimizer = torch.optim.AdamW(
             make_parameter_groups(start.model, schedule.learning_rate, args.weight_decay),
             betas=(args.adam_beta1, args.adam_beta2),
