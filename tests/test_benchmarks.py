@@ -122,3 +122,21 @@ def test_scaling(tmp_path):
     assert min(PIL.Image.open(tmp_path / "plot.png").size) > 300
     results = json.loads((tmp_path / "results.json").read_text())["results"]
     assert len(results["by_mask_ratio"]) == len(results["by_image_size"]) == 2
+
+
+def test_static_plans(tmp_path):
+    arguments = ("--model_sizes", "tiny", "--batch_sizes", 4, "--image_size", 96, "--draws", 5)
+    text = run("static_plans.py", *arguments, "--json", tmp_path / "static.json")
+    (row,) = json.loads((tmp_path / "static.json").read_text())["results"]
+    assert "| tiny | 4 |" in text and row["static_shapes"] <= row["searched_shapes"] and row["cost_over_searched"] >= 1
+
+
+def test_published_costs_of_static_plans_are_those_of_the_results():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "static_plans.json").read_text())["results"]
+    base = {row["batch_size"]: row for row in rows if row["model_size"] == "base"}
+    costs = {batch_size: f"{100 * (row['cost_over_searched'] - 1):.1f} %" for batch_size, row in base.items()}
+    text = " ".join((ROOT / "docs" / "export.md").read_text().split())
+    assert f"{costs[256]} more for base at a batch of 256, {costs[64]} at 64" in text
+    assert f"(200 batches each: {base[256]['static_shapes']} shapes and {base[64]['static_shapes']})" in text
+    assert all(row["static_shapes"] <= 3 for row in rows)
+    assert base[256]["cost_over_searched"] <= 1.01 and base[64]["cost_over_searched"] <= 1.02
