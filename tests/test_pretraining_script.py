@@ -428,7 +428,7 @@ def test_a_run_is_not_resumed_with_another_course(images, tmp_path):
 def test_a_damaged_checkpoint_is_named(images, tmp_path):
     run(images, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
-    for name in ("model.safetensors", "optimizer.pt", "run.json"):
+    for name in ("model.safetensors", "training_state.pt", "run.json"):
         path = tmp_path / "run" / "checkpoint-6" / name
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])

@@ -25,14 +25,12 @@ import pyarrow.parquet
 import pytest
 from transformers.utils import logging as transformers_logging
 
-from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.errors import UserError, check_unreadable, make_printable
 from modeling_greenmim.training.image_files import (
     ImageFiles,
     ParquetImages,
-    check_unreadable,
     find_images,
     list_files,
-    make_printable,
 )
 from modeling_greenmim.training.image_streams import open_stream
 

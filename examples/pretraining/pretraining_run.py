@@ -33,9 +33,9 @@ from transformers import get_scheduler
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import make_parameter_groups
-from modeling_greenmim.training.checkpoints import Checkpoints, check_run_config
-from modeling_greenmim.training.image_files import check_unreadable
-from modeling_greenmim.training.micro_batches import get_weighted_loss, make_collator, seed_micro_batch
+from modeling_greenmim.training.checkpoints import Checkpoints
+from modeling_greenmim.training.errors import check_unreadable
+from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss, seed_micro_batch
 from modeling_greenmim.training.stop_signals import StopSignals
 
 from example_command import StoppedBySignal, UserError
@@ -168,7 +168,7 @@ class PretrainingRun:
         self.args = args
         self.output_dir = Path(args.output_dir)
         self.data = data
-        self.collator = collator = make_collator(
+        self.collator = collator = PretrainingCollator(
             start.model.config,
             start.image_processor,
             mask_sampler=model_args.mask_sampler,
@@ -204,7 +204,7 @@ class PretrainingRun:
             args.checkpoints_total_limit,
             start.image_processor,
             self.model,
-            self.optimizer,
+            optimizer,
             self.scheduler,
         )
         self.progress = Progress()
@@ -221,10 +221,7 @@ class PretrainingRun:
             if self.args.resume_from_checkpoint:
                 self.accelerator.print(f"There is no checkpoint in {self.output_dir} yet: starting at the first step.")
             return
-        run_state = self.checkpoints.read(folder)
-        settings = "the processes, workers and settings" if self.data.is_stream else "the settings"
-        check_run_config(run_state["run_config"], run_config, folder, f"Use {settings} of the checkpoint")
-        self.loader_state = self.checkpoints.load(folder, run_state)
+        run_state, self.loader_state = self.checkpoints.load(folder, run_config)
         self.progress = Progress(**run_state["progress"])
         self.unreadable = run_state["unreadable"]
         self.lanes = tuple(run_state["lanes"])
