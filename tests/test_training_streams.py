@@ -20,6 +20,7 @@ from collections import Counter
 
 import datasets
 import fsspec
+import pyarrow.parquet
 import pytest
 from datasets import load_dataset
 from transformers.utils import logging as transformers_logging
@@ -27,8 +28,8 @@ from transformers.utils import logging as transformers_logging
 from modeling_greenmim.training import micro_batches
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker, RandomCrop
-from modeling_greenmim.training.image_files import find_images
-from modeling_greenmim.training.image_streams import ImageStream, StreamedMicroBatches, open_stream
+from modeling_greenmim.training.image_files import RowSettings, find_images
+from modeling_greenmim.training.image_streams import ImageStream, StreamedMicroBatches
 
 from .training_images import NUM_IMAGES, SHARDS, encode, write_parquet, write_tar
 
@@ -38,7 +39,7 @@ KINDS = ["parquet", "tars"]
 
 def open_folder(folder, **settings):
     kind, files, unreadable = find_images([str(folder)], "--train_dir")
-    return open_stream(kind, files, unreadable=unreadable, **settings)
+    return ImageStream(kind, files, rows=RowSettings(**settings), unreadable=unreadable)
 
 
 def collate(examples):
@@ -131,13 +132,13 @@ def test_a_data_set_of_the_hub_is_streamed(image_folders, monkeypatch):
         return load_dataset("parquet", data_files=files, split="train", streaming=True)
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    stream = open_stream("me/images", config_name="small")
+    stream = ImageStream("me/images", config_name="small")
     assert sum(1 for _ in stream.dataset) == NUM_IMAGES
 
 
 def test_a_data_set_that_is_not_there_is_named():
     with pytest.raises(UserError, match="Cannot stream --dataset_name me/images, split 'train'"):
-        open_stream("me/images")
+        ImageStream("me/images")
 
 
 def test_names_of_files_of_image_folders_are_opened():
@@ -147,7 +148,7 @@ def test_names_of_files_of_image_folders_are_opened():
     rows = load_dataset("imagefolder", data_files="memory://images/*.png", split="train", streaming=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
-        stream = open_stream("me/images")
+        stream = ImageStream("me/images")
     assert sorted(image.read() for image in stream.sample(9, seed=0)) == sorted(map(encode, range(3)))
 
 
@@ -219,7 +220,7 @@ def test_images_that_cannot_be_read_are_dropped_and_named_each(tmp_path, num_wor
 def test_data_without_a_readable_image_are_an_error(tmp_path):
     write_tar(tmp_path / "0.tar", [])
     path = write_parquet(tmp_path / "0.parquet", [None, b"no image"])
-    loader = make_loader(open_stream("parquet", [str(path)]))
+    loader = make_loader(ImageStream("parquet", [str(path)]))
     with pytest.raises(UserError, match="None of 2 images can be read"):
         next(iter(loader))
 
@@ -229,9 +230,10 @@ def test_a_stream_has_columns(monkeypatch):
         datasets, "load_dataset", lambda *args, **kwargs: datasets.IterableDataset.from_generator(list)
     )
     with pytest.raises(UserError, match="do not tell their columns"):
-        open_stream("me/images")
+        ImageStream("me/images")
 
 
-def test_a_row_may_be_bytes():
-    image = ImageStream(None, ("image", None)).get_image({"image": b"content"})
-    assert image.read() == b"content" and image.name
+def test_a_row_may_be_bytes(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table({"image": [encode(0)]}), tmp_path / "0.parquet")
+    (image,) = open_folder(tmp_path).sample(1, seed=0)
+    assert image.read() == encode(0) and image.name == f"image with the checksum {zlib.crc32(encode(0)):08x}"

@@ -20,9 +20,9 @@ from pathlib import Path
 from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.training.errors import check_unreadable, make_unreadable_error
 from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker, RandomCrop
-from modeling_greenmim.training.image_files import GroupedImages, ImageFiles, ParquetImages, find_images, is_address
+from modeling_greenmim.training.image_files import ImageFiles, ParquetImages, RowSettings, find_images, is_address
 from modeling_greenmim.training.image_order import ImageOrder
-from modeling_greenmim.training.image_streams import ImageStream, StreamedMicroBatches, open_stream
+from modeling_greenmim.training.image_streams import ImageStream, StreamedMicroBatches
 from modeling_greenmim.training.micro_batches import HeldOutImages, MicroBatches, make_loader, read_held_out_images
 
 from pretraining_arguments import DataArguments
@@ -39,7 +39,7 @@ class PretrainingData:
     Attributes:
         args ([`DataArguments`]):
             Which images.
-        images ([`GroupedImages`] or [`ImageStream`]):
+        images ([`ImageFiles`], [`ParquetImages`] or [`ImageStream`]):
             Those that are trained on, and those that are held out of them.
         make_example ([`ExampleMaker`]):
             Crops an image.
@@ -50,7 +50,7 @@ class PretrainingData:
     """
 
     args: DataArguments
-    images: GroupedImages | ImageStream
+    images: ImageFiles | ParquetImages | ImageStream
     make_example: ExampleMaker
     held_out: HeldOutImages
     num_train_images: int | None
@@ -110,7 +110,7 @@ def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> Pretrai
     """
     if args.dataset_name and not Path(args.dataset_name).is_dir():
         source = args.dataset_name, (), args.dataset_config_name, args.dataset_split
-        images = open_stream(*source, args.image_column_name, args.label_column_name, args.allow_external_files)
+        images = ImageStream(*source, get_row_settings(args))
     else:
         argument = next(name for name in ("train_dir", "data_files", "dataset_name") if getattr(args, name))
         images = open_images(args, args.data_files or [getattr(args, argument)], f"--{argument}")
@@ -133,7 +133,7 @@ def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> Pretrai
     return PretrainingData(args, images, make_example, held_out, num_train_images)
 
 
-def open_images(args: DataArguments, names: Sequence[str], argument: str) -> GroupedImages | ImageStream:
+def open_images(args: DataArguments, names: Sequence[str], argument: str) -> ImageFiles | ParquetImages | ImageStream:
     """
     Opens images in folders or files.
 
@@ -150,10 +150,13 @@ def open_images(args: DataArguments, names: Sequence[str], argument: str) -> Gro
     check_unreadable(unreadable, len(files) + len(unreadable), args.max_unreadable)
     if kind == "image":
         return ImageFiles(files, unreadable)
-    settings = args.image_column_name, args.label_column_name, args.allow_external_files, unreadable
     if kind == "parquet" and not args.streaming and not any(map(is_address, files)):
-        return ParquetImages(files, *settings)
-    return open_stream(kind, files, None, "train", *settings)
+        return ParquetImages(files, get_row_settings(args), unreadable)
+    return ImageStream(kind, files, rows=get_row_settings(args), unreadable=unreadable)
+
+
+def get_row_settings(args: DataArguments) -> RowSettings:
+    return RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
 
 
 def count_held_out_images(args: DataArguments, num_images: int | None) -> int:

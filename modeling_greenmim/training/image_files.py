@@ -55,6 +55,24 @@ class EncodedImage(NamedTuple):
     place: tuple[int, int] | None = None
 
 
+class RowSettings(NamedTuple):
+    """
+    How images are read from rows, of parquet files or of a stream.
+
+    Args:
+        image_column_name (`str`, *optional*):
+            Column of the images. By default `image`, or the only one that holds images.
+        label_column_name (`str`, *optional*):
+            Column of the labels.
+        allow_external_files (`bool`, *optional*, defaults to `False`):
+            Whether to open files and addresses that rows name instead of holding an image.
+    """
+
+    image_column_name: str | None = None
+    label_column_name: str | None = None
+    allow_external_files: bool = False
+
+
 class GroupedImages:
     """
     Images that are read by number.
@@ -106,35 +124,29 @@ class ParquetImages(GroupedImages):
     Args:
         files (`Sequence[str]`):
             Paths.
-        image_column_name (`str`, *optional*):
-            Column of the images. By default `image`, or the only one that holds images.
-        label_column_name (`str`, *optional*):
-            Column of the labels.
-        allow_external_files (`bool`, *optional*, defaults to `False`):
-            Whether to open files and addresses that rows name instead of holding an image.
+        rows ([`RowSettings`], *optional*):
+            How to read them.
         unreadable (`dict[str, str]`, *optional*):
             See [`GroupedImages`].
 
     Raises:
-        [`UserError`]: if no file can be read, or the first has no such column.
+        [`UserError`]: if no file can be read, or none has the columns.
     """
 
     num_cached_groups = 1
 
-    def __init__(
-        self, files, image_column_name=None, label_column_name=None, allow_external_files=False, unreadable=None
-    ):
-        self.allow_external_files = allow_external_files
+    def __init__(self, files, rows=None, unreadable=None):
+        self.rows = rows or RowSettings()
         self.unreadable = dict(unreadable or {})
         self.groups, self.cache = [], {}
-        self.columns, sizes, wrong_columns = (image_column_name, label_column_name), [], None
+        sizes, wrong_columns = [], None
         for file in files:
             try:
                 metadata = pyarrow.parquet.read_metadata(file)
                 if not metadata.num_rows:
                     raise ValueError("it holds no images")
                 features = datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema())
-                self.columns = choose_columns(features, *self.columns)  # of the first file, for all
+                self.rows = choose_columns(features, self.rows)  # of the first file, for all
             except Exception as error:
                 wrong_columns = wrong_columns or (error if isinstance(error, UserError) else None)
                 self.unreadable[make_printable(file)] = describe_error(error)
@@ -149,7 +161,6 @@ class ParquetImages(GroupedImages):
 
     def get_image(self, group: int, row: int) -> EncodedImage:
         file, number = self.groups[group]
-        image_column, label_column = self.columns
         if group not in self.cache:
             while len(self.cache) >= self.num_cached_groups:  # before the next one takes memory
                 del self.cache[next(iter(self.cache))]
@@ -158,10 +169,8 @@ class ParquetImages(GroupedImages):
             if isinstance(table := self.cache[group], Exception):
                 raise table
             (example,) = table.slice(row, 1).to_pylist()
-            label, read = (
-                example.get(label_column),
-                partial(read_row, example[image_column], self.allow_external_files),
-            )
+            label = example.get(self.rows.label_column_name)
+            read = partial(read_row, example[self.rows.image_column_name], self.rows.allow_external_files)
         except Exception as error:
             label, read = None, partial(raise_error, error)
         return EncodedImage(f"{make_printable(file)}, row {row} of row group {number}", read, label, (group, row))
@@ -170,7 +179,7 @@ class ParquetImages(GroupedImages):
         """A row group; or why it cannot be read, so that it is not read again for each row."""
         try:
             with pyarrow.parquet.ParquetFile(file) as parquet:
-                columns = list(filter(None, self.columns))
+                columns = list(filter(None, self.rows[:2]))
                 # without threads, which a forked worker does not have
                 return parquet.read_row_group(number, columns=columns, use_threads=False)
         except Exception as error:
@@ -185,7 +194,7 @@ def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> 
         image (`dict` or `bytes`, *optional*):
             Its content, or `bytes` and `path`. Without either, the content is empty.
         allow_external_files (`bool`, *optional*, defaults to `False`):
-            See [`ParquetImages`].
+            See [`RowSettings`].
 
     Raises:
         `ValueError`: if the image is in a file, and that is not allowed.
@@ -285,20 +294,19 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
     return kind, list(dict.fromkeys(named + chosen)), problems
 
 
-def choose_columns(
-    features: datasets.Features, image_column: str | None = None, label_column: str | None = None
-) -> tuple[str, str | None]:
-    """The columns of images and labels, see [`ParquetImages`]. Raises a [`UserError`] if there are none."""
+def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSettings:
+    """Settings with the column of the images. Raises a [`UserError`] if a column is not there, or holds no images."""
     names = ", ".join(map(repr, features))
     image_columns = [name for name, feature in features.items() if _holds_images(feature)]
-    image_column = image_column or ("image" if "image" in features or len(image_columns) != 1 else image_columns[0])
-    if image_column not in features:
-        raise UserError(f"There is no column {image_column!r}, only {names}. Choose one with --image_column_name.")
-    if image_column not in image_columns:
-        raise UserError(f"The column {image_column!r} holds no images, but {features[image_column]}.")
-    if label_column is not None and label_column not in features:
-        raise UserError(f"There is no column {label_column!r} for --label_column_name, only {names}.")
-    return image_column, label_column
+    only_column = "image" if "image" in features or len(image_columns) != 1 else image_columns[0]
+    column = rows.image_column_name or only_column
+    if column not in features:
+        raise UserError(f"There is no column {column!r}, only {names}. Choose one with --image_column_name.")
+    if column not in image_columns:
+        raise UserError(f"The column {column!r} holds no images, but {features[column]}.")
+    if rows.label_column_name not in (None, *features):
+        raise UserError(f"There is no column {rows.label_column_name!r} for --label_column_name, only {names}.")
+    return rows._replace(image_column_name=column)
 
 
 def _holds_images(feature) -> bool:

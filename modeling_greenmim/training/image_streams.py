@@ -22,8 +22,8 @@ import itertools
 import logging
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import datasets
@@ -35,47 +35,89 @@ from transformers.utils import logging as transformers_logging
 
 from .errors import UserError, describe_error, make_printable, make_unreadable_error
 from .image_decoding import ExampleMaker
-from .image_files import SAMPLED_GROUPS, EncodedImage, choose_columns, get_checksums, get_kind, is_address, read_row
+from .image_files import (
+    SAMPLED_GROUPS,
+    EncodedImage,
+    RowSettings,
+    choose_columns,
+    get_checksums,
+    get_kind,
+    is_address,
+    read_row,
+)
 
 
 logger = transformers_logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 
-@dataclass
 class ImageStream:
     """
     A stream of images.
 
     Args:
+        path (`str`):
+            Name of a data set on the Hub, or for `files` `parquet` or `webdataset`.
+        files (`Sequence[str]`, *optional*):
+            Paths or addresses.
+        config_name, split (`str`, *optional*):
+            Of the data set on the Hub.
+        rows ([`RowSettings`], *optional*):
+            How to read images. The columns of tars are the extensions of their members, such as `jpg`.
+        unreadable (`dict[str, str]`, *optional*):
+            See [`GroupedImages`].
+
+    Attributes:
         dataset (`datasets.IterableDataset`):
             The stream, with images that are not decoded.
-        columns (`tuple[str, str | None]`):
-            Column of the images, and of the labels.
-        allow_external_files (`bool`, *optional*, defaults to `False`):
-            See [`ParquetImages`].
         num_images (`int`, *optional*):
             Number of images, where it is known.
-        checksums, unreadable (*optional*):
+        checksums (`dict[str, int]`), unreadable (`dict[str, str]`):
             See [`GroupedImages`].
+
+    Raises:
+        [`UserError`]: if it cannot be opened.
     """
 
-    dataset: datasets.IterableDataset
-    columns: tuple[str, str | None]
-    allow_external_files: bool = False
-    num_images: int | None = None
-    checksums: dict[str, int] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    def __init__(self, path, files=(), config_name=None, split="train", rows=None, unreadable=None):
+        numbers, self.unreadable = {}, dict(unreadable or {})
+        for file in files:
+            try:
+                numbers[file] = None if is_address(file) else count_images(file)
+            except Exception as error:
+                self.unreadable[make_printable(file)] = describe_error(error)
+        if files and not numbers:
+            raise make_unreadable_error(self.unreadable, f"{path} files")
+        names = [file if is_address(file) else glob.escape(file) for file in numbers]
+        try:
+            dataset = datasets.load_dataset(path, config_name, data_files=names or None, split=split, streaming=True)
+            if path == "parquet":
+                dataset = dataset.reshard()  # by row groups: few large files can be divided among many workers
+        except Exception as error:  # of many types: what a damaged tar or an address that does not answer leads to
+            source = files[0] if files else f"--dataset_name {path}, split {split!r}"
+            raise UserError(f"Cannot stream {source} ({describe_error(error)}).") from error
+        if dataset.features is None:
+            raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
+        if files:
+            self.num_images = None if None in numbers.values() else sum(numbers.values())
+            self.checksums = get_checksums(list(numbers), list(numbers.values()))
+        else:
+            infos = dataset.info.splits or {}
+            self.num_images = infos[split].num_examples if split in infos else None
+            self.checksums = {"name": f"{path} {config_name} {split}"}
+        self.rows = choose_columns(dataset.features, rows or RowSettings())
+        if dataset.info.builder_name == "imagefolder":  # which, not the data, gives the names of files
+            self.rows = self.rows._replace(allow_external_files=True)
+        self.dataset = dataset.select_columns(list(filter(None, self.rows[:2]))).decode(False)
 
     def get_image(self, example: dict) -> EncodedImage:
         """The image of an example. Without path and content, its name is empty."""
-        image_column, label_column = self.columns
-        image = example.get(image_column) or {}
+        image = example.get(self.rows.image_column_name) or {}
         image = {"bytes": image} if isinstance(image, bytes) else image
         name = image.get("path") or ""
         if not name and image.get("bytes"):
             name = f"image with the checksum {zlib.crc32(image['bytes']):08x}"
-        read = partial(read_row, image, self.allow_external_files)
-        return EncodedImage(make_printable(name), read, example.get(label_column))
+        read = partial(read_row, image, self.rows.allow_external_files)
+        return EncodedImage(make_printable(name), read, example.get(self.rows.label_column_name))
 
     def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
         """The first images of some of the shards: few files are opened, and sorted data do not give one class."""
@@ -90,64 +132,6 @@ class ImageStream:
                 self.unreadable[f"shard {index}"] = describe_error(error)
             if number <= 0:
                 return
-
-
-def open_stream(
-    path: str,
-    files: Sequence[str] = (),
-    config_name: str | None = None,
-    split: str = "train",
-    image_column_name: str | None = None,
-    label_column_name: str | None = None,
-    allow_external_files: bool = False,
-    unreadable: dict[str, str] | None = None,
-) -> ImageStream:
-    """
-    Opens a stream.
-
-    Args:
-        path (`str`):
-            Name of a data set on the Hub, or for `files` `parquet` or `webdataset`.
-        files (`Sequence[str]`, *optional*):
-            Paths or addresses.
-        config_name, split (`str`, *optional*):
-            Of the data set on the Hub.
-        image_column_name, label_column_name, allow_external_files, unreadable (*optional*):
-            See [`ParquetImages`]. The columns of tars are the extensions of their members, such as `jpg`.
-
-    Raises:
-        [`UserError`]: if it cannot be opened.
-    """
-    numbers, unreadable = {}, dict(unreadable or {})
-    for file in files:
-        try:
-            numbers[file] = None if is_address(file) else count_images(file)
-        except Exception as error:
-            unreadable[make_printable(file)] = describe_error(error)
-    if files and not numbers:
-        raise make_unreadable_error(unreadable, f"{path} files")
-    names = [file if is_address(file) else glob.escape(file) for file in numbers]
-    try:
-        dataset = datasets.load_dataset(path, config_name, data_files=names or None, split=split, streaming=True)
-        if path == "parquet":
-            dataset = dataset.reshard()  # by row groups: few large files can be divided among many workers
-    except Exception as error:  # of many types: what a damaged tar or an address that does not answer leads to
-        source = files[0] if files else f"--dataset_name {path}, split {split!r}"
-        raise UserError(f"Cannot stream {source} ({describe_error(error)}).") from error
-    if dataset.features is None:
-        raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
-    columns = choose_columns(dataset.features, image_column_name, label_column_name)
-    if files:
-        num_images = None if None in numbers.values() else sum(numbers.values())
-        checksums = get_checksums(list(numbers), list(numbers.values()))
-    else:
-        infos = dataset.info.splits or {}
-        num_images = infos[split].num_examples if split in infos else None
-        checksums = {"name": f"{path} {config_name} {split}"}
-    # this builder, not the data, gives the names of files
-    allow_external_files |= dataset.info.builder_name == "imagefolder"
-    dataset = dataset.select_columns(list(filter(None, columns))).decode(False)
-    return ImageStream(dataset, columns, allow_external_files, num_images, checksums, unreadable)
 
 
 def count_images(file: str) -> int:
