@@ -164,7 +164,7 @@ def get_history(output_dir: Path, step: int) -> list[tuple]:
 def assert_same_run(first: Path, second: Path, step: int):
     """Bit for bit: every loss, and the weights."""
     assert get_history(first, step) == get_history(second, step)
-    weights = [load_file(each / f"checkpoint-{step}" / "model.safetensors") for each in (first, second)]
+    weights = [load_file(run / f"checkpoint-{step}" / "model.safetensors") for run in (first, second)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -401,7 +401,7 @@ def test_two_processes_see_each_image_once_in_an_epoch(folder, tmp_path, kind):
     seen = [line.split() for rank in range(2) for line in (tmp_path / f"{rank}.txt").read_text().splitlines()]
     assert len(seen) == 20 * 8
     for epoch in ("0", "1"):
-        checksums = sorted(int(checksum) for of, checksum in seen if of == epoch)
+        checksums = sorted(int(checksum) for image_epoch, checksum in seen if image_epoch == epoch)
         assert checksums == sorted(zlib.crc32(encode(index)) for index in range(NUM_IMAGES)), epoch
 
 

@@ -211,5 +211,24 @@ def test_a_process_without_readable_images_neither_hangs_nor_biases_the_gradient
             torch.testing.assert_close(gradients[step][name], parameter.grad * len(readable) / 8)
 
 
+LEAVE_WORKERS = """
+import sys
+from pathlib import Path
+from tests.test_training_micro_batches import make_images, make_loader, make_micro_batches
+
+micro_batches = make_micro_batches(make_images(Path(sys.argv[1]), set()))
+sys.batches = iter(make_loader(micro_batches, range(1000), num_workers=2))  # kept until the end
+next(sys.batches)
+sys.exit("stopped")
+"""
+
+
+def test_workers_that_are_left_end_with_their_process(tmp_path):
+    """They ignore SIGTERM, with which `multiprocessing` would end them; torch reports those that are killed."""
+    command = [sys.executable, "-W", "ignore", "-c", LEAVE_WORKERS, str(tmp_path / "images")]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[1])
+    assert process.returncode == 1 and process.stderr.strip() == "stopped"
+
+
 if __name__ == "__main__":
     train_in_two_processes(Path(sys.argv[1]))

@@ -376,17 +376,17 @@ class PretrainingRun:
     def check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
         """Names step and process of the first loss or gradient that is not finite."""
         first_step = self.progress.step - losses.shape[1] + 1
-        for index, (of_processes, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist())):
-            wrong = [rank for rank, loss in enumerate(of_processes) if not math.isfinite(loss)]
+        for index, (step_losses, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist())):
+            wrong = [rank for rank, loss in enumerate(step_losses) if not math.isfinite(loss)]
             if wrong:
-                what = f"The loss of process {wrong[0]} is {of_processes[wrong[0]]}"
+                problem = f"The loss of process {wrong[0]} is {step_losses[wrong[0]]}"
             # with loss scaling (fp16), steps with too large gradients are skipped
             elif not math.isfinite(grad_norm) and self.accelerator.scaler is None:
-                what = f"The norm of the gradients is {grad_norm}"
+                problem = f"The norm of the gradients is {grad_norm}"
             else:
                 continue
             raise UserError(
-                f"{what} at step {first_step + index}: the training has diverged. {self.checkpoints.describe_last()} "
+                f"{problem} at step {first_step + index}: the training has diverged. {self.checkpoints.describe_last()} "
                 "A lower --learning_rate (or --base_learning_rate), more --num_warmup_steps, or --mixed_precision no may help."
             )
 

@@ -22,10 +22,12 @@ import atexit
 import itertools
 import math
 import multiprocessing
+import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -74,8 +76,8 @@ class PretrainingCollator:
         """
         readable = [example for example in examples if example["pixels"] is not None]
         config = self.collator.config
-        pixels = np.zeros((config.num_channels, *config.image_height_and_width), dtype=np.uint8)
-        stand_in = [*readable, {"pixels": pixels, "mask_seed": (0,)}][0]
+        blank = np.zeros((config.num_channels, *config.image_height_and_width), dtype=np.uint8)
+        stand_in = [*readable, {"pixels": blank, "mask_seed": (0,)}][0]
         filled = [stand_in if example["pixels"] is None else example for example in examples]
         pixel_values = self.image_processor(
             [example["pixels"] for example in filled],
@@ -84,8 +86,9 @@ class PretrainingCollator:
             do_convert_rgb=False,
             input_data_format="channels_first",
         )["pixel_values"]
-        masked = [{"pixel_values": x, "mask_seed": example["mask_seed"]} for x, example in zip(pixel_values, filled)]
-        inputs = self.collator(masked)
+        mask_seeds = [example["mask_seed"] for example in filled]
+        arguments = zip(pixel_values, mask_seeds)
+        inputs = self.collator([{"pixel_values": pixels, "mask_seed": seed} for pixels, seed in arguments])
         weights = [float(example["pixels"] is not None) for example in examples]
         return {
             "inputs": inputs,
@@ -225,11 +228,14 @@ def make_loader(
         pin_memory (`bool`, *optional*, defaults to `False`):
             See `torch.utils.data.DataLoader`.
     """
+    is_closing = multiprocessing.Event()
+    # before `multiprocessing` terminates the workers that are left, and waits for them
+    atexit.register(is_closing.set)
     settings = {
         "batch_size": None,
         "num_workers": num_workers,
         "pin_memory": pin_memory,
-        "worker_init_fn": _ignore_signals,
+        "worker_init_fn": partial(_ignore_signals, is_closing),
         "generator": torch.Generator(),  # else it would draw from that of the training, once more when resumed
     }
     if isinstance(micro_batches, StreamedMicroBatches):
@@ -240,15 +246,8 @@ def make_loader(
     return DataLoader(micro_batches, sampler=numbers, **settings)
 
 
-def _ignore_signals(worker_id: int):
+def _ignore_signals(is_closing, worker_id: int):
     """Signals to stop reach workers too, which are still needed until the state is saved."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-
-
-@atexit.register
-def _kill_workers():
-    """Those that are left: `multiprocessing` would send them SIGTERM, and wait for them."""
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if is_closing.is_set() else None)
