@@ -34,7 +34,7 @@ from accelerate.utils import send_to_device
 from training_step import describe_machine
 
 from modeling_greenmim.training.image_decoding import read_image
-from modeling_greenmim.training.micro_batches import make_collator
+from modeling_greenmim.training.micro_batches import PretrainingCollator
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "common"))
@@ -128,7 +128,7 @@ def main():
         data_args = DataArguments(train_dir=args.train_dir, data_files=args.data_files, max_eval_samples=0)
         start = make_pretrained_model(ModelArguments(config_name_or_path=args.config_name_or_path), seed=0)
         config = start.model.config
-        collator = make_collator(config, start.image_processor)
+        collator = PretrainingCollator(config, start.image_processor)
         machine = describe_machine(args.device)
         print(", ".join(f"{name} {value}" for name, value in machine.items()))
         print(

@@ -577,7 +577,7 @@ def test_parquet_files_of_others(data, tmp_path, kind):
     rows, _ = open_rows(DataArguments(train_dir=str(tmp_path / "plain"), train_val_split=0.25), 0)
     assert rows.label_names == ["0", "1", "2"] and rows.num_images == 9
     image = rows.rows[0]["image"]
-    assert read_row(image["bytes"], image["path"], allow_external_files=True) in images
+    assert read_row(image, allow_external_files=True) in images
 
 
 def test_a_class_folder_without_images_is_named(data, tmp_path, caplog):

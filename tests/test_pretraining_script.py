@@ -428,7 +428,7 @@ def test_a_run_is_not_resumed_with_another_course(images, tmp_path):
 def test_a_damaged_checkpoint_is_named(images, tmp_path):
     run(images, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
-    for name in ("model.safetensors", "optimizer.pt", "run.json"):
+    for name in ("model.safetensors", "training_state.pt", "run.json"):
         path = tmp_path / "run" / "checkpoint-6" / name
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
@@ -536,7 +536,7 @@ def test_pretraining_with_the_trainer(images, tmp_path):
     # resumed, it sees the images that would have been next
     shutil.copytree(tmp_path / "run" / "checkpoint-3", tmp_path / "resumed" / "checkpoint-3")
     resumed = run_trainer(images, tmp_path / "resumed", "--weight_decay=0.1", "--resume_from_checkpoint=latest")
-    losses = [[record["loss"] for record in each["history"] if "loss" in record] for each in (metrics, resumed)]
+    losses = [[record["loss"] for record in results["history"] if "loss" in record] for results in (metrics, resumed)]
     assert losses[0] == losses[1]
     assert get_last_checkpoint(tmp_path / "resumed").endswith("checkpoint-6")
 
@@ -552,7 +552,7 @@ def test_the_trainer_is_stopped_and_goes_on(images, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="holds a run already"):
         run_trainer(images, tmp_path / "stopped")
     resumed = run_trainer(images, tmp_path / "stopped", "--resume_from_checkpoint=latest")
-    losses = [[record["loss"] for record in each["history"] if "loss" in record] for each in (whole, resumed)]
+    losses = [[record["loss"] for record in results["history"] if "loss" in record] for results in (whole, resumed)]
     assert losses[0] == losses[1]
 
 

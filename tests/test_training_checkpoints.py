@@ -13,7 +13,7 @@
 # limitations under the License.
 """Checkpoints: what they restore, refuse, never execute, and say when they cannot be written."""
 
-import errno
+import io
 import json
 import os
 import pickle
@@ -32,9 +32,9 @@ from transformers import get_scheduler
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from modeling_greenmim.parameter_groups import make_parameter_groups
 from modeling_greenmim.training import checkpoints as checkpoints_module
-from modeling_greenmim.training.checkpoints import Checkpoints, check_run_config, check_same_run_config
+from modeling_greenmim.training.checkpoints import Checkpoints, check_same_run_config
 from modeling_greenmim.training.errors import UserError
-from modeling_greenmim.training.run_lock import RunLock
+from modeling_greenmim.training.run_lock import lock_run
 
 
 CONFIG = GreenMimConfig(
@@ -48,6 +48,7 @@ CONFIG = GreenMimConfig(
     decoder_num_attention_heads=2,
     decoder_intermediate_size=32,
 )
+RUN_CONFIG = {"a": 1, "b": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ class Training:
         self.scheduler = get_scheduler("cosine", optimizer, 2, 10)
         self.optimizer = accelerator.prepare(optimizer) if model is None else optimizer
         self.checkpoints = Checkpoints(
-            accelerator, folder, 2, GreenMimImageProcessorPil(), self.model, self.optimizer, self.scheduler
+            accelerator, folder, 2, GreenMimImageProcessorPil(), self.model, optimizer, self.scheduler
         )
 
     def step(self, number: int):
@@ -80,8 +81,11 @@ class Training:
         self.optimizer.step()
         self.scheduler.step()
 
-    def load(self, folder: Path):
-        return self.checkpoints.load(folder, self.checkpoints.read(folder))
+    def save(self, step: int, process_state: dict | None = None) -> Path:
+        return self.checkpoints.save(step, {"run_config": RUN_CONFIG, "progress": {"step": step}}, process_state)
+
+    def load(self, folder: Path, run_config: dict | None = None):
+        return self.checkpoints.load(folder, RUN_CONFIG if run_config is None else run_config)
 
 
 def get_weights(model) -> dict[str, torch.Tensor]:
@@ -100,10 +104,10 @@ def test_a_restored_training_continues_bit_for_bit(tmp_path):
     training = Training(tmp_path)
     for number in range(3):
         training.step(number)
-    folder = training.checkpoints.save(3, {"run_config": {}, "progress": {"step": 3}}, {"loader": [1, 2]})
+    folder = training.save(3, {"loader": [1, 2]})
     restored = Training(tmp_path, seed=1)
-    assert restored.load(folder) == {"loader": [1, 2]}
-    assert restored.checkpoints.read(folder)["progress"] == {"step": 3}
+    run_state, process_state = restored.load(folder)
+    assert run_state["progress"] == {"step": 3} and process_state == {"loader": [1, 2]}
     for number in range(3, 6):
         training.step(number)
         restored.step(number)
@@ -116,10 +120,10 @@ def test_old_checkpoints_are_removed_and_leftovers_too(tmp_path):
     (tmp_path / ".new-checkpoint-9").mkdir()
     (tmp_path / ".old-checkpoint-8").mkdir()
     (tmp_path / "checkpoint-best").mkdir()  # of the user
-    checkpoints = Training(tmp_path).checkpoints
+    training = Training(tmp_path)
     for step in (1, 2, 10):
-        checkpoints.save(step, {})
-    assert [folder.name for folder in checkpoints.list()] == ["checkpoint-2", "checkpoint-10"]
+        training.save(step)
+    assert [folder.name for folder in training.checkpoints.list()] == ["checkpoint-2", "checkpoint-10"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2", "checkpoint-best"]
 
 
@@ -137,10 +141,18 @@ class Marker:
 def test_no_pickle_of_a_checkpoint_is_executed(tmp_path, write):
     """One in every file there is, and in those of version 0.1 and of Accelerate."""
     training = Training(tmp_path)
-    folder = training.checkpoints.save(1, {}, {"loader": 1})
+    folder = training.save(1, {"loader": 1})
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    assert {"run.json", "optimizer.pt", "process0.pt", "model.safetensors"} <= set(names)
-    names += ["custom_checkpoint_0.pkl", "random_states_0.pkl", "optimizer.bin", "scheduler.bin", "pytorch_model.bin"]
+    assert {"run.json", "training_state.pt", "model.safetensors"} <= set(names)
+    names += [
+        "custom_checkpoint_0.pkl",
+        "random_states_0.pkl",
+        "process0.pt",
+        "optimizer.pt",
+        "optimizer.bin",
+        "scheduler.bin",
+        "pytorch_model.bin",
+    ]
     mark = tmp_path / "executed"
     refused = []
     for name in names:
@@ -154,16 +166,16 @@ def test_no_pickle_of_a_checkpoint_is_executed(tmp_path, write):
             refused.append(name)
         assert not mark.exists(), name
         path.unlink() if content is None else path.write_bytes(content)
-    assert sorted(refused) == ["model.safetensors", "optimizer.pt", "process0.pt", "run.json"]
+    assert sorted(refused) == ["model.safetensors", "run.json", "training_state.pt"]
     pickle.loads(pickle.dumps(Marker(mark)))
     assert mark.exists(), "the marker does not work"
 
 
-@pytest.mark.parametrize("name", ["run.json", "model.safetensors", "optimizer.pt", "process0.pt"])
+@pytest.mark.parametrize("name", ["run.json", "model.safetensors", "training_state.pt"])
 def test_a_damaged_checkpoint_is_named_with_the_others(tmp_path, name):
     training = Training(tmp_path)
-    training.checkpoints.save(1, {}, {"loader": 1})
-    folder = training.checkpoints.save(2, {}, {"loader": 1})
+    training.save(1, {"loader": 1})
+    folder = training.save(2, {"loader": 1})
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(
@@ -182,35 +194,38 @@ def test_a_checkpoint_of_0_1_is_refused_clearly(tmp_path):
         Training(tmp_path).load(folder)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
 def test_a_full_disk_is_called_so_although_torch_does_not(tmp_path, monkeypatch):
+    """A write that succeeds and one that does not: torch then reports where it is in the file."""
     training = Training(tmp_path)
-    training.checkpoints.save(1, {})
+    training.save(1)
 
-    def fail(*args, **kwargs):
-        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+    class FullFile(io.FileIO):
+        def write(self, content):
+            if self.tell() + len(content) <= 1000:
+                return super().write(content)
+            with open("/dev/full", "wb", buffering=0) as full:
+                return full.write(content)
 
-    class FullDisk:
-        def __init__(self, dir):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(checkpoints_module.torch, "save", fail)
-    with pytest.raises(UserError, match=r"Cannot write .*checkpoint-2 \(RuntimeError: .enforce fail"):
-        training.checkpoints.save(2, {})
-    monkeypatch.setattr(checkpoints_module.tempfile, "TemporaryFile", FullDisk)
-    with pytest.raises(UserError, match="no space left for .*make room.*The last good checkpoint is .*checkpoint-1"):
-        training.checkpoints.save(2, {})
+    save = torch.save
+    monkeypatch.setattr(checkpoints_module.torch, "save", lambda state, file: save(state, FullFile(file.name, "w")))
+    with pytest.raises(
+        UserError, match="Cannot write .*checkpoint-2 .*No space left.*last good checkpoint is .*checkpoint-1"
+    ):
+        training.save(2)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
 
 
 # What a run depends on
 
 
-def test_another_course_is_refused_with_what_differs():
-    check_run_config({"a": 1}, {"a": 1}, Path("checkpoint-1"), "Use it")
+def test_a_checkpoint_of_other_settings_is_refused_with_what_differs(tmp_path):
+    training = Training(tmp_path)
+    folder = training.save(1)
     with pytest.raises(
-        UserError, match="from checkpoint-1: a is 1 in the checkpoint, 2 now; c is None in .*, 4 now. Use it"
+        UserError, match="checkpoint-1: a is 1 in the checkpoint, 2 now; c is None in .*, 4 now. Use the"
     ):
-        check_run_config({"a": 1, "b": 3}, {"a": 2, "b": 3, "c": 4}, Path("checkpoint-1"), "Use it")
+        training.load(folder, {**RUN_CONFIG, "a": 2, "c": 4})
 
 
 def test_processes_that_see_different_data_are_told_what_differs(monkeypatch):
@@ -240,7 +255,7 @@ def train_sharded(rank: int, folder: str, checkpoint: str):
     training.load(Path(checkpoint))
     assert all(isinstance(parameter, DTensor) for parameter in model.parameters())
     training.step(2)
-    training.checkpoints.save(3, {})
+    training.save(3)
     distributed.barrier()
     os._exit(0)  # without the shutdown of gloo, which can abort
 
@@ -251,7 +266,7 @@ def test_a_checkpoint_of_one_process_is_continued_by_two_that_shard_and_by_one_a
     (tmp_path / "two").mkdir()
     for number in range(2):
         training.step(number)
-    folder = training.checkpoints.save(2, {})
+    folder = training.save(2)
     arguments = (str(tmp_path / "two"), str(folder))
     torch.multiprocessing.spawn(train_sharded, arguments, nprocs=2)
     restored = Training(tmp_path / "two", seed=1)
@@ -270,14 +285,14 @@ def test_a_locked_folder_is_refused_with_who_locked_it(tmp_path):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        lock = RunLock(tmp_path)
+        lock = lock_run(tmp_path)
         os.write(writer, b"1")
         signal_from_parent = os.pipe()
         os.read(signal_from_parent[0], 1)  # until it is killed
         os._exit(lock is None)
     os.read(reader, 1)
     with pytest.raises(UserError, match=f"another run does .process {child} on "):
-        RunLock(tmp_path)
+        lock_run(tmp_path)
     os.kill(child, 9)
     os.waitpid(child, 0)
-    assert RunLock(tmp_path).file
+    assert not lock_run(tmp_path).closed

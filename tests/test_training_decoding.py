@@ -100,7 +100,7 @@ def make_examples(contents):
     "number", [pytest.param(20, id="short"), pytest.param(200, marks=pytest.mark.slow, id="long")]
 )
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("image_format", FORMATS, ids=lambda each: f"{each[0]}-{each[1]}-{len(each[2])}")
+@pytest.mark.parametrize("image_format", FORMATS, ids=lambda case: f"{case[0]}-{case[1]}-{len(case[2])}")
 def test_no_damage_escapes_the_decoder(image_format, number):
     """Each image is cropped, or named with a reason; as it was written, it is cropped, if Pillow writes what it can read."""
     content = write_format(*image_format)

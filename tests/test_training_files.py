@@ -25,16 +25,15 @@ import pyarrow.parquet
 import pytest
 from transformers.utils import logging as transformers_logging
 
-from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.errors import UserError, check_unreadable, make_printable
 from modeling_greenmim.training.image_files import (
     ImageFiles,
     ParquetImages,
-    check_unreadable,
+    RowSettings,
     find_images,
     list_files,
-    make_printable,
 )
-from modeling_greenmim.training.image_streams import open_stream
+from modeling_greenmim.training.image_streams import ImageStream
 
 from .training_images import NUM_IMAGES, SHARDS, encode, write_files, write_parquet
 
@@ -81,7 +80,7 @@ def test_names_of_folders_are_not_patterns(tmp_path, name):
     write_parquet(tmp_path / f"{name}.parquets" / "a [1].parquet", [encode(0)])
     _, files, _ = find(tmp_path / f"{name}.parquets")
     assert len(read_all(ParquetImages(files))[0]) == 1
-    assert open_stream("parquet", files).num_images == len(list(open_stream("parquet", files).dataset)) == 1
+    assert ImageStream("parquet", files).num_images == len(list(ImageStream("parquet", files).dataset)) == 1
 
 
 def test_a_name_that_looks_like_a_pattern_is_that_file_alone(tmp_path):
@@ -202,7 +201,7 @@ def test_other_contents_under_the_same_names_are_noticed(tmp_path):
     checksums = []
     for contents in ([encode(0), encode(1)], [encode(0), encode(1), encode(2)], [encode(0), encode(1, size=(99, 99))]):
         path = write_parquet(tmp_path / "0.parquet", contents)
-        checksums += [ParquetImages([str(path)]).checksums, open_stream("parquet", [str(path)]).checksums]
+        checksums += [ParquetImages([str(path)]).checksums, ImageStream("parquet", [str(path)]).checksums]
     sizes = [tuple(each.values()) for each in checksums]
     assert len(set(sizes[::2])) == 3 and len(set(sizes[1::2])) == 3
 
@@ -214,7 +213,7 @@ def test_a_signature_is_no_part_of_the_name(tmp_path, image_folders):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         addresses = [f"http://127.0.0.1:{server.server_port}/0.parquet?X-Amz-Signature={x}%2Fb" for x in "ac"]
         kind, files, _ = find(addresses[0])
-        streams = [open_stream(kind, [address]) for address in addresses]
+        streams = [ImageStream(kind, [address]) for address in addresses]
         assert sum(1 for _ in streams[0].dataset) == SHARDS[0]
         server.shutdown()
     assert files == [addresses[0]] and kind == "parquet"
@@ -289,15 +288,15 @@ def test_files_that_cannot_be_opened_or_lack_the_column_are_left_out_and_named(t
 def test_a_wrong_column_is_an_error_that_lists_the_columns(tmp_path, table, settings, message):
     pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "0.parquet")
     with pytest.raises(UserError, match=message):
-        ParquetImages([str(tmp_path / "0.parquet")], **settings)
+        ParquetImages([str(tmp_path / "0.parquet")], RowSettings(**settings))
     with pytest.raises(UserError, match=message):
-        open_stream("parquet", [str(tmp_path / "0.parquet")], **settings)
+        ImageStream("parquet", [str(tmp_path / "0.parquet")], rows=RowSettings(**settings))
 
 
 def test_columns_of_plain_bytes_and_labels_are_read(tmp_path):
     table = {"photo": [encode(0), encode(1)], "kind": ["cat", "dog"]}
     pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "0.parquet")
-    images = ParquetImages([str(tmp_path / "0.parquet")], label_column_name="kind")
+    images = ParquetImages([str(tmp_path / "0.parquet")], rows=RowSettings(label_column_name="kind"))
     samples = {image.label: image.read() for image in images.sample(2, seed=0)}
     assert samples == {"cat": encode(0), "dog": encode(1)}
 
@@ -307,11 +306,8 @@ def test_rows_that_name_files_are_opened_only_where_the_user_says_so(tmp_path, i
     (tmp_path / "image.png").write_bytes(encode(3))
     path = str(write_parquet(tmp_path / "0.parquet", [None], paths=[str(tmp_path / "image.png")]))
     for allowed in (False, True):
-        images = (
-            open_stream("parquet", [path], allow_external_files=allowed)
-            if is_stream
-            else ParquetImages([path], allow_external_files=allowed)
-        )
+        rows = RowSettings(allow_external_files=allowed)
+        images = ImageStream("parquet", [path], rows=rows) if is_stream else ParquetImages([path], rows)
         (image,) = images.sample(1, seed=0)
         if allowed:
             assert image.read() == encode(3)

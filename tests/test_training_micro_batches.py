@@ -28,13 +28,13 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
-from modeling_greenmim.training.image_decoding import ExampleMaker, RandomCrop
+from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker, RandomCrop
 from modeling_greenmim.training.image_files import ImageFiles, ParquetImages, find_images
 from modeling_greenmim.training.image_order import ImageOrder
 from modeling_greenmim.training.micro_batches import (
     MicroBatches,
+    PretrainingCollator,
     get_weighted_loss,
-    make_collator,
     make_loader,
     read_held_out_images,
     seed_micro_batch,
@@ -56,13 +56,14 @@ CONFIG = GreenMimConfig(
     decoder_intermediate_size=32,
     drop_path_rate=0.2,
 )
+MAKE_CENTER = ExampleMaker(CenterCrop((32, 32)), num_channels=1, seed=0)
 PROCESSOR = GreenMimImageProcessorPil(image_mean=[0.5], image_std=[0.5])
 
 
 def make_micro_batches(images, batch_size=4, held_out=frozenset(), **settings):
-    collator = make_collator(CONFIG, PROCESSOR, **settings)
+    collator = PretrainingCollator(CONFIG, PROCESSOR, **settings)
     make_example = ExampleMaker(RandomCrop((32, 32)), 1, seed=0, held_out=held_out)
-    return MicroBatches(images, ImageOrder(images.group_sizes, seed=0), batch_size, make_example, collator)
+    return MicroBatches(images, batch_size, make_example, collator, ImageOrder(images.group_sizes, seed=0))
 
 
 def make_images(folder: Path, damaged: set[int], number: int = 8) -> ImageFiles:
@@ -111,7 +112,7 @@ def test_a_copy_of_a_held_out_image_leaves_its_place_empty_without_being_unreada
     write_files(tmp_path, range(4))
     (tmp_path / "copy.png").write_bytes(encode(0))
     images = ImageFiles(find_images([str(tmp_path)], "--train_dir")[1])
-    held_out = read_held_out_images(images, 5, (32, 32), 1, seed=0).checksums
+    held_out = read_held_out_images(images, 5, MAKE_CENTER).checksums
     assert len(held_out) == 4
     micro_batches = make_micro_batches(images, batch_size=5, held_out=frozenset(sorted(held_out)[:1]))
     batch = micro_batches[0]
@@ -120,7 +121,7 @@ def test_a_copy_of_a_held_out_image_leaves_its_place_empty_without_being_unreada
 
 def test_held_out_images_that_cannot_be_read_are_named(tmp_path):
     path = write_parquet(tmp_path / "0.parquet", [encode(0), None, b"no image", encode(1)])
-    held_out = read_held_out_images(ParquetImages([str(path)]), 4, (32, 32), 1, seed=0)
+    held_out = read_held_out_images(ParquetImages([str(path)]), 4, MAKE_CENTER)
     assert len(held_out.examples) == len(held_out.places) == 2 and len(held_out.unreadable) == 2
 
 
@@ -179,7 +180,7 @@ def train_in_two_processes(folder: Path):
     micro_batches.order.locate = lambda number: (0, number, 0)  # in order
     model = DistributedDataParallel(make_model())
     gradients = []
-    for batch in make_loader(micro_batches, 0, 4, rank, 2):
+    for batch in make_loader(micro_batches, range(rank, 4, 2)):
         outputs = model(**batch["inputs"])
         get_weighted_loss(model.module, batch["inputs"], outputs, batch["image_weights"]).backward()
         gradients.append({name: parameter.grad.clone() for name, parameter in model.module.named_parameters()})
@@ -208,6 +209,25 @@ def test_a_process_without_readable_images_neither_hangs_nor_biases_the_gradient
         model(**micro_batches[0]["inputs"]).loss.backward()
         for name, parameter in model.named_parameters():
             torch.testing.assert_close(gradients[step][name], parameter.grad * len(readable) / 8)
+
+
+LEAVE_WORKERS = """
+import sys
+from pathlib import Path
+from tests.test_training_micro_batches import make_images, make_loader, make_micro_batches
+
+micro_batches = make_micro_batches(make_images(Path(sys.argv[1]), set()))
+sys.batches = iter(make_loader(micro_batches, range(1000), num_workers=2))  # kept until the end
+next(sys.batches)
+sys.exit("stopped")
+"""
+
+
+def test_workers_that_are_left_end_with_their_process(tmp_path):
+    """They ignore SIGTERM, with which `multiprocessing` would end them; torch reports those that are killed."""
+    command = [sys.executable, "-W", "ignore", "-c", LEAVE_WORKERS, str(tmp_path / "images")]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[1])
+    assert process.returncode == 1 and process.stderr.strip() == "stopped"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from modeling_greenmim.training.image_decoding import ExampleMaker, RandomCrop
+from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker, RandomCrop
 from modeling_greenmim.training.image_files import ImageFiles, ParquetImages, find_images
 from modeling_greenmim.training.image_order import ImageOrder
 from modeling_greenmim.training.micro_batches import MicroBatches, make_loader, read_held_out_images
@@ -45,7 +45,7 @@ def make_micro_batches(folders, kind, num_lanes=1, batch_size=3, lane_width=3, h
     images = open_images(folders, kind)
     order = ImageOrder(images.group_sizes, 0, held_out, num_lanes, lane_width)
     make_example = ExampleMaker(RandomCrop((8, 8)), 1, seed=0)
-    return MicroBatches(images, order, batch_size, make_example, collate)
+    return MicroBatches(images, batch_size, make_example, collate, order)
 
 
 def read(order, numbers):
@@ -90,8 +90,9 @@ def test_rows_of_a_group_are_read_together():
 @pytest.mark.parametrize("kind", KINDS)
 def test_held_out_images_are_the_same_ones_in_any_process_and_never_trained_on(image_folders, kind):
     images = open_images(image_folders, kind)
-    held_out = read_held_out_images(images, 8, (8, 8), num_channels=1, seed=0)
-    again = read_held_out_images(open_images(image_folders, kind), 8, (8, 8), num_channels=1, seed=0)
+    make_example = ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0)
+    held_out = read_held_out_images(images, 8, make_example)
+    again = read_held_out_images(open_images(image_folders, kind), 8, make_example)
     assert held_out.checksums == again.checksums
     indices = {int(example["pixels"].flat[0]) for example in held_out.examples}
     micro_batches = make_micro_batches(image_folders, kind, held_out=held_out.places)
@@ -107,8 +108,8 @@ def run_in_pieces(micro_batches, rng, num_steps, micro_batches_per_step, choose)
         world_size, num_workers = choose(rng)
         first, last = start * micro_batches_per_step, stop * micro_batches_per_step
         for rank in range(world_size):
-            loader = make_loader(micro_batches, first, last, rank, world_size, num_workers)
-            seen |= zip(range(first + rank, last, world_size), loader, strict=True)
+            numbers = range(first + rank, last, world_size)
+            seen |= zip(numbers, make_loader(micro_batches, numbers, num_workers), strict=True)
     return [seen[number] for number in range(num_steps * micro_batches_per_step)]
 
 
@@ -168,7 +169,7 @@ def test_a_row_group_is_read_once_by_the_worker_of_its_lane(image_folders, monke
     micro_batches = make_micro_batches(image_folders, "parquet", num_lanes, batch_size=1, lane_width=1)
     for rank in range(world_size):
         micro_batches.images.cache.clear()
-        list(make_loader(micro_batches, 0, NUM_IMAGES, rank, world_size))
+        list(make_loader(micro_batches, range(rank, NUM_IMAGES, world_size)))
     num_groups = len(micro_batches.images.group_sizes)
     # the next lane reads a group again that a lane ends in
     assert num_groups <= len(reads) <= num_groups + num_lanes

@@ -20,16 +20,16 @@ from collections import Counter
 
 import datasets
 import fsspec
+import pyarrow.parquet
 import pytest
 from datasets import load_dataset
-from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers.utils import logging as transformers_logging
 
+from modeling_greenmim.training import micro_batches
 from modeling_greenmim.training.errors import UserError
-from modeling_greenmim.training.image_decoding import ExampleMaker, RandomCrop
-from modeling_greenmim.training.image_files import find_images
-from modeling_greenmim.training.image_streams import ImageStream, StreamedExamples, open_stream
-from modeling_greenmim.training.micro_batches import read_held_out_images
+from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker, RandomCrop
+from modeling_greenmim.training.image_files import RowSettings, find_images
+from modeling_greenmim.training.image_streams import ImageStream, StreamedMicroBatches
 
 from .training_images import NUM_IMAGES, SHARDS, encode, write_parquet, write_tar
 
@@ -39,21 +39,22 @@ KINDS = ["parquet", "tars"]
 
 def open_folder(folder, **settings):
     kind, files, unreadable = find_images([str(folder)], "--train_dir")
-    return open_stream(kind, files, unreadable=unreadable, **settings)
+    return ImageStream(kind, files, rows=RowSettings(**settings), unreadable=unreadable)
 
 
 def collate(examples):
-    return [(example["epoch"], int(example["pixels"].flat[0]), example["mask_seed"]) for example in examples]
+    return [(example["epoch"], int(example["pixels"].flat[0]), str(example["mask_seed"])) for example in examples]
 
 
 def make_loader(stream, rank=0, world_size=1, num_workers=0, held_out=frozenset(), collate=collate, **settings):
     make_example = ExampleMaker(RandomCrop((8, 8)), 1, seed=0, held_out=held_out)
-    examples = StreamedExamples(stream, make_example, rank, world_size, **settings)
-    return StatefulDataLoader(examples, batch_size=3, num_workers=num_workers, collate_fn=collate)
+    streamed = StreamedMicroBatches(stream, 3, make_example, collate, rank, world_size, **settings)
+    return micro_batches.make_loader(streamed, range(0), num_workers)
 
 
 def take(iterator, number):
-    return [next(iterator) for _ in range(number)]
+    """Micro-batches; a loader makes lists of tuples."""
+    return [list(map(tuple, next(iterator))) for _ in range(number)]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -97,7 +98,8 @@ def test_a_resumed_loader_continues_exactly(image_folders, kind, num_workers):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_held_out_images_are_never_trained_on(image_folders, kind):
-    held_out = read_held_out_images(open_folder(image_folders / kind), 8, (8, 8), num_channels=1, seed=0)
+    make_example = ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0)
+    held_out = micro_batches.read_held_out_images(open_folder(image_folders / kind), 8, make_example)
     indices = {int(example["pixels"].flat[0]) for example in held_out.examples}
     assert len(indices) == 8
     loader = make_loader(open_folder(image_folders / kind), held_out=held_out.checksums)
@@ -130,13 +132,13 @@ def test_a_data_set_of_the_hub_is_streamed(image_folders, monkeypatch):
         return load_dataset("parquet", data_files=files, split="train", streaming=True)
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    stream = open_stream("me/images", config_name="small")
+    stream = ImageStream("me/images", config_name="small")
     assert sum(1 for _ in stream.dataset) == NUM_IMAGES
 
 
 def test_a_data_set_that_is_not_there_is_named():
     with pytest.raises(UserError, match="Cannot stream --dataset_name me/images, split 'train'"):
-        open_stream("me/images")
+        ImageStream("me/images")
 
 
 def test_names_of_files_of_image_folders_are_opened():
@@ -146,7 +148,7 @@ def test_names_of_files_of_image_folders_are_opened():
     rows = load_dataset("imagefolder", data_files="memory://images/*.png", split="train", streaming=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
-        stream = open_stream("me/images")
+        stream = ImageStream("me/images")
     assert sorted(image.read() for image in stream.sample(9, seed=0)) == sorted(map(encode, range(3)))
 
 
@@ -194,28 +196,31 @@ def test_a_file_that_is_damaged_in_the_middle_is_an_error_with_a_remedy(image_fo
 
 def test_held_out_images_are_read_around_a_damaged_shard(image_folders, tmp_path):
     write_damaged_parquet(image_folders, tmp_path / "parquet")
-    held_out = read_held_out_images(open_folder(tmp_path / "parquet"), NUM_IMAGES, (8, 8), num_channels=1, seed=0)
-    assert len(held_out.examples) >= NUM_IMAGES - 2 * SHARDS[1] and "shard" in str(held_out.unreadable)
+    stream, make_example = open_folder(tmp_path / "parquet"), ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0)
+    held_out = micro_batches.read_held_out_images(stream, NUM_IMAGES, make_example)
+    assert len(held_out.examples) >= NUM_IMAGES - 2 * SHARDS[1] and "shard" in str(stream.unreadable)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_images_that_cannot_be_read_are_dropped_and_named_each(tmp_path, num_workers):
     contents = [encode(index) for index in range(12)]
     write_parquet(tmp_path / "0.parquet", [*contents, None, None, None, b"no image", b"neither"])
-    loader = make_loader(open_folder(tmp_path), num_workers=num_workers, collate=list)
-    batches = take(iter(loader), 24)
-    unreadable = {
-        name: reason for batch in batches for example in batch for name, reason in example["unreadable"].items()
-    }
+    loader = make_loader(
+        open_folder(tmp_path),
+        num_workers=num_workers,
+        collate=lambda examples: [{**example, "pixels": int(example["pixels"].flat[0])} for example in examples],
+    )
+    examples = [example for _, batch in zip(range(24), loader) for example in batch]
+    unreadable = {name for example in examples for name in example["unreadable"]}
     assert len(unreadable) == 5 and len([name for name in unreadable if "without content" in name]) == 3
-    seen = Counter((example["epoch"], int(example["pixels"].flat[0])) for batch in batches for example in batch)
+    seen = Counter((example["epoch"], example["pixels"]) for example in examples)
     assert {index for epoch, index in seen if epoch == 0} == set(range(12)) and max(seen.values()) == 1
 
 
 def test_data_without_a_readable_image_are_an_error(tmp_path):
     write_tar(tmp_path / "0.tar", [])
     path = write_parquet(tmp_path / "0.parquet", [None, b"no image"])
-    loader = make_loader(open_stream("parquet", [str(path)]))
+    loader = make_loader(ImageStream("parquet", [str(path)]))
     with pytest.raises(UserError, match="None of 2 images can be read"):
         next(iter(loader))
 
@@ -225,9 +230,10 @@ def test_a_stream_has_columns(monkeypatch):
         datasets, "load_dataset", lambda *args, **kwargs: datasets.IterableDataset.from_generator(list)
     )
     with pytest.raises(UserError, match="do not tell their columns"):
-        open_stream("me/images")
+        ImageStream("me/images")
 
 
-def test_a_row_may_be_bytes():
-    image = ImageStream(None, ["image"]).get_image({"image": b"content"})
-    assert image.read() == b"content" and image.name
+def test_a_row_may_be_bytes(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table({"image": [encode(0)]}), tmp_path / "0.parquet")
+    (image,) = open_folder(tmp_path).sample(1, seed=0)
+    assert image.read() == encode(0) and image.name == f"image with the checksum {zlib.crc32(encode(0)):08x}"

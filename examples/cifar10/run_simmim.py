@@ -36,7 +36,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 sys.path.append(str(Path(__file__).resolve().parents[1] / "pretraining"))
 from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.checkpoint_folders import create_folder
-from modeling_greenmim.training.micro_batches import PretrainingCollator, make_collator
+from modeling_greenmim.training.micro_batches import PretrainingCollator
 
 from example_command import UserError, check_num_processes, run_command
 from example_trainer import find_checkpoint, train
@@ -112,7 +112,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     config = start.model.config
     data = open_data(data_args, config, args.seed)
     collator = PatchMasks(
-        make_collator(config, start.image_processor),
+        PretrainingCollator(config, start.image_processor),
         config.mask_unit_size // config.patch_size,
         config.image_height_and_width[1] // config.mask_unit_size,
     )

@@ -30,8 +30,9 @@ from datasets import ClassLabel, Image, Value
 from torch.utils.data import IterableDataset
 from transformers.utils import logging
 
+from modeling_greenmim.training.errors import describe_error
 from modeling_greenmim.training.image_decoding import read_image
-from modeling_greenmim.training.image_files import describe_error, read_row
+from modeling_greenmim.training.image_files import read_row
 
 from classification_arguments import DataArguments
 from example_command import UserError
@@ -362,7 +363,7 @@ class ExampleMaker:
             [`UserError`]: if the image cannot be read, or has no label.
         """
         try:
-            content = read_row(row["image"]["bytes"], row["image"]["path"], allow_external_files=True)
+            content = read_row(row["image"], allow_external_files=True)
             pixels = read_image(content, self.num_channels)
         except Exception as error:
             name = row["image"]["path"] or f"Image {index}"

@@ -26,8 +26,9 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import BaseImageProcessor
 
+from modeling_greenmim.training.errors import describe_error
 from modeling_greenmim.training.image_decoding import read_image
-from modeling_greenmim.training.image_files import describe_error, read_row
+from modeling_greenmim.training.image_files import read_row
 
 from example_command import UserError, argument, check_range
 from example_dense_tasks import AugmentedDataset, DenseDataArguments, open_split
@@ -88,7 +89,7 @@ class AnnotatedImages:
         row = self.rows[index]
         name = f"{row['image']['path'] or f'Image {index}'} of {self.description}"
         try:
-            content = read_row(row["image"]["bytes"], row["image"]["path"], allow_external_files=True)
+            content = read_row(row["image"], allow_external_files=True)
             pixels = np.ascontiguousarray(np.moveaxis(read_image(content, 3), 0, -1))
         except Exception as error:
             raise UserError(f"{name} cannot be read ({describe_error(error)}). Mend it, or leave it out.") from error

@@ -35,7 +35,10 @@ class DataArguments:
     )
     dataset_name: str | None = argument("Data set on the Hub, which is streamed, or a local folder of one.")
     dataset_config_name: str | None = argument("Configuration of the data set on the Hub.")
-    dataset_split: str = argument("Split of the data set on the Hub.", "train")
+    dataset_split: str = argument(
+        "Split of the data set on the Hub; of parquet files and tars in a folder, what the names of those to read begin with.",
+        "train",
+    )
     image_column_name: str | None = argument(
         "Column of the images in parquet files, tars (where it is the extension, such as jpg) and data sets. Without it, "
         "'image', or the only one with images."

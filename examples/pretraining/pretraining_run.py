@@ -33,9 +33,9 @@ from transformers import get_scheduler
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import make_parameter_groups
-from modeling_greenmim.training.checkpoints import Checkpoints, check_run_config
-from modeling_greenmim.training.image_files import check_unreadable
-from modeling_greenmim.training.micro_batches import get_weighted_loss, make_collator, seed_micro_batch
+from modeling_greenmim.training.checkpoints import Checkpoints
+from modeling_greenmim.training.errors import check_unreadable
+from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss, seed_micro_batch
 from modeling_greenmim.training.stop_signals import StopSignals
 
 from example_command import StoppedBySignal, UserError
@@ -168,7 +168,7 @@ class PretrainingRun:
         self.args = args
         self.output_dir = Path(args.output_dir)
         self.data = data
-        self.collator = collator = make_collator(
+        self.collator = collator = PretrainingCollator(
             start.model.config,
             start.image_processor,
             mask_sampler=model_args.mask_sampler,
@@ -205,7 +205,7 @@ class PretrainingRun:
             args.checkpoints_total_limit,
             start.image_processor,
             self.model,
-            self.optimizer,
+            optimizer,
             self.scheduler,
         )
         self.progress = Progress()
@@ -222,10 +222,7 @@ class PretrainingRun:
             if self.args.resume_from_checkpoint:
                 self.accelerator.print(f"There is no checkpoint in {self.output_dir} yet: starting at the first step.")
             return
-        run_state = self.checkpoints.read(folder)
-        settings = "the processes, workers and settings" if self.data.is_stream else "the settings"
-        check_run_config(run_state["run_config"], run_config, folder, f"Use {settings} of the checkpoint")
-        self.loader_state = self.checkpoints.load(folder, run_state)
+        run_state, self.loader_state = self.checkpoints.load(folder, run_config)
         self.progress = Progress(**run_state["progress"])
         self.unreadable = run_state["unreadable"]
         self.lanes = tuple(run_state["lanes"])
@@ -380,17 +377,17 @@ class PretrainingRun:
     def check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
         """Names step and process of the first loss or gradient that is not finite."""
         first_step = self.progress.step - losses.shape[1] + 1
-        for index, (of_processes, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist())):
-            wrong = [rank for rank, loss in enumerate(of_processes) if not math.isfinite(loss)]
+        for index, (step_losses, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist())):
+            wrong = [rank for rank, loss in enumerate(step_losses) if not math.isfinite(loss)]
             if wrong:
-                what = f"The loss of process {wrong[0]} is {of_processes[wrong[0]]}"
+                problem = f"The loss of process {wrong[0]} is {step_losses[wrong[0]]}"
             # with loss scaling (fp16), steps with too large gradients are skipped
             elif not math.isfinite(grad_norm) and self.accelerator.scaler is None:
-                what = f"The norm of the gradients is {grad_norm}"
+                problem = f"The norm of the gradients is {grad_norm}"
             else:
                 continue
             raise UserError(
-                f"{what} at step {first_step + index}: the training has diverged. {self.checkpoints.describe_last()} "
+                f"{problem} at step {first_step + index}: the training has diverged. {self.checkpoints.describe_last()} "
                 "A lower --learning_rate (or --base_learning_rate), more --num_warmup_steps, or --mixed_precision no may help."
             )
 

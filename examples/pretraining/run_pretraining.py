@@ -30,9 +30,9 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import get_decay_parameter_names
-from modeling_greenmim.training.image_files import check_unreadable
-from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss, make_collator
-from modeling_greenmim.training.run_lock import RunLock
+from modeling_greenmim.training.errors import check_unreadable
+from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss
+from modeling_greenmim.training.run_lock import lock_run
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
@@ -156,7 +156,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
     if args.process_index == 0:
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
-        lock = RunLock(Path(args.output_dir))  # noqa: F841 - held until the end
+        lock = lock_run(Path(args.output_dir))  # noqa: F841 - held until the end
     # images are cropped in the collator, and their masks are what the loss is measured on
     args.remove_unused_columns, args.label_names, args.prediction_loss_only = False, ["bool_masked_pos"], True
     args.push_to_hub, push_to_hub = False, args.push_to_hub  # only the model folder, at the end
@@ -167,7 +167,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     max_steps = args.max_steps if args.max_steps > 0 else None
     args.max_steps = count_steps(images_per_step, data.num_train_images, max_steps, args.num_train_epochs)
-    collator = make_collator(
+    collator = PretrainingCollator(
         start.model.config,
         start.image_processor,
         mask_sampler=model_args.mask_sampler,

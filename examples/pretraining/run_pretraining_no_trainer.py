@@ -31,17 +31,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 import datasets
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
 from huggingface_hub import get_token
-from transformers.utils import is_torchvision_available, logging
+from transformers.utils import logging
 
 from modeling_greenmim.training.checkpoints import check_same_run_config
 from modeling_greenmim.training.micro_batches import HeldOutImages
-from modeling_greenmim.training.run_lock import RunLock
+from modeling_greenmim.training.run_lock import lock_run
 
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
@@ -94,10 +95,10 @@ DIVISION_SETTINGS = (
 )
 
 
-def prepare_output_dir(args: RunArguments, accelerator: Accelerator) -> RunLock | None:
+def prepare_output_dir(args: RunArguments, accelerator: Accelerator) -> TextIO | None:
     """
     Makes and locks the folder of the run, and finds out now, not after the training, whether files can be written there. Returns the
-    lock of the main process, which is held as long as it is referenced.
+    lock of the main process, see [`lock_run`].
     """
     output_dir = Path(args.output_dir)
     found = [path.name for pattern in RESULTS for path in output_dir.glob(pattern)]
@@ -117,7 +118,7 @@ def prepare_output_dir(args: RunArguments, accelerator: Accelerator) -> RunLock 
             file.write(b"0")
     except OSError as error:
         raise UserError(f"Cannot write to --output_dir {output_dir}: {error}") from error
-    return RunLock(output_dir) if accelerator.is_main_process else None
+    return lock_run(output_dir) if accelerator.is_main_process else None
 
 
 def begin_output(args: RunArguments, accelerator: Accelerator, hyper_parameters: dict, command: str):
@@ -208,7 +209,6 @@ def get_run_config(hyper_parameters: dict, start: PretrainedModel, data: Pretrai
         **hyper_parameters,
         **config,
         "images in a step": images_per_step,
-        "crops by torchvision": is_torchvision_available(),  # else by PIL, a little differently
         "image_mean": start.image_processor.image_mean,
         "image_std": start.image_processor.image_std,
         **data.images.checksums,
@@ -230,7 +230,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     start = make_pretrained_model(model_args, args.seed)
     license = get_license(args, start)
     config = start.model.config
-    data = open_data(data_args, config, args.seed, with_labels=args.knn)
+    data = open_data(data_args, config, args.seed)
     check_labels(args, data.held_out)
     images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * accelerator.num_processes
     schedule = make_schedule(args, images_per_step, data.num_train_images)

@@ -126,12 +126,8 @@ def write_digits(folder: Path, image_size: int, num_files: int = 4):
 def choose_image_size(train_dir: Path, image_column_name: str | None) -> int:
     """The largest of the default sizes that most images need not be enlarged to."""
     shorter_sides = []
-    images = open_images(
-        DataArguments(train_dir=str(train_dir)),
-        [str(train_dir)],
-        "--train_dir",
-        {"image_column_name": image_column_name},
-    )
+    args = DataArguments(train_dir=str(train_dir), image_column_name=image_column_name)
+    images = open_images(args, [args.train_dir], "--train_dir")
     for encoded in images.sample(NUM_LOOKED_AT, seed=0):
         try:
             with PIL.Image.open(io.BytesIO(encoded.read())) as image:

@@ -25,8 +25,9 @@ import torch
 from torch.utils.data import Dataset
 from transformers import BaseImageProcessor
 
+from modeling_greenmim.training.errors import describe_error
 from modeling_greenmim.training.image_decoding import read_image
-from modeling_greenmim.training.image_files import describe_error, read_row
+from modeling_greenmim.training.image_files import read_row
 
 from example_command import UserError, argument, check_range
 from example_dense_tasks import AugmentedDataset, DenseDataArguments, do_not_decode, open_split
@@ -103,8 +104,7 @@ class PairReader:
         name = row["image"]["path"] or f"Image {index}"
         try:
             content, annotation = (
-                read_row(row[column]["bytes"], row[column]["path"], allow_external_files=True)
-                for column in ("image", "annotation")
+                read_row(row[column], allow_external_files=True) for column in ("image", "annotation")
             )
             pixels = np.moveaxis(read_image(content, 3), 0, -1)
             labels = np.asarray(PIL.Image.open(io.BytesIO(annotation)))

@@ -18,8 +18,8 @@ From the first byte to the micro-batch that the model takes, in the workers of a
     folders, parquet files          image_files     groups of encoded images: a file, or a row group
       |                             image_order     number of an image -> epoch, group and row
       v
-    bytes of an image               image_decoding  upright, in the channels of the model
-      |                             image_crops     a random part, resized and flipped
+    bytes of an image               image_decoding  upright, in the channels of the model; a random part, resized and flipped
+      |
       v
     crops                           micro_batches   rescaled, masked and planned; one number is the state of the loader
       |

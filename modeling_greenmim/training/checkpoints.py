@@ -13,11 +13,9 @@
 # limitations under the License.
 """Checkpoints of a run: written whole or not at all, read without trusting them, by any number of processes."""
 
-import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,24 +23,16 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
+from torch.distributed.checkpoint import state_dict as distributed_states
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from .errors import UserError
 
 
 RUN_FILE = "run.json"
+STATE_FILE = "training_state.pt"
 FORMAT = 2  # 0.1 wrote none
-# also those of torch and safetensors on a full disk
-WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
 
 
 @dataclass
@@ -50,10 +40,10 @@ class Checkpoints:
     """
     Writes and reads the checkpoints of a run, in folders `checkpoint-{step}`.
 
-    A checkpoint is a model folder, with `optimizer.pt`; `run.json` with what all processes have in common, also the schedule; and, for
-    streams, `process{rank}.pt` with the state of the loader of each process. Weights and optimizer are those of one process, whatever
-    they are divided among. There are no random states: those of a step follow from the seed and its number. Nothing is unpickled:
-    `torch.load` reads with `weights_only=True`.
+    A checkpoint is a model folder, with `run.json`, and with `training_state.pt`: optimizer, schedule and, for streams, the state of
+    the loader of each process. The main process writes it. Weights and optimizer are those of one process, whatever they are divided
+    among. There are no random states: those of a step follow from the seed and its number. Nothing is unpickled: `torch.load` reads
+    with `weights_only=True`.
 
     Args:
         accelerator ([`~accelerate.Accelerator`]):
@@ -64,8 +54,10 @@ class Checkpoints:
             Number of checkpoints to keep.
         image_processor ([`GreenMimImageProcessorPil`]):
             Saved next to the weights.
-        model, optimizer, scheduler:
-            What is trained; model and optimizer as prepared by the accelerator.
+        model ([`PreTrainedModel`]):
+            The model, as prepared by the accelerator.
+        optimizer (`torch.optim.Optimizer`), scheduler (`torch.optim.lr_scheduler.LRScheduler`):
+            Those of torch.
     """
 
     accelerator: Accelerator
@@ -77,7 +69,6 @@ class Checkpoints:
     scheduler: torch.optim.lr_scheduler.LRScheduler
 
     def __post_init__(self):
-        self.optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # that of torch, not of Accelerate
         self._clean()
 
     def save(self, step: int, run_state: dict, process_state: dict | None = None) -> Path:
@@ -88,7 +79,7 @@ class Checkpoints:
             step (`int`):
                 The step it is of.
             run_state (`dict`):
-                For `run.json`; the same in every process.
+                For `run.json`; the same in every process, with a `run_config`.
             process_state (`dict`, *optional*):
                 What this process has of its own.
 
@@ -96,44 +87,38 @@ class Checkpoints:
             `Path`: the folder.
 
         Raises:
-            [`UserError`]: in every process, if any could not write. The checkpoints before it stay.
+            [`UserError`]: in every process, if it cannot be written. The checkpoints before it stay.
         """
         folder = self.output_dir / f"checkpoint-{step}"
         new = self.output_dir / f".new-{folder.name}"
-        is_main = self.accelerator.is_main_process
-        # collective, so not in the parts below, which may fail in one process
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights = get_model_state_dict(self.model, options=options)
-        optimizer_state = get_optimizer_state_dict(self.model, self.optimizer, options=options)
-
-        def create():
-            if is_main:
-                shutil.rmtree(new, ignore_errors=True)
-                new.mkdir()
+        # collective, so not in the main process only
+        options = distributed_states.StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights, optimizer_state = distributed_states.get_state_dict(self.model, self.optimizer, options=options)
+        training_state = {
+            "optimizer": optimizer_state,
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
+            "processes": gather_object([process_state]),
+        }
 
         def write():
-            if process_state is not None:
-                torch.save(process_state, new / f"process{self.accelerator.process_index}.pt")
-            if is_main:
-                self.accelerator.unwrap_model(self.model).save_pretrained(new, state_dict=weights)
-                self.image_processor.save_pretrained(new)
-                torch.save(optimizer_state, new / "optimizer.pt")
-                scaler_state = self.accelerator.scaler and self.accelerator.scaler.state_dict()
-                states = {"scheduler": self.scheduler.state_dict(), "scaler": scaler_state}
-                content = {**run_state, **states, "format": FORMAT, "has_process_states": process_state is not None}
-                (new / RUN_FILE).write_text(json.dumps(content))
+            if not self.accelerator.is_main_process:
+                return
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
+            self.accelerator.unwrap_model(self.model).save_pretrained(new, state_dict=weights)
+            self.image_processor.save_pretrained(new)
+            with (new / STATE_FILE).open("wb") as file:
+                torch.save(training_state, file)
+            (new / RUN_FILE).write_text(json.dumps({**run_state, "format": FORMAT}))
+            _flush(*new.rglob("*"), new)
+            _remove(folder)
+            new.rename(folder)
+            _flush(self.output_dir)
+            for old in self.list()[: -self.total_limit]:
+                _remove(old)
 
-        def put_in_place():
-            if is_main:
-                _flush(*new.rglob("*"), new)
-                _remove(folder)
-                new.rename(folder)
-                _flush(self.output_dir)
-                for old in self.list()[: -self.total_limit]:
-                    _remove(old)
-
-        for part in (create, write, put_in_place):
-            self._run_everywhere(part, f"Cannot write {folder}", self.describe_last())
+        self._run_everywhere(write, f"Cannot write {folder}", self.describe_last())
         return folder
 
     def list(self) -> list[Path]:
@@ -148,84 +133,95 @@ class Checkpoints:
         return f"The last good checkpoint is {folders[-1]}: resume from it with --resume_from_checkpoint latest."
 
     def find(self, resume_from_checkpoint: str | None) -> Path | None:
-        """The folder that `--resume_from_checkpoint` means; `None` if it is not given, or there is none yet."""
+        """
+        Finds the folder that `--resume_from_checkpoint` means.
+
+        Args:
+            resume_from_checkpoint (`str`, *optional*):
+                A folder, or `"latest"`.
+
+        Returns:
+            The folder; `None` if it is not given, or there is none yet.
+
+        Raises:
+            [`UserError`]: if it is not a checkpoint, or not the last one.
+        """
+        folders = self.list()
         if resume_from_checkpoint == "latest":
-            return folders[-1] if (folders := self.list()) else None
+            return folders[-1] if folders else None
         if resume_from_checkpoint is None:
             return None
         folder = Path(resume_from_checkpoint)
         if not (folder / RUN_FILE).is_file():
-            known = ", ".join(map(str, self.list())) or "none"
+            known = ", ".join(map(str, folders)) or "none"
             raise UserError(
                 f"--resume_from_checkpoint must be a checkpoint, got {folder}, which has no {RUN_FILE}. Those of this run: {known}."
             )
         step = _get_step(folder)
-        newer = [other for other in self.list() if step is not None and _get_step(other) > step]
-        if newer:
+        if step is not None and folders and _get_step(folders[-1]) > step:
             raise UserError(
-                f"Cannot resume from {folder} because {self.output_dir} has checkpoints of later steps, such as {newer[-1].name}. "
+                f"Cannot resume from {folder} because {self.output_dir} has checkpoints of later steps, such as {folders[-1].name}. "
                 "Remove them, or choose another --output_dir."
             )
         return folder
 
-    def read(self, folder: Path) -> dict:
-        """
-        Reads what all processes have in common.
-
-        Raises:
-            [`UserError`]: if the checkpoint is damaged, or of a version that cannot be resumed.
-        """
-        run_state = self._read_everywhere(lambda: json.loads((folder / RUN_FILE).read_text()), folder)
-        if run_state.get("format") != FORMAT:
-            raise UserError(
-                f"Cannot resume from {folder} because version 0.1, or a later one, wrote it. Finish the run with that version, or start a new one from "
-                f"its weights: --model_name_or_path {folder}, with another --output_dir."
-            )
-        return run_state
-
-    def load(self, folder: Path, run_state: dict) -> dict | None:
+    def load(self, folder: Path, run_config: dict) -> tuple[dict, dict | None]:
         """
         Restores model, optimizer and schedule. Collective.
 
         Args:
             folder (`Path`):
                 A checkpoint.
-            run_state (`dict`):
-                What `read` returned.
+            run_config (`dict`):
+                Every setting that the run depends on: those that it must have been written with.
 
         Returns:
-            The state of this process that was given to `save`, `None` if there was none.
+            `tuple` of the two states that were given to `save`. Only streams have the second.
 
         Raises:
-            [`UserError`]: if the checkpoint is damaged.
+            [`UserError`]: in every process, if the checkpoint is damaged, of a version that cannot be resumed, or of a run with other
+            settings.
         """
+        others = ", ".join(str(other) for other in self.list() if other.name != folder.name) or "none"
+        messages = f"Cannot load {folder} because it is damaged", f"Remove it, and resume from another one: {others}."
+        run_state = self._run_everywhere(lambda: json.loads((folder / RUN_FILE).read_text()), *messages)
+        new_run = f"start a new run from its weights: --model_name_or_path {folder}, with another --output_dir."
+        if run_state.get("format") != FORMAT:
+            raise UserError(
+                f"Cannot resume from {folder} because version 0.1, or a later one, wrote it. Finish the run with that version, or {new_run}"
+            )
+        if changes := describe_changes(run_state["run_config"], run_config, "in the checkpoint", "now"):
+            raise UserError(
+                f"Cannot resume from {folder}: {changes}. Use the settings of the checkpoint (for streams, also its processes and "
+                f"workers), or {new_run}"
+            )
 
-        def read() -> tuple[dict, dict, dict | None]:
-            process_state, optimizer_state = None, torch.load(folder / "optimizer.pt", "cpu", weights_only=True)
-            if run_state["has_process_states"]:
-                path = folder / f"process{self.accelerator.process_index}.pt"
-                process_state = torch.load(path, "cpu", weights_only=True)
-            return load_file(folder / "model.safetensors"), optimizer_state, process_state
+        def read() -> tuple[dict, dict]:
+            return load_file(folder / "model.safetensors"), torch.load(folder / STATE_FILE, "cpu", weights_only=True)
 
-        def restore():
-            set_model_state_dict(self.model, weights, options=options)
-            set_optimizer_state_dict(self.model, self.optimizer, optimizer_state, options=options)
-            self.scheduler.load_state_dict(run_state["scheduler"])
+        def restore() -> dict | None:
+            options = distributed_states.StateDictOptions(full_state_dict=True)
+            distributed_states.set_model_state_dict(self.model, weights, options=options)
+            distributed_states.set_optimizer_state_dict(
+                self.model, self.optimizer, state["optimizer"], options=options
+            )
+            self.scheduler.load_state_dict(state["scheduler"])
             if self.accelerator.scaler is not None:
-                self.accelerator.scaler.load_state_dict(run_state["scaler"])
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            return dict(enumerate(state["processes"])).get(self.accelerator.process_index)
 
-        options = StateDictOptions(full_state_dict=True)
-        weights, optimizer_state, process_state = self._read_everywhere(read, folder)
-        self._read_everywhere(restore, folder)
-        return process_state
+        weights, state = self._run_everywhere(read, *messages)
+        return run_state, self._run_everywhere(restore, *messages)
 
-    def _run_everywhere(self, part: Callable, failure: str, remedy: str, errors=WRITE_ERRORS):
+    def _run_everywhere(self, part: Callable, failure: str, remedy: str):
         """Runs a part in all processes, and raises a [`UserError`] in all of them if it failed in one. Returns its result."""
         result = reason = None
         try:
             result = part()
-        except errors as error:
-            reason = self._find_reason(error)
+        except Exception as error:  # damaged files raise anything
+            # torch reports what follows from an error of the disk
+            error = error.__context__ if isinstance(error.__context__, OSError) else error
+            reason = f"{type(error).__name__}: {str(error).strip() or 'no more is known'}".splitlines()[0]
         reasons = [reason for reason in gather_object([reason]) if reason is not None]
         if reasons:
             self._clean()
@@ -233,29 +229,11 @@ class Checkpoints:
             raise UserError(f"{failure} ({reasons[0]}). {remedy}")
         return result
 
-    def _read_everywhere(self, part: Callable, folder: Path):
-        others = ", ".join(str(other) for other in self.list() if other.name != folder.name) or "none"
-        remedy = f"Remove it, and resume from another one: {others}."
-        # damaged files raise anything
-        return self._run_everywhere(part, f"Cannot load {folder} because it is damaged", remedy, Exception)
-
     def _clean(self):
         """Removes what is half written, or half removed."""
         if self.accelerator.is_main_process:
-            for folder in (*self.output_dir.glob(".new-checkpoint-*"), *self.output_dir.glob(".old-checkpoint-*")):
+            for folder in self.output_dir.glob(".*-checkpoint-*"):
                 shutil.rmtree(folder, ignore_errors=True)
-
-    def _find_reason(self, error: Exception) -> str:
-        """What went wrong; torch and safetensors do not tell when the disk is full."""
-        if isinstance(error, WRITE_ERRORS) and not isinstance(error, OSError):
-            try:
-                with tempfile.TemporaryFile(dir=self.output_dir) as file:
-                    file.write(bytes(2**20))
-            except OSError as found:
-                error = found
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"no space left for {self.output_dir}: make room"
-        return f"{type(error).__name__}: {str(error).strip() or 'no more is known'}".splitlines()[0]
 
 
 def check_same_run_config(run_config: dict):
@@ -276,15 +254,6 @@ def check_same_run_config(run_config: dict):
                 f"Cannot train because processes 0 and {rank} see different data or settings: {changes}. All nodes need the same "
                 "files, command and versions."
             )
-
-
-def check_run_config(saved: dict, current: dict, folder: Path, remedy: str):
-    """Raises an error that names what differs from the run that a checkpoint is of."""
-    if changes := describe_changes(saved, current, "in the checkpoint", "now"):
-        raise UserError(
-            f"Cannot resume from {folder}: {changes}. {remedy}, or start a new run from its weights: "
-            f"--model_name_or_path {folder}, with another --output_dir."
-        )
 
 
 def describe_changes(first: dict, second: dict, in_first: str, in_second: str) -> str:

@@ -11,8 +11,42 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The error of this library that a user can fix."""
+"""Errors that a user can fix, and how errors of images are described."""
+
+from pathlib import Path
+
+import PIL
+
+
+FEW_UNREADABLE = 10
 
 
 class UserError(Exception):
     """What the user can fix: scripts show it as one line, without a traceback."""
+
+
+def check_unreadable(unreadable: dict[str, str], num_read: int, max_unreadable: float):
+    """Raises a [`UserError`] if a larger fraction of the images cannot be read than allowed, and more than a few."""
+    if len(unreadable) > max(FEW_UNREADABLE, max_unreadable * num_read):
+        name, reason = list(unreadable.items())[-1]
+        raise UserError(
+            f"{len(unreadable)} of {num_read} images cannot be read, more than --max_unreadable {max_unreadable:g} allows. The last one is "
+            f"{name} ({reason})."
+        )
+
+
+def make_unreadable_error(unreadable: dict[str, str], images: str = "images") -> UserError:
+    name, reason = next(iter(unreadable.items()), ("nothing", "there are none"))
+    return UserError(f"None of {len(unreadable)} {images} can be read, such as {name} ({reason}).")
+
+
+def describe_error(error: Exception) -> str:
+    """An error of reading an image, in one line."""
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return "it is not an image, or of an unknown format"  # PIL's message names an object in memory
+    return make_printable(f"{type(error).__name__}: {error}")
+
+
+def make_printable(name: str | Path) -> str:
+    """A name without characters that cannot be stored, or control a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))

@@ -16,20 +16,21 @@
 import io
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
-import torch
-from transformers.utils import is_torchvision_available
+import PIL.ImageOps
 
 from ..image_conversion_greenmim import to_channels_first_array, turn_upright
-from .image_files import EncodedImage, describe_error
+from .errors import describe_error
+from .image_files import EncodedImage
 
 
 MAX_PIXELS = 50_000_000  # 0.75 GB while it is decoded
-GRAY_FROM_MODES = ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr")
+BICUBIC = PIL.Image.Resampling.BICUBIC
+MODES_WITH_COLORS = ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr")
 
 
 def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -64,7 +65,7 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
                     raise ValueError(
                         f"it has {image.width} x {image.height} pixels, more than --max_pixels {max_pixels}"
                     )
-                if num_channels == 1 and image.mode in GRAY_FROM_MODES:
+                if num_channels == 1 and image.mode in MODES_WITH_COLORS:
                     image = turn_upright(image).convert("L")
                 pixels = to_channels_first_array(image, do_convert_rgb=num_channels == 3)
     if len(pixels) != num_channels:
@@ -75,8 +76,8 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
 @dataclass
 class RandomCrop:
     """
-    A random part of an image, resized, and flipped half of the time: torchvision's `RandomResizedCrop` and
-    `RandomHorizontalFlip` where torchvision is installed, else the same with PIL.
+    A random part of an image, resized, and flipped half of the time, as torchvision's `RandomResizedCrop` and
+    `RandomHorizontalFlip` do, but by PIL and from a seed: a crop does not depend on the environment.
 
     Args:
         image_size (`tuple[int, int]`):
@@ -92,35 +93,27 @@ class RandomCrop:
     flip: bool = True
 
     def __call__(self, pixels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        """`(num_channels, height, width)` to the same with the height and width of the crops."""
-        if is_torchvision_available():
-            return self._crop_with_torchvision(pixels, seed)
-        return self._crop_with_pil(pixels, np.random.default_rng(seed))
+        """
+        Crops an image.
 
-    def _crop_with_torchvision(self, pixels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        from torchvision.transforms import v2
+        Args:
+            pixels (`np.ndarray` of `uint8` or `float32` and shape `(num_channels, height, width)`):
+                The image.
+            seed (`Sequence[int]`):
+                Seed of the crop.
 
-        transform = v2.Compose(
-            [
-                v2.RandomResizedCrop(
-                    self.image_size, (self.min_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC, antialias=True
-                ),
-                v2.RandomHorizontalFlip(0.5 if self.flip else 0.0),
-            ]
-        )
-        with torch.random.fork_rng(devices=[]):
-            # not `torch.manual_seed`, which also seeds the devices
-            torch.default_generator.manual_seed(int(np.random.default_rng(seed).integers(2**63)))
-            return transform(torch.from_numpy(pixels.copy())).numpy()
-
-    def _crop_with_pil(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        Returns:
+            `np.ndarray` of the same type and shape `(num_channels, *image_size)`.
+        """
+        rng = np.random.default_rng(seed)
         _, height, width = pixels.shape
         area = rng.uniform(self.min_scale, 1.0) * width * height
         aspect_ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
         crop_width = min(width, max(1, round(np.sqrt(area * aspect_ratio))))
         crop_height = min(height, max(1, round(np.sqrt(area / aspect_ratio))))
         left, top = rng.integers(width - crop_width + 1), rng.integers(height - crop_height + 1)
-        cropped = resize_box(pixels, (left, top, left + crop_width, top + crop_height), self.image_size)
+        size, box = self.image_size[::-1], (left, top, left + crop_width, top + crop_height)
+        cropped = change_channels(pixels, lambda image: image.resize(size, BICUBIC, box))
         return cropped[:, :, ::-1] if self.flip and rng.random() < 0.5 else cropped
 
 
@@ -131,20 +124,12 @@ class CenterCrop:
     image_size: tuple[int, int]
 
     def __call__(self, pixels: np.ndarray, seed: Sequence[int] = ()) -> np.ndarray:
-        _, height, width = pixels.shape
-        scale = min(height / self.image_size[0], width / self.image_size[1])
-        left, top = (width - scale * self.image_size[1]) / 2, (height - scale * self.image_size[0]) / 2
-        return resize_box(pixels, (left, top, width - left, height - top), self.image_size)
+        return change_channels(pixels, lambda image: PIL.ImageOps.fit(image, self.image_size[::-1], BICUBIC))
 
 
-def resize_box(pixels: np.ndarray, box: tuple[float, float, float, float], image_size: tuple[int, int]) -> np.ndarray:
-    """Resizes a part (left, top, right, bottom) of `(num_channels, height, width)` to `(num_channels, *image_size)`."""
-    # channel by channel: PIL has no images of any number of channels, and weighs four by the last
-    channels = [
-        PIL.Image.fromarray(channel).resize(image_size[::-1], PIL.Image.Resampling.BICUBIC, box=box)
-        for channel in pixels
-    ]
-    return np.stack([np.asarray(channel) for channel in channels])
+def change_channels(pixels: np.ndarray, change: Callable[[PIL.Image.Image], PIL.Image.Image]) -> np.ndarray:
+    """Changes each channel on its own: PIL has no images of any number of channels, and weighs four by the last."""
+    return np.stack([np.asarray(change(PIL.Image.fromarray(channel))) for channel in pixels])
 
 
 @dataclass

@@ -22,6 +22,7 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple
@@ -29,22 +30,20 @@ from urllib.parse import urlsplit
 
 import datasets
 import numpy as np
-import PIL
 import pyarrow
 import pyarrow.parquet
 from datasets.utils.file_utils import xopen
 from transformers.utils import logging
 
-from .errors import UserError
+from .errors import UserError, describe_error, make_printable, make_unreadable_error
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm", ".npy")
 KINDS = {"parquet": (".parquet",), "webdataset": (".tar",), "image": IMAGE_EXTENSIONS}
-NUM_SAMPLED_GROUPS = 10
-FEW_UNREADABLE = 10
-NUM_SIZES = 10_000  # on a network disk, asking for the sizes of millions of files would take hours
+SAMPLED_GROUPS = 10
+CHECKED_SIZES = 10_000  # on a network disk, asking for the sizes of millions of files would take hours
 
 
 class EncodedImage(NamedTuple):
@@ -54,6 +53,24 @@ class EncodedImage(NamedTuple):
     read: Callable[[], bytes]
     label: int | str | None = None
     place: tuple[int, int] | None = None
+
+
+class RowSettings(NamedTuple):
+    """
+    How images are read from rows, of parquet files or of a stream.
+
+    Args:
+        image_column_name (`str`, *optional*):
+            Column of the images. By default `image`, or the only one that holds images.
+        label_column_name (`str`, *optional*):
+            Column of the labels.
+        allow_external_files (`bool`, *optional*, defaults to `False`):
+            Whether to open files and addresses that rows name instead of holding an image.
+    """
+
+    image_column_name: str | None = None
+    label_column_name: str | None = None
+    allow_external_files: bool = False
 
 
 class GroupedImages:
@@ -76,7 +93,7 @@ class GroupedImages:
     def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
         """At most this many images from all over the data, the same in every process, from few groups."""
         rng = np.random.default_rng(seed)
-        num_per_group = -(-number // min(len(self.group_sizes), NUM_SAMPLED_GROUPS))
+        num_per_group = -(-number // min(len(self.group_sizes), SAMPLED_GROUPS))
         for group in map(int, rng.permutation(len(self.group_sizes))):
             for row in map(int, rng.permutation(self.group_sizes[group])[: min(num_per_group, number)]):
                 yield self.get_image(group, row)
@@ -92,8 +109,7 @@ class ImageFiles(GroupedImages):
         # workers share an array without copying it path by path; paths need not be UTF-8
         self.paths = pyarrow.array(map(os.fsencode, files), pyarrow.large_binary())
         self.group_sizes = np.ones(len(files), dtype=np.int64)
-        sizes = [get_size(file) for file in files[:: -(-len(files) // NUM_SIZES)]]
-        self.checksums = get_checksums(files, sizes)
+        self.checksums = get_checksums(files)
         self.unreadable = unreadable or {}
 
     def get_image(self, group: int, row: int) -> EncodedImage:
@@ -108,83 +124,93 @@ class ParquetImages(GroupedImages):
     Args:
         files (`Sequence[str]`):
             Paths.
-        image_column_name (`str`, *optional*):
-            Column of the images. By default `image`, or the only one that holds images.
-        label_column_name (`str`, *optional*):
-            Column of the labels.
-        allow_external_files (`bool`, *optional*, defaults to `False`):
-            Whether to open files and addresses that rows name instead of holding an image.
+        rows ([`RowSettings`], *optional*):
+            How to read them.
         unreadable (`dict[str, str]`, *optional*):
             See [`GroupedImages`].
+
+    Raises:
+        [`UserError`]: if no file can be read, or none has the columns.
     """
 
     num_cached_groups = 1
 
-    def __init__(
-        self, files, image_column_name=None, label_column_name=None, allow_external_files=False, unreadable=None
-    ):
-        self.allow_external_files = allow_external_files
+    def __init__(self, files, rows=None, unreadable=None):
+        self.rows = rows or RowSettings()
         self.unreadable = dict(unreadable or {})
-        self.columns, self.groups, self.cache = [], [], {}
-        sizes, errors = [], []
+        self.groups, self.cache = [], {}
+        sizes, wrong_columns = [], None
         for file in files:
             try:
                 metadata = pyarrow.parquet.read_metadata(file)
                 if not metadata.num_rows:
                     raise ValueError("it holds no images")
-                schema = metadata.schema.to_arrow_schema()
-                features = datasets.Features.from_arrow_schema(schema) if not self.columns else {}
-                self.columns = self.columns or choose_columns(features, image_column_name, label_column_name)
-                schema = [schema.field(column) for column in self.columns]  # raises if there is none
+                features = datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema())
+                self.rows = choose_columns(features, self.rows)  # of the first file, for all
             except Exception as error:
-                errors.append(error)
+                wrong_columns = wrong_columns or (error if isinstance(error, UserError) else None)
                 self.unreadable[make_printable(file)] = describe_error(error)
                 continue
             groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
             self.groups += [(file, number) for number in range(len(groups))]
             sizes += [(group.num_rows, group.total_byte_size) for group in groups]
         if not self.groups:
-            wrong = next((error for error in errors if isinstance(error, UserError)), None)
-            raise wrong or make_unreadable_error(self.unreadable, "parquet files")
+            raise wrong_columns or make_unreadable_error(self.unreadable, "parquet files")
         self.group_sizes = np.array([num_rows for num_rows, _ in sizes], dtype=np.int64)
         self.checksums = get_checksums(files, sizes)
 
     def get_image(self, group: int, row: int) -> EncodedImage:
         file, number = self.groups[group]
-        name = f"{make_printable(file)}, row {row} of row group {number}"
         if group not in self.cache:
             while len(self.cache) >= self.num_cached_groups:  # before the next one takes memory
                 del self.cache[next(iter(self.cache))]
             self.cache[group] = self._read_group(file, number)
         try:
-            content, path, label = [column and column[row].as_py() for column in self.cache[group]]
+            if isinstance(table := self.cache[group], Exception):
+                raise table
+            (example,) = table.slice(row, 1).to_pylist()
+            label = example.get(self.rows.label_column_name)
+            read = partial(read_row, example[self.rows.image_column_name], self.rows.allow_external_files)
         except Exception as error:
-            return EncodedImage(name, lambda error=error: raise_error(error), None, (group, row))
-        return EncodedImage(name, lambda: read_row(content, path, self.allow_external_files), label, (group, row))
+            label, read = None, partial(raise_error, error)
+        return EncodedImage(f"{make_printable(file)}, row {row} of row group {number}", read, label, (group, row))
 
-    def _read_group(self, file: str, number: int) -> list:
-        """Columns of contents, paths and labels; or what raises the error for each row, instead of reading again."""
+    def _read_group(self, file: str, number: int) -> pyarrow.Table | Exception:
+        """A row group; or why it cannot be read, so that it is not read again for each row."""
         try:
             with pyarrow.parquet.ParquetFile(file) as parquet:
+                columns = list(filter(None, self.rows[:2]))
                 # without threads, which a forked worker does not have
-                table = parquet.read_row_group(number, columns=self.columns, use_threads=False)
-            images, labels = [*table.itercolumns(), None][:2]
-            if not pyarrow.types.is_struct(images.type):
-                return [images, None, labels]
-            fields = dict(zip((field.name for field in images.type), images.flatten()))  # which keeps nulls
-            return [fields["bytes"], fields.get("path"), labels]
+                return parquet.read_row_group(number, columns=columns, use_threads=False)
         except Exception as error:
-            return [DamagedColumn(error)]
+            return error
 
 
-class DamagedColumn:
-    """A column of which no row can be read."""
+def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> bytes:
+    """
+    Reads an image that is not decoded, as `datasets` stores it.
 
-    def __init__(self, error: Exception):
-        self.error = error
+    Args:
+        image (`dict` or `bytes`, *optional*):
+            Its content, or `bytes` and `path`. Without either, the content is empty.
+        allow_external_files (`bool`, *optional*, defaults to `False`):
+            See [`RowSettings`].
 
-    def __getitem__(self, row: int):
-        raise self.error
+    Raises:
+        `ValueError`: if the image is in a file, and that is not allowed.
+    """
+    image = {"bytes": image} if isinstance(image, bytes) else image or {}
+    content, path = image.get("bytes"), image.get("path")
+    if content is not None or not path:
+        return content or b""
+    if not allow_external_files:
+        raise ValueError(f"its row names a file ({path}): if you trust the data, --allow_external_files opens it")
+    with xopen(path, "rb") as file:
+        return file.read()
+
+
+def raise_error(error: Exception):
+    raise error
 
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
@@ -194,7 +220,7 @@ def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
     Returns:
         `tuple` of the paths, and of what may hold an image and is neither a file nor a folder that can be listed: path and reason.
     """
-    files, problems, seen, pending = [], {}, set(), deque([os.fspath(folder)])
+    files, problems, seen, pending = [], {}, set(), deque([folder])
     while pending:
         parent = pending.popleft()
         try:
@@ -202,21 +228,18 @@ def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            with os.scandir(parent) as entries:
-                entries = sorted(entries, key=lambda entry: entry.name)
+            entries = sorted(os.scandir(parent), key=lambda entry: entry.name)
         except OSError as error:
             problems[make_printable(parent)] = describe_error(error)
             continue
         for entry in entries:
-            try:
-                if entry.is_dir():
-                    pending.append(entry.path)
-                elif entry.is_file():
-                    files.append(entry.path)
-                elif get_kind(entry.name) or "." not in entry.name:
-                    problems[make_printable(entry.path)] = "it is a dangling link, or no file"
-            except OSError as error:  # a link to itself
-                problems[make_printable(entry.path)] = describe_error(error)
+            # for files that are not behind links, without asking the disk once more
+            if entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path):
+                files.append(entry.path)
+            elif os.path.isdir(entry.path):
+                pending.append(entry.path)
+            elif get_kind(entry.name) or "." not in entry.name:
+                problems[make_printable(entry.path)] = "it is a dangling link, or no file"
     return files, problems
 
 
@@ -271,18 +294,19 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
     return kind, list(dict.fromkeys(named + chosen)), problems
 
 
-def choose_columns(features: datasets.Features, image_column: str | None, label_column: str | None) -> list[str]:
-    """The columns of images and, if one is given, of labels. Raises a [`UserError`] if there are none."""
+def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSettings:
+    """Settings with the column of the images. Raises a [`UserError`] if a column is not there, or holds no images."""
     names = ", ".join(map(repr, features))
     image_columns = [name for name, feature in features.items() if _holds_images(feature)]
-    image_column = image_column or ("image" if "image" in features or len(image_columns) != 1 else image_columns[0])
-    if image_column not in features:
-        raise UserError(f"There is no column {image_column!r}, only {names}. Choose one with --image_column_name.")
-    if image_column not in image_columns:
-        raise UserError(f"The column {image_column!r} holds no images, but {features[image_column]}.")
-    if label_column is not None and label_column not in features:
-        raise UserError(f"There is no column {label_column!r} for --label_column_name, only {names}.")
-    return [image_column] + ([label_column] if label_column else [])
+    only_column = "image" if "image" in features or len(image_columns) != 1 else image_columns[0]
+    column = rows.image_column_name or only_column
+    if column not in features:
+        raise UserError(f"There is no column {column!r}, only {names}. Choose one with --image_column_name.")
+    if column not in image_columns:
+        raise UserError(f"The column {column!r} holds no images, but {features[column]}.")
+    if rows.label_column_name not in (None, *features):
+        raise UserError(f"There is no column {rows.label_column_name!r} for --label_column_name, only {names}.")
+    return rows._replace(image_column_name=column)
 
 
 def _holds_images(feature) -> bool:
@@ -291,36 +315,20 @@ def _holds_images(feature) -> bool:
     return isinstance(feature, datasets.Image) or is_struct or feature in binary
 
 
-def read_row(content: bytes | None, path: str | None, allow_external_files: bool = False) -> bytes:
-    """The content of an image in a row, or of the file that the row names, if that is allowed."""
-    if content is not None or not path:
-        return content or b""
-    if not allow_external_files:
-        raise ValueError(f"its row names a file ({path}): if you trust the data, --allow_external_files opens it")
-    with xopen(path, "rb") as file:
-        return file.read()
-
-
-def get_checksums(files: Sequence[str], contents: Sequence) -> dict[str, int]:
-    """Numbers that change with the names of the files, but not with the folder that holds them all, and with their contents."""
+def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, int]:
+    """Change with the names of the files (not with the folder that holds them all), their sizes, and numbers of images."""
     if any(map(is_address, files)):
         names = [urlsplit(file)._replace(query="").geturl() for file in files]  # signatures expire
     else:
         paths = [os.path.abspath(file) for file in files]
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])
         names = [os.path.relpath(path, folder) for path in paths]
+    checked = files[:: -(-len(files) // CHECKED_SIZES)]
+    sizes = [os.path.getsize(file) if os.path.exists(file) else None for file in checked]
     return {
         "files (checksum of names)": zlib.crc32("\n".join(names).encode(errors="surrogateescape")),
-        "files (checksum of sizes)": zlib.crc32(repr(contents).encode()),
+        "files (checksum of sizes)": zlib.crc32(repr((sizes, num_images)).encode()),
     }
-
-
-def get_size(file: str) -> int | None:
-    """Size of a file in bytes, if that is known."""
-    try:
-        return os.stat(file).st_size
-    except OSError:
-        return None
 
 
 def is_address(name: str) -> bool:
@@ -335,34 +343,3 @@ def get_extension(file: str) -> str:
 def get_kind(file: str) -> str | None:
     """What a file is by its extension."""
     return next((kind for kind, extensions in KINDS.items() if get_extension(file) in extensions), None)
-
-
-def check_unreadable(unreadable: dict[str, str], num_read: int, max_unreadable: float):
-    """Raises a [`UserError`] if a larger fraction of the images cannot be read than allowed, and more than a few."""
-    if len(unreadable) > max(FEW_UNREADABLE, max_unreadable * num_read):
-        name, reason = list(unreadable.items())[-1]
-        raise UserError(
-            f"{len(unreadable)} of {num_read} images cannot be read, more than --max_unreadable {max_unreadable:g} allows. The last one is "
-            f"{name} ({reason})."
-        )
-
-
-def make_unreadable_error(unreadable: dict[str, str], images: str = "images") -> UserError:
-    name, reason = next(iter(unreadable.items()), ("nothing", "there are none"))
-    return UserError(f"None of {len(unreadable)} {images} can be read, such as {name} ({reason}).")
-
-
-def describe_error(error: Exception) -> str:
-    """An error of reading an image, in one line."""
-    if isinstance(error, PIL.UnidentifiedImageError):
-        return "it is not an image, or of an unknown format"  # PIL's message names an object in memory
-    return make_printable(f"{type(error).__name__}: {error}")
-
-
-def make_printable(name: str | Path) -> str:
-    """A name without characters that cannot be stored, or control a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
-
-
-def raise_error(error: Exception):
-    raise error

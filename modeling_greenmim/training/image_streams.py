@@ -18,11 +18,13 @@ number of processes and workers, among which its shards are divided.
 """
 
 import glob
+import itertools
 import logging
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import datasets
 import numpy as np
@@ -31,20 +33,16 @@ from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset, get_worker_info
 from transformers.utils import logging as transformers_logging
 
-from .errors import UserError
+from .errors import UserError, describe_error, make_printable, make_unreadable_error
 from .image_decoding import ExampleMaker
 from .image_files import (
-    NUM_SAMPLED_GROUPS,
+    SAMPLED_GROUPS,
     EncodedImage,
+    RowSettings,
     choose_columns,
-    describe_error,
     get_checksums,
     get_kind,
-    get_size,
     is_address,
-    make_printable,
-    make_unreadable_error,
-    raise_error,
     read_row,
 )
 
@@ -52,67 +50,9 @@ from .image_files import (
 logger = transformers_logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 
-@dataclass
 class ImageStream:
     """
     A stream of images.
-
-    Args:
-        dataset (`datasets.IterableDataset`):
-            The stream, with images that are not decoded.
-        columns (`list[str]`):
-            Column of the images and, if there is one, of the labels.
-        allow_external_files (`bool`, *optional*, defaults to `False`):
-            See [`ParquetImages`].
-        num_images (`int`, *optional*):
-            Number of images, where it is known.
-        checksums, unreadable (*optional*):
-            See [`GroupedImages`].
-    """
-
-    dataset: datasets.IterableDataset
-    columns: list[str]
-    allow_external_files: bool = False
-    num_images: int | None = None
-    checksums: dict[str, int] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
-
-    def get_image(self, example: dict) -> EncodedImage:
-        """The image of an example. Without path and content, its name is empty."""
-        image = example.get(self.columns[0]) or {}
-        image = {"bytes": image} if isinstance(image, bytes) else image
-        content, path = image.get("bytes"), image.get("path")
-        name = path or (f"image with the checksum {zlib.crc32(content):08x}" if content else "")
-        label = example[self.columns[1]] if len(self.columns) > 1 else None
-        return EncodedImage(make_printable(name), lambda: read_row(content, path, self.allow_external_files), label)
-
-    def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
-        """The first images of some of the shards: few files are opened, and sorted data do not give one class."""
-        num_shards = self.dataset.num_shards
-        num_per_shard = -(-number // min(num_shards, NUM_SAMPLED_GROUPS))
-        for index in map(int, np.random.default_rng(seed).permutation(num_shards)):
-            try:
-                for example in self.dataset.shard(num_shards, index).take(min(num_per_shard, number)):
-                    yield self.get_image(example)
-                    number -= 1
-            except Exception as error:
-                yield EncodedImage(f"shard {index}", lambda error=error: raise_error(error))
-            if number <= 0:
-                return
-
-
-def open_stream(
-    path: str,
-    files: Sequence[str] = (),
-    config_name: str | None = None,
-    split: str = "train",
-    image_column_name: str | None = None,
-    label_column_name: str | None = None,
-    allow_external_files: bool = False,
-    unreadable: dict[str, str] | None = None,
-) -> ImageStream:
-    """
-    Opens a stream.
 
     Args:
         path (`str`):
@@ -121,42 +61,77 @@ def open_stream(
             Paths or addresses.
         config_name, split (`str`, *optional*):
             Of the data set on the Hub.
-        image_column_name, label_column_name, allow_external_files, unreadable (*optional*):
-            See [`ParquetImages`]. The columns of tars are the extensions of their members, such as `jpg`.
+        rows ([`RowSettings`], *optional*):
+            How to read images. The columns of tars are the extensions of their members, such as `jpg`.
+        unreadable (`dict[str, str]`, *optional*):
+            See [`GroupedImages`].
+
+    Attributes:
+        dataset (`datasets.IterableDataset`):
+            The stream, with images that are not decoded.
+        num_images (`int`, *optional*):
+            Number of images, where it is known.
+        checksums (`dict[str, int]`), unreadable (`dict[str, str]`):
+            See [`GroupedImages`].
 
     Raises:
         [`UserError`]: if it cannot be opened.
     """
-    num_images, unreadable, checksums = None, dict(unreadable or {}), {"name": f"{path} {config_name} {split}"}
-    if files:
-        numbers = {}
+
+    def __init__(self, path, files=(), config_name=None, split="train", rows=None, unreadable=None):
+        numbers, self.unreadable = {}, dict(unreadable or {})
         for file in files:
             try:
                 numbers[file] = None if is_address(file) else count_images(file)
             except Exception as error:
-                unreadable[make_printable(file)] = describe_error(error)
-        if not numbers:
-            raise make_unreadable_error(unreadable, f"{path} files")
-        num_images = None if None in numbers.values() else sum(numbers.values())
-        checksums = get_checksums(list(numbers), [(number, get_size(file)) for file, number in numbers.items()])
-        files = [file if is_address(file) else glob.escape(file) for file in numbers]
-    try:
-        dataset = datasets.load_dataset(path, config_name, data_files=files or None, split=split, streaming=True)
-        if path == "parquet":
-            dataset = dataset.reshard()  # by row groups: few large files can be divided among many workers
-    except Exception as error:  # of many types: what a damaged tar or an address that does not answer leads to
-        raise UserError(
-            f"Cannot stream {files[0] if files else f'--dataset_name {path}, split {split!r}'} ({describe_error(error)})."
-        ) from error
-    if dataset.features is None:
-        raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
-    columns = choose_columns(dataset.features, image_column_name, label_column_name)
-    if not files and split in (infos := dataset.info.splits or {}):
-        num_images = infos[split].num_examples
-    # this builder, not the data, gives the names of files
-    allow_external_files |= dataset.info.builder_name == "imagefolder"
-    dataset = dataset.select_columns(columns).decode(False)
-    return ImageStream(dataset, columns, allow_external_files, num_images, checksums, unreadable)
+                self.unreadable[make_printable(file)] = describe_error(error)
+        if files and not numbers:
+            raise make_unreadable_error(self.unreadable, f"{path} files")
+        names = [file if is_address(file) else glob.escape(file) for file in numbers]
+        try:
+            dataset = datasets.load_dataset(path, config_name, data_files=names or None, split=split, streaming=True)
+            if path == "parquet":
+                dataset = dataset.reshard()  # by row groups: few large files can be divided among many workers
+        except Exception as error:  # of many types: what a damaged tar or an address that does not answer leads to
+            source = files[0] if files else f"--dataset_name {path}, split {split!r}"
+            raise UserError(f"Cannot stream {source} ({describe_error(error)}).") from error
+        if dataset.features is None:
+            raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
+        if files:
+            self.num_images = None if None in numbers.values() else sum(numbers.values())
+            self.checksums = get_checksums(list(numbers), list(numbers.values()))
+        else:
+            infos = dataset.info.splits or {}
+            self.num_images = infos[split].num_examples if split in infos else None
+            self.checksums = {"name": f"{path} {config_name} {split}"}
+        self.rows = choose_columns(dataset.features, rows or RowSettings())
+        if dataset.info.builder_name == "imagefolder":  # which, not the data, gives the names of files
+            self.rows = self.rows._replace(allow_external_files=True)
+        self.dataset = dataset.select_columns(list(filter(None, self.rows[:2]))).decode(False)
+
+    def get_image(self, example: dict) -> EncodedImage:
+        """The image of an example. Without path and content, its name is empty."""
+        image = example.get(self.rows.image_column_name) or {}
+        image = {"bytes": image} if isinstance(image, bytes) else image
+        name = image.get("path") or ""
+        if not name and image.get("bytes"):
+            name = f"image with the checksum {zlib.crc32(image['bytes']):08x}"
+        read = partial(read_row, image, self.rows.allow_external_files)
+        return EncodedImage(make_printable(name), read, example.get(self.rows.label_column_name))
+
+    def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
+        """The first images of some of the shards: few files are opened, and sorted data do not give one class."""
+        num_shards = self.dataset.num_shards
+        num_per_shard = -(-number // min(num_shards, SAMPLED_GROUPS))
+        for index in map(int, np.random.default_rng(seed).permutation(num_shards)):
+            try:
+                for example in self.dataset.shard(num_shards, index).take(min(num_per_shard, number)):
+                    yield self.get_image(example)
+                    number -= 1
+            except Exception as error:
+                self.unreadable[f"shard {index}"] = describe_error(error)
+            if number <= 0:
+                return
 
 
 def count_images(file: str) -> int:
@@ -177,15 +152,19 @@ def _is_no_false_alarm(record: logging.LogRecord) -> bool:
 
 
 @dataclass
-class StreamedExamples(IterableDataset):
+class StreamedMicroBatches(IterableDataset):
     """
-    Examples from a stream, epoch after epoch. Images that cannot be read or are held out are dropped.
+    Micro-batches from a stream, epoch after epoch. Images that cannot be read or are held out are dropped.
 
     Args:
-        stream ([`ImageStream`]):
+        images ([`ImageStream`]):
             The images.
+        batch_size (`int`):
+            Number of images in a micro-batch.
         make_example ([`ExampleMaker`]):
             Crops an image.
+        collator ([`PretrainingCollator`]):
+            Makes a micro-batch of crops.
         rank, world_size (`int`, *optional*, defaults to 0 and 1):
             This process, and the number of processes. Where shards cannot be divided by it, every process reads all of them, and
             keeps its part.
@@ -193,8 +172,10 @@ class StreamedExamples(IterableDataset):
             Number of images to shuffle at a time. From 2 on, a resumed run does not continue with exactly the same images.
     """
 
-    stream: ImageStream
+    images: ImageStream
+    batch_size: int
     make_example: ExampleMaker
+    collator: Callable
     rank: int = 0
     world_size: int = 1
     shuffle_buffer_size: int = 1
@@ -202,7 +183,7 @@ class StreamedExamples(IterableDataset):
     def __post_init__(self):
         self.epoch = self.num_nameless = 0
         self.epoch_dataset = self.resume_from = None
-        num_shards = self.stream.dataset.num_shards
+        num_shards = self.images.dataset.num_shards
         if num_shards % self.world_size and self.rank == 0:
             logger.warning(
                 f"{num_shards} shards cannot be divided among {self.world_size} processes: each of them reads everything, and keeps its "
@@ -210,21 +191,28 @@ class StreamedExamples(IterableDataset):
             )
 
     def __iter__(self) -> Iterator[dict]:
-        """See [`ExampleMaker`]; with all images that could not be read since the example before."""
+        """See [`PretrainingCollator`]."""
         if self.shuffle_buffer_size == 1:
             logging.getLogger("datasets.iterable_dataset").addFilter(_is_no_false_alarm)
+        examples = self._iterate_examples()
+        while batch := list(itertools.islice(examples, self.batch_size)):
+            yield self.collator(batch)
+
+    def _iterate_examples(self) -> Iterator[dict]:
+        """See [`ExampleMaker`]; with all images that could not be read since the example before."""
         unreadable = {}
         while True:
             is_whole_epoch, num_examples = self.resume_from is None, 0
             for image in self._iterate_epoch():
-                if not image.name and self.epoch == 0:  # in which each of them is met once
+                if not image.name:
+                    if self.epoch > 0:  # it has been counted
+                        continue
                     self.num_nameless += 1
                     worker = getattr(get_worker_info(), "id", 0)
                     name = f"image {self.num_nameless} without content, of worker {worker} of process {self.rank}"
                     image = image._replace(name=name)
                 example = self.make_example(image, self.epoch)
-                if image.name:
-                    unreadable |= example["unreadable"]
+                unreadable |= example["unreadable"]
                 if example["pixels"] is not None:
                     yield {**example, "unreadable": unreadable}
                     unreadable, num_examples = {}, num_examples + 1
@@ -237,7 +225,7 @@ class StreamedExamples(IterableDataset):
     def _iterate_epoch(self) -> Iterator[EncodedImage]:
         # a seed for each epoch, not `set_epoch`, which all workers share; and one shard at a time: a state of several cannot be
         # restored, and `datasets` sleeps at their end
-        dataset = self.stream.dataset.shuffle(
+        dataset = self.images.dataset.shuffle(
             seed=int(np.random.default_rng([self.make_example.seed, self.epoch]).integers(2**31)),
             buffer_size=self.shuffle_buffer_size,
             max_buffer_input_shards=1,
@@ -247,7 +235,7 @@ class StreamedExamples(IterableDataset):
             self.epoch_dataset.load_state_dict(self.resume_from)
             self.resume_from = None
         try:
-            yield from map(self.stream.get_image, self.epoch_dataset)
+            yield from map(self.images.get_image, self.epoch_dataset)
         except Exception as error:
             raise UserError(
                 f"Cannot continue because a streamed file is damaged or cannot be reached ({describe_error(error)}). Fix or remove "

@@ -19,6 +19,7 @@ keeps its shape, repeats another image there, and gives it the weight 0.
 """
 
 import atexit
+import itertools
 import math
 import multiprocessing
 import os
@@ -37,26 +38,29 @@ from ..configuration_greenmim import GreenMimConfig
 from ..data_collator import GreenMimDataCollator
 from ..image_processing_pil_greenmim import GreenMimImageProcessorPil
 from ..planning_greenmim import get_fill
-from .image_decoding import CenterCrop, ExampleMaker
+from .image_decoding import ExampleMaker
 from .image_files import GroupedImages
 from .image_order import ImageOrder
-from .image_streams import ImageStream, StreamedExamples
+from .image_streams import ImageStream, StreamedMicroBatches
+from .stop_signals import STOP_SIGNALS
 
 
-@dataclass
 class PretrainingCollator:
     """
     Makes a micro-batch of crops.
 
     Args:
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
         image_processor ([`GreenMimImageProcessorPil`]):
             Rescales and normalizes.
-        collator ([`GreenMimDataCollator`]):
-            Draws the masks and plans the groups.
+        **settings:
+            Of [`GreenMimDataCollator`], which draws the masks and plans the groups.
     """
 
-    image_processor: GreenMimImageProcessorPil
-    collator: GreenMimDataCollator
+    def __init__(self, config: GreenMimConfig, image_processor: GreenMimImageProcessorPil, **settings):
+        self.image_processor = image_processor
+        self.collator = GreenMimDataCollator(config, **settings)
 
     def __call__(self, examples: Sequence[dict]) -> dict:
         """
@@ -71,7 +75,9 @@ class PretrainingCollator:
             hold a token); and `unreadable`.
         """
         readable = [example for example in examples if example["pixels"] is not None]
-        stand_in = readable[0] if readable else self._make_blank(examples[0]["epoch"])
+        config = self.collator.config
+        blank = np.zeros((config.num_channels, *config.image_height_and_width), dtype=np.uint8)
+        stand_in = [*readable, {"pixels": blank, "mask_seed": (0,)}][0]
         filled = [stand_in if example["pixels"] is None else example for example in examples]
         pixel_values = self.image_processor(
             [example["pixels"] for example in filled],
@@ -80,12 +86,9 @@ class PretrainingCollator:
             do_convert_rgb=False,
             input_data_format="channels_first",
         )["pixel_values"]
-        inputs = self.collator(
-            [
-                {"pixel_values": pixels, "mask_seed": example["mask_seed"]}
-                for pixels, example in zip(pixel_values, filled)
-            ]
-        )
+        mask_seeds = [example["mask_seed"] for example in filled]
+        arguments = zip(pixel_values, mask_seeds)
+        inputs = self.collator([{"pixel_values": pixels, "mask_seed": seed} for pixels, seed in arguments])
         weights = [float(example["pixels"] is not None) for example in examples]
         return {
             "inputs": inputs,
@@ -95,18 +98,6 @@ class PretrainingCollator:
             "fill": get_fill(inputs["plan"]),
             "unreadable": {name: reason for example in examples for name, reason in example["unreadable"].items()},
         }
-
-    def _make_blank(self, epoch: int) -> dict:
-        config = self.collator.config
-        pixels = np.zeros((config.num_channels, *config.image_height_and_width), dtype=np.uint8)
-        return {"pixels": pixels, "mask_seed": (0, 0, 0, 1), "epoch": epoch}
-
-
-def make_collator(
-    config: GreenMimConfig, image_processor: GreenMimImageProcessorPil, **settings
-) -> PretrainingCollator:
-    """The collator of a model; `settings` are those of [`GreenMimDataCollator`]."""
-    return PretrainingCollator(image_processor, GreenMimDataCollator(config, **settings))
 
 
 def seed_micro_batch(seed: int, number: int):
@@ -152,28 +143,27 @@ class MicroBatches(Dataset):
     Args:
         images ([`GroupedImages`]):
             The images.
-        order ([`ImageOrder`]):
-            Their order.
         batch_size (`int`):
             Number of images in a micro-batch.
         make_example ([`ExampleMaker`]):
             Crops an image.
         collator ([`PretrainingCollator`]):
             Makes a micro-batch of crops.
+        order ([`ImageOrder`]):
+            The order of the images.
     """
 
     images: GroupedImages
-    order: ImageOrder
     batch_size: int
     make_example: ExampleMaker
     collator: PretrainingCollator
+    order: ImageOrder
 
     def __getitem__(self, number: int) -> dict:
         """See [`PretrainingCollator`]."""
         places = map(self.order.locate, range(number * self.batch_size, (number + 1) * self.batch_size))
-        return self.collator(
-            [self.make_example(self.images.get_image(group, row), epoch) for epoch, group, row in places]
-        )
+        images = ((self.images.get_image(group, row), epoch) for epoch, group, row in places)
+        return self.collator(list(itertools.starmap(self.make_example, images)))
 
 
 @dataclass
@@ -207,17 +197,11 @@ class HeldOutImages:
 
 
 def read_held_out_images(
-    images: GroupedImages | ImageStream,
-    number: int,
-    image_size: tuple[int, int],
-    num_channels: int,
-    seed: int,
-    **settings,
+    images: GroupedImages | ImageStream, number: int, make_example: ExampleMaker
 ) -> HeldOutImages:
-    """Reads at most this many images from all over the data, and crops their centers. `settings` are those of [`ExampleMaker`]."""
-    make_example = ExampleMaker(CenterCrop(image_size), num_channels, seed, **settings)
+    """Reads at most this many images from all over the data."""
     held_out = HeldOutImages()
-    for image in images.sample(number, seed):
+    for image in images.sample(number, make_example.seed):
         example = make_example(image, epoch=0)
         held_out.unreadable |= example["unreadable"]
         if example["pixels"] is not None:
@@ -229,66 +213,41 @@ def read_held_out_images(
 
 
 def make_loader(
-    micro_batches: MicroBatches,
-    first: int,
-    last: int,
-    rank: int = 0,
-    world_size: int = 1,
-    num_workers: int = 0,
-    pin_memory: bool = False,
+    micro_batches: MicroBatches | StreamedMicroBatches, numbers: range, num_workers: int = 0, pin_memory: bool = False
 ) -> DataLoader:
     """
     Makes the loader of one process. Accelerate must not prepare it: each process reads a part of its own already.
 
     Args:
-        micro_batches ([`MicroBatches`]):
-            What is loaded.
-        first, last (`int`):
-            Number of the first micro-batch over all processes, and that after the last.
-        rank, world_size (`int`, *optional*, defaults to 0 and 1):
-            This process, and the number of processes.
+        micro_batches ([`MicroBatches`] or [`StreamedMicroBatches`]):
+            What is loaded. The loader of a stream is a `StatefulDataLoader`.
+        numbers (`range`):
+            Numbers of the micro-batches of this process; its step is the number of processes. A stream has no numbers.
         num_workers (`int`, *optional*, defaults to 0):
             Number of worker processes.
         pin_memory (`bool`, *optional*, defaults to `False`):
             See `torch.utils.data.DataLoader`.
     """
-    num_lanes = micro_batches.order.num_lanes  # of which each worker reads some
-    micro_batches.images.num_cached_groups = num_lanes // math.gcd(num_lanes, world_size * max(1, num_workers))
-    return DataLoader(
-        micro_batches,
-        batch_size=None,
-        sampler=range(first + rank, last, world_size),
-        **_get_settings(num_workers, pin_memory),
-    )
-
-
-def make_stream_loader(
-    examples: StreamedExamples,
-    batch_size: int,
-    collator: PretrainingCollator,
-    num_workers: int = 0,
-    pin_memory: bool = False,
-) -> StatefulDataLoader:
-    """Makes the loader of a stream, which has a state. Accelerate must not prepare it."""
-    warnings.filterwarnings("ignore", message="'set_vital' is deprecated")  # torchdata's own
-    settings = _get_settings(num_workers, pin_memory)
-    return StatefulDataLoader(examples, batch_size=batch_size, collate_fn=collator, **settings)
-
-
-def _get_settings(num_workers: int, pin_memory: bool) -> dict:
-    closing = multiprocessing.Event()
+    is_closing = multiprocessing.Event()
     # before `multiprocessing` terminates the workers that are left, and waits for them
-    atexit.register(closing.set)
-    return {
+    atexit.register(is_closing.set)
+    settings = {
+        "batch_size": None,
         "num_workers": num_workers,
         "pin_memory": pin_memory,
-        "worker_init_fn": partial(_ignore_signals, closing),
+        "worker_init_fn": partial(_ignore_signals, is_closing),
         "generator": torch.Generator(),  # else it would draw from that of the training, once more when resumed
     }
+    if isinstance(micro_batches, StreamedMicroBatches):
+        warnings.filterwarnings("ignore", message="'set_vital' is deprecated")  # torchdata's own
+        return StatefulDataLoader(micro_batches, **settings)
+    num_lanes = micro_batches.order.num_lanes  # of which each worker reads some
+    micro_batches.images.num_cached_groups = num_lanes // math.gcd(num_lanes, numbers.step * max(1, num_workers))
+    return DataLoader(micro_batches, sampler=numbers, **settings)
 
 
-def _ignore_signals(closing, worker_id: int):
+def _ignore_signals(is_closing, worker_id: int):
     """Signals to stop reach workers too, which are still needed until the state is saved."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if closing.is_set() else None)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if is_closing.is_set() else None)

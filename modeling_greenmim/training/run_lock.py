@@ -17,11 +17,12 @@ import fcntl
 import os
 import socket
 from pathlib import Path
+from typing import TextIO
 
 from .errors import UserError
 
 
-class RunLock:
+def lock_run(folder: Path) -> TextIO:
     """
     Locks the folder of a run until the process ends, however it ends.
 
@@ -32,22 +33,24 @@ class RunLock:
         folder (`Path`):
             The folder.
 
+    Returns:
+        The locked file. Keep it: closing it releases the lock. (So would closing any other descriptor of the file.)
+
     Raises:
         [`UserError`]: if another process has locked it.
     """
-
-    def __init__(self, folder: Path):
-        self.file = (folder / ".lock").open("a+")  # closing any descriptor of the file would release it
-        try:
-            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            self.file.seek(0)
-            raise UserError(
-                f"Cannot write to {folder} because another run does ({self.file.read().strip() or 'unknown'}). Wait for its end, stop "
-                "it, or choose another --output_dir."
-            ) from error
-        except OSError:
-            return  # a network disk without locks
-        self.file.truncate(0)
-        self.file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        self.file.flush()
+    file = (folder / ".lock").open("a+")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        file.seek(0)
+        raise UserError(
+            f"Cannot write to {folder} because another run does ({file.read().strip() or 'unknown'}). Wait for its end, stop it, or "
+            "choose another --output_dir."
+        ) from error
+    except OSError:
+        return file  # a network disk without locks
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    return file
