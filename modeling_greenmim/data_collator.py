@@ -48,7 +48,7 @@ class GreenMimDataCollator:
             Whether every image gets a mask of its own, or all of a batch share one.
         static_shapes (`bool`, *optional*, defaults to `False`):
             Whether the plans of all batches get the same shapes, as compiled models and CUDA graphs want them, for about 1 %
-            more computation at a batch of 256, 2 % at 64, and more at small ones. See [`measure_group_shapes`]; measuring takes
+            more computation in the attention at a batch of 64 or 256, and more at small ones. See [`measure_group_shapes`]; measuring takes
             seconds in each worker, at its first batch. A batch that does not fit gets shapes of its own.
 
     Example:

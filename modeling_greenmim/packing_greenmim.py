@@ -168,7 +168,7 @@ def search_static_shape(draws: list[np.ndarray], hidden_size: int) -> tuple[int,
     group_size = largest
     while best_cost is None or (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
         needed = max(sum(repeats for _, repeats in _fill_groups(count, group_size)) for count in counts)
-        num_groups = needed + 1 + needed // 500  # room for draws that pack a little worse
+        num_groups = needed + needed // 400  # room for draws that pack a little worse
         cost = num_groups * get_group_cost(group_size, hidden_size)
         if best_cost is None or cost < best_cost:
             best_shape, best_cost = (num_groups, group_size), cost
