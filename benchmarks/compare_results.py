@@ -29,7 +29,7 @@ from pathlib import Path
 
 
 LABELS = (
-    *("title", "execution", "model", "image_size", "batch_size", "mask_ratio"),
+    *("title", "compile_mode", "model", "image_size", "batch_size", "mask_ratio"),
     *("num_workers", "num_images", "window_size"),
 )
 COUNTS = ("kernels", "gigabytes", "atomics")
