@@ -11,14 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Compares two results of a benchmark: which medians became slower, and by how much.
+"""Compares two results of a benchmark: which medians became slower, or which counts larger, and by how much.
 
     python benchmarks/training_step.py --json before.json
     python benchmarks/training_step.py --json after.json
     python benchmarks/compare_results.py before.json after.json
 
-It ends with 1 if a time became slower, or a speed lower, by more than `--tolerance`, so that a script can use it. On a shared
-machine, peers vary too: a time of ours counts only beside theirs.
+It ends with 1 if a time became slower, a speed lower, or a count of `fake_cuda.py` larger, by more than `--tolerance`, so that
+a script can use it. On a shared machine, peers vary too: compare a time of ours with theirs.
 """
 
 import argparse
@@ -28,39 +28,57 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-LABELS = ("model", "image_size", "batch_size", "mask_ratio", "num_workers", "num_images", "window_size")
+LABELS = (
+    *("title", "compile_mode", "model", "image_size", "batch_size", "mask_ratio"),
+    *("num_workers", "num_images", "window_size"),
+)
+COUNTS = ("kernels", "gigabytes", "atomics")
+# what a figure that became worse or better is called
+VERDICTS = {"time": ("SLOWER", "faster"), "speed": ("SLOWER", "faster"), "count": ("MORE", "less")}
 
 
-def iterate_medians(results, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float, bool]]:
-    """Name, value, and whether it is a time (else a speed), of every median in some results."""
+def get_kind(name: str, result: dict) -> str | None:
+    """Whether a value is a time, a speed or a count to compare. A speed that follows from a time is not compared again."""
+    if name.endswith("median_ms"):
+        return "time"
+    if name == "images_per_second" and "median_ms" not in result:
+        return "speed"
+    return "count" if name in COUNTS else None
+
+
+def iterate_figures(results, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float, str]]:
+    """Name, value and kind of every figure in some results."""
     if isinstance(results, list):
         for entry in results:
-            yield from iterate_medians(entry, path)
+            yield from iterate_figures(entry, path)
     elif isinstance(results, dict):
         labels = [f"{name} {results[name]}" for name in LABELS if name in results]
         path = (*path, ", ".join(labels)) if labels else path
         for name, value in results.items():
-            if name.endswith("median_ms") or (name == "images_per_second" and "median_ms" not in results):
-                yield " / ".join((*path, name)), value, name != "images_per_second"
+            kind = get_kind(name, results)
+            if kind:
+                yield " / ".join((*path, name)), value, kind
             else:
-                yield from iterate_medians(value, (*path, name))
+                yield from iterate_figures(value, (*path, name))
 
 
 def compare(before: dict, after: dict, tolerance: float) -> tuple[list[str], bool]:
-    """Rows of a table, and whether anything became slower by more than the tolerance."""
-    old = {name: value for name, value, _ in iterate_medians(before["results"])}
-    rows, is_slower = [], False
-    for name, value, is_time in iterate_medians(after["results"]):
+    """Rows of a table, and whether anything became worse by more than the tolerance."""
+    old = {name: value for name, value, _ in iterate_figures(before["results"])}
+    rows, is_worse = [], False
+    for name, value, kind in iterate_figures(after["results"]):
         if name not in old:
-            rows.append(f"| {name} | - | {value:.4g} | | new |")
+            rows.append(f"| {name} | - | {value:.5g} | | new |")
             continue
-        slower = value / old[name] if is_time else old[name] / value
-        verdict = "SLOWER" if slower > 1 + tolerance else "faster" if slower < 1 / (1 + tolerance) else ""
-        is_slower = is_slower or verdict == "SLOWER"
-        rows.append(f"| {name} | {old[name]:.4g} | {value:.4g} | {slower:.2f} | {verdict} |")
-    missing = old.keys() - {name for name, _, _ in iterate_medians(after["results"])}
-    rows += [f"| {name} | {old[name]:.4g} | - | | gone |" for name in sorted(missing)]
-    return rows, is_slower
+        first, second = (value, old[name]) if kind == "speed" else (old[name], value)
+        ratio = second / first if first else (float("inf") if second else 1.0)
+        worse, better = VERDICTS[kind]
+        verdict = worse if ratio > 1 + tolerance else better if ratio < 1 / (1 + tolerance) else ""
+        is_worse = is_worse or verdict == worse
+        rows.append(f"| {name} | {old[name]:.5g} | {value:.5g} | {ratio:.2f} | {verdict} |")
+    missing = old.keys() - {name for name, _, _ in iterate_figures(after["results"])}
+    rows += [f"| {name} | {old[name]:.5g} | - | | gone |" for name in sorted(missing)]
+    return rows, is_worse
 
 
 def main():
@@ -74,10 +92,10 @@ def main():
         for name in before[part].keys() | after[part].keys():
             if before[part].get(name) != after[part].get(name):
                 print(f"{part}: {name} was {before[part].get(name)}, is {after[part].get(name)}", file=sys.stderr)
-    rows, is_slower = compare(before, after, args.tolerance)
-    print("| | before | after | times slower | |\n|---|---|---|---|---|")
+    rows, is_worse = compare(before, after, args.tolerance)
+    print("| | before | after | times as slow or as many | |\n|---|---|---|---|---|")
     print("\n".join(rows))
-    sys.exit(int(is_slower))
+    sys.exit(int(is_worse))
 
 
 if __name__ == "__main__":

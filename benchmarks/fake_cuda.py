@@ -128,7 +128,8 @@ FAKE_MODE = FakeTensorMode()  # one for all cases: what a case caches serves the
 MAX_HEADS = 65_535  # the grid of fused attention is (blocks of queries, heads, batch), and its second side is limited
 # operators whose CUDA kernels wait for the host though their shapes do not depend on values
 WAITING = ("embedding_dense_backward", "repeat_interleave", "unique", "masked_select", "nonzero", "bincount", "histc")
-ATOMIC = ("index_add", "scatter_add", "index_put", "_index_put_impl_", "scatter_reduce")
+# not `index_put`: where it sums, it sorts its indices first, and where it does not, ours name each row once
+ATOMIC = ("index_add", "scatter_add", "scatter_reduce")
 # their first argument is a table of which they read what they return, not the whole
 LOOK_UPS = ("index_select", "gather", "index", "embedding")
 

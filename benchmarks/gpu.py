@@ -11,30 +11,57 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The table of one GPU, in one command and ten minutes: every goal of speed and memory, beside its peer.
+"""The tables of one GPU, in one command and ten minutes: values, reproducibility, and every goal of speed and memory.
 
-Training steps in bfloat16 (autocast) with masks and plans made ahead, as the workers of a loader do; compiled and not; at batch
-256, and at the largest batch that both models hold. Each row runs in a process of its own. What the time did not suffice for,
-and what did not fit into memory, is said.
+Values come first: eager against SDPA attention, with and without gradients, and the GPU against the CPU; then whether training
+steps from the same state give the same bits. A run in which one of these fails is marked as failed, and ends with 1. Then come
+the comparisons with peers, in the order of their worth: training steps in bfloat16 (autocast), with a mask for each image, and
+masks and plans made ahead, as the workers of a loader do; not compiled, compiled, and compiled with CUDA graphs on plans of static
+shapes. Each row runs in a process of its own. A model that cannot run costs only its own figures, and the reason is printed.
+Results are written after every row.
 
     python benchmarks/gpu.py --json gpu.json --plot gpu.png
 
-On a machine without a GPU, `--device cpu --model_sizes tiny --batch_size 2 --dtype float32` runs the same rows, to see that they run.
+On a machine without a GPU, this runs the same rows, to see that they run:
+
+    python benchmarks/gpu.py --device cpu --model_sizes tiny --batch_sizes 2 --image_sizes 224 256 --dtype float32 --compile_modes none
 """
 
 import argparse
+import contextlib
+import gc
 import json
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from gpu_checks import check_determinism, check_values
 from matplotlib.figure import Figure
-from peers import PEERS, SWIN_SIZES, Setting
-from training_step import DTYPES, describe_machine, measure_peak_memory, run_alone, summarize, time_steps
+from peers import PEERS, SWIN_SIZES, Peer, Setting
+from training_step import (
+    DTYPES,
+    describe_machine,
+    make_ahead,
+    make_backward,
+    make_training_step,
+    measure_peak,
+    measure_peak_memory,
+    run_alone,
+    summarize,
+)
 
 
 INPUTS_AHEAD = 4
+CHECKED_IMAGES = 8
+PROFILED_STEPS = 3
+# name on the command line -> mode of torch.compile, and what the table calls it
+COMPILE_MODES = {"none": "no", "default": "yes", "reduce-overhead": "CUDA graphs"}
+# training, images per second, in an independent table
+PUBLISHED = {"image_size": 512, "batch_size": 32, "processor": "H100", "original GreenMIM": 76, "HiViT": 318}
+TIME_IS_OVER = "time is over"
 
 
 @dataclass(frozen=True)
@@ -42,44 +69,64 @@ class Row:
     """One comparison: ours and a peer at a setting."""
 
     title: str
-    ours: str
     peer: str
     setting: Setting
-    compile: bool
     goal: float | None = None
+    ours: str = "greenmim"
+    compile_mode: str = "none"
     largest_batch: bool = False
 
 
 def make_rows(args: argparse.Namespace) -> list[Row]:
-    """All comparisons, the most important first: the time may end."""
-    size = args.model_sizes[0]
-    base = Setting(model_size=size, batch_size=args.batch_size, device=args.device)
-    rows = []
-    for compile in (False, True):
-        rows += [
-            Row(f"{size}, 224 px, SimMIM", "greenmim", "simmim", base, compile, 3.0),
-            Row(f"{size}, 224 px, Hiera", "greenmim", "hiera", base, compile, 1.1),
-            Row(f"{size}, 224 px, ViT-MAE", "greenmim", "vit_mae", base, compile, 1.5),
-            Row(f"{size}, 224 px, full images, Swin", "greenmim_full", "swin_full", base, compile, 1.0),
-            Row(f"{size}, 224 px, SimMIM, largest batch", "greenmim", "simmim", base, compile, 3.0, True),
-        ]
-        for other in args.model_sizes[1:]:
-            setting = replace(base, model_size=other)
-            rows.append(
-                Row(f"{other}, 224 px, SimMIM, largest batch", "greenmim", "simmim", setting, compile, 3.0, True)
+    """All comparisons, those of the most worth first: the time may end."""
+    size, (image_size, large_image_size) = args.model_sizes[0], args.image_sizes
+    batch_size, *smaller_batches = sorted(args.batch_sizes, reverse=True)
+    base = Setting(model_size=size, image_size=image_size, batch_size=batch_size, per_sample=True, device=args.device)
+    large_images = replace(base, image_size=large_image_size, batch_size=min(PUBLISHED["batch_size"], batch_size))
+    static = replace(base, static_plans=True)
+    name, large_name = f"{size}, {image_size} px", f"{size}, {large_image_size} px"
+    graphs = "reduce-overhead"
+    rows = [
+        Row(f"{name}, SimMIM", "simmim", base, 3.0),
+        Row(f"{large_name}, SimMIM", "simmim", large_images, 3.0),
+        *(Row(f"{name}, SimMIM", "simmim", replace(base, batch_size=batch)) for batch in smaller_batches),
+        Row(f"{name}, SimMIM", "simmim", static, 3.0, compile_mode=graphs),
+        Row(f"{name}, one mask for the batch", "greenmim_shared_mask", base, 0.87),
+        Row(f"{name}, Hiera", "hiera", base, 1.1),
+        Row(f"{name}, ViT-MAE", "vit_mae", base, 1.5),
+        Row(f"{name}, full images, Swin", "swin_full", base, 1.0, ours="greenmim_full"),
+        *(
+            Row(f"{name}, SimMIM", "simmim", replace(static, batch_size=batch), compile_mode=graphs)
+            for batch in smaller_batches
+        ),
+        # transformers' Swin cannot run windows of 14 at 224 pixels
+        *(
+            Row(
+                f"{other}, {image_size} px, window 7, SimMIM",
+                "simmim",
+                replace(base, model_size=other, window_size=7),
+                3.0,
             )
-        if not args.only_224:
-            setting = replace(base, image_size=512)
-            rows.append(
-                Row(f"{size}, 512 px, SimMIM, largest batch", "greenmim", "simmim", setting, compile, 3.0, True)
-            )
-    return rows
+            for other in args.model_sizes[1:]
+        ),
+        Row(f"{name}, SimMIM", "simmim", static, 3.0, compile_mode="default"),
+        Row(f"{large_name}, SimMIM", "simmim", replace(large_images, static_plans=True), 3.0, compile_mode=graphs),
+    ]
+    if args.device == "cuda":
+        rows.append(Row(f"{name}, SimMIM, largest batch", "simmim", base, 3.0, largest_batch=True))
+    return [row for row in rows if row.compile_mode in args.compile_modes]
 
 
-def get_largest_batch(name: str, setting: Setting, dtype: str, share: float = 0.8) -> int:
+def describe_error(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}".replace("|", "/")[:200]
+
+
+def get_largest_batch(name: str, setting: Setting, dtype: str, timeout: float, share: float = 0.8) -> int:
     """The largest multiple of 8 that leaves a part of the memory free, by the peaks at 8 and 16 images."""
     small, large = (
-        run_alone(measure_peak_memory, name, replace(setting, batch_size=batch_size), dtype) for batch_size in (8, 16)
+        run_alone(measure_peak_memory, name, replace(setting, batch_size=batch_size), dtype, timeout=timeout)
+        for batch_size in (8, 16)
     )
     per_image = (large - small) / 8
     total = torch.cuda.get_device_properties(0).total_memory / 2**20
@@ -87,105 +134,239 @@ def get_largest_batch(name: str, setting: Setting, dtype: str, share: float = 0.
     return max(8, int((share * total - idle - small + 8 * per_image) / per_image / 8) * 8)
 
 
-def get_timing(args: argparse.Namespace, compile: bool) -> argparse.Namespace:
-    """What [`time_steps`] reads. Compiled, every shape of a plan is met twice before the clock starts."""
-    return argparse.Namespace(
-        threads=None,
-        compile=compile,
-        inference=False,
-        dtype=args.dtype,
-        warmup=2 * INPUTS_AHEAD if compile else args.warmup,
-        repeats=args.repeats,
-        inputs_ahead=INPUTS_AHEAD,
-    )
+class Contestant:
+    """A model of a row, with its inputs, made ahead, on the device."""
+
+    def __init__(self, name: str, row: Row, dtype: str):
+        torch.manual_seed(0)
+        self.device, self.uses_graphs = row.setting.device, row.compile_mode == "reduce-overhead"
+        peer: Peer = PEERS[name](row.setting)
+        self.module = peer.module.to(self.device)
+        peer = replace(peer, make_inputs=make_ahead(peer.make_inputs, INPUTS_AHEAD))
+        forward = self.module if row.compile_mode == "none" else compile_module(self.module, row.compile_mode)
+        self.step = make_training_step(peer, forward, self.device, dtype)
+        self.take_backward = make_backward(peer, forward, self.device, dtype)
+
+    def measure_peak(self) -> float | None:
+        """
+        In MiB, on a GPU. CUDA graphs keep their memory between steps, so a peak says nothing about a step. On a CPU, the
+        resident set of a process that ran other steps before says nothing either.
+        """
+        if self.uses_graphs or self.device != "cuda":
+            return None
+        return measure_peak(self.take_backward, self.module, self.device)
+
+    def measure_idle_share(self) -> float | None:
+        """Share of the time of some training steps in which no kernel runs on the GPU, by torch's profiler."""
+        if self.device != "cuda":
+            return None
+        optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-5, fused=True)
+
+        def take_steps():
+            for index in range(PROFILED_STEPS):
+                self.take_backward(index)
+                optimizer.step()
+                optimizer.zero_grad()
+            torch.cuda.synchronize()
+
+        take_steps()
+        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+        with torch.profiler.profile(activities=activities) as profile:
+            take_steps()
+        return get_idle_share(
+            (event.time_range.start, event.time_range.end)
+            for event in profile.events()
+            if event.device_type == torch.autograd.DeviceType.CUDA
+        )
 
 
-def measure(row: Row, args: argparse.Namespace) -> dict:
-    """Times, memory and ratios of a row."""
-    setting = row.setting
-    if row.largest_batch and args.device == "cuda":
-        setting = replace(setting, batch_size=get_largest_batch(row.peer, setting, args.dtype))
-    timing = get_timing(args, row.compile)
-    seconds = run_alone(time_steps, [row.ours, row.peer], setting, timing)
-    ours, peer = (summarize(name, seconds[name], setting) for name in (row.ours, row.peer))
-    for result in (ours, peer):
-        result["peak_mib"] = run_alone(measure_peak_memory, result["model"], setting, args.dtype)
+def compile_module(module: torch.nn.Module, mode: str) -> Callable:
+    compiled = torch.compile(module, mode=mode)
+
+    def forward(**inputs):
+        torch.compiler.cudagraph_mark_step_begin()
+        return compiled(**inputs)
+
+    return forward
+
+
+def get_idle_share(intervals) -> float:
+    """Share of the time between the first start and the last end that no interval covers."""
+    intervals = sorted(intervals)
+    start = end = intervals[0][0]
+    busy = 0.0
+    for begin, stop in intervals:
+        busy += max(0.0, stop - max(begin, end))
+        end = max(end, stop)
+    return 1 - busy / (end - start)
+
+
+def measure_pair(row: Row, args: argparse.Namespace) -> dict[str, dict]:
+    """Times, in turn, and memory of both models of a row; of one that cannot run, the reason."""
+    results = {name: {"model": name} for name in (row.ours, row.peer)}
+    contestants: dict[str, Contestant] = {}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in results}
+
+    @contextlib.contextmanager
+    def drop_if_it_fails(name: str):
+        try:
+            yield
+        except Exception as error:
+            results[name]["not_measured"] = describe_error(error)
+            contestants.pop(name, None)
+        if "not_measured" in results[name]:
+            gc.collect()
+            if args.device == "cuda":
+                torch.cuda.empty_cache()
+
+    for name in results:
+        with drop_if_it_fails(name):
+            contestants[name] = Contestant(name, row, args.dtype)
+    # compiled, all inputs come twice before the clock starts
+    warmup = args.warmup if row.compile_mode == "none" else 2 * INPUTS_AHEAD
+    for index in range(warmup + args.repeats):
+        for name in list(contestants):
+            with drop_if_it_fails(name):
+                times = contestants[name].step(index)
+                if index >= warmup:
+                    seconds[name].append(times)
+    for name, contestant in contestants.items():
+        results[name] |= summarize(name, seconds[name], row.setting)
+        for key, measure in (("peak_mib", contestant.measure_peak), ("idle_share", contestant.measure_idle_share)):
+            try:
+                results[name][key] = measure()
+            except Exception as error:
+                results[name] |= {key: None, f"{key}_not_measured": describe_error(error)}
+    return results
+
+
+def measure(row: Row, args: argparse.Namespace, timeout: float) -> dict:
+    """Times, memory and ratios of a row. Whatever is raised becomes the reason why it was not measured."""
+    results = {name: {"model": name, "not_measured": TIME_IS_OVER} for name in (row.ours, row.peer)}
+    if timeout > 0:
+        try:
+            if row.largest_batch:
+                batch_size = get_largest_batch(row.peer, row.setting, args.dtype, timeout)
+                row = replace(row, setting=replace(row.setting, batch_size=batch_size))
+            results = run_alone(measure_pair, row, args, timeout=timeout)
+        except Exception as error:
+            results = {name: {"model": name, "not_measured": describe_error(error)} for name in results}
+    ours, peer = results[row.ours], results[row.peer]
+
+    def divide(name: str, above: dict, below: dict) -> float | None:
+        return above[name] / below[name] if above.get(name) and below.get(name) else None
+
     return {
         "title": row.title,
-        "compiled": row.compile,
+        "compile_mode": row.compile_mode,
         "goal": row.goal,
-        **asdict(setting),
+        **asdict(row.setting),
         "ours": ours,
         "peer": peer,
-        "faster": peer["median_ms"] / ours["median_ms"],
-        "share_of_memory": ours["peak_mib"] / peer["peak_mib"] if peer["peak_mib"] else None,
+        "faster": divide("median_ms", peer, ours),
+        "share_of_memory": divide("peak_mib", ours, peer),
     }
 
 
-def compare_masks(args: argparse.Namespace) -> dict:
-    """A mask for each image against one for the batch."""
-    results = {}
-    for per_sample in (False, True):
-        setting = Setting(
-            model_size=args.model_sizes[0], batch_size=args.batch_size, per_sample=per_sample, device=args.device
-        )
-        timing = get_timing(args, compile=False)
-        seconds = run_alone(time_steps, ["greenmim"], setting, timing)
-        results["per_sample" if per_sample else "per_batch"] = summarize("greenmim", seconds["greenmim"], setting)
-    return results | {"slower": results["per_sample"]["median_ms"] / results["per_batch"]["median_ms"]}
+def run_check(function: Callable, *arguments, timeout: float) -> tuple[object, str | None]:
+    """The result of a check, or the reason why there is none."""
+    if timeout <= 0:
+        return None, TIME_IS_OVER
+    try:
+        return run_alone(function, *arguments, timeout=timeout), None
+    except Exception as error:
+        return None, describe_error(error)
 
 
-def get_idle_share(model_size: str, batch_size: int, dtype: str, num_steps: int = 5) -> float:
-    """Share of the time of some training steps in which no kernel runs on the GPU, by torch's profiler."""
-    setting = Setting(model_size=model_size, batch_size=batch_size, per_sample=True, device="cuda")
-    peer = PEERS["greenmim"](setting)
-    model = peer.module.to("cuda").train()
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    inputs = [peer.make_inputs(step) for step in range(num_steps)]
-
-    def take_steps():
-        for each in inputs:
-            with torch.autocast("cuda", dtype=DTYPES[dtype], enabled=DTYPES[dtype] is not None):
-                loss = model(**each).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        torch.cuda.synchronize()
-
-    take_steps()
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    with torch.profiler.profile(activities=activities) as profile:
-        take_steps()
-    kernels = sorted(
-        (event.time_range.start, event.time_range.end)
-        for event in profile.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
+def run_checks(args: argparse.Namespace, get_time_left: Callable[[], float]) -> dict:
+    """Values and reproducibility, printed; `failed` if a check did not pass or could not run."""
+    setting = Setting(
+        model_size=args.model_sizes[0],
+        image_size=args.image_sizes[0],
+        batch_size=min(CHECKED_IMAGES, max(args.batch_sizes)),
+        per_sample=True,
+        device=args.device,
     )
-    busy, end = 0.0, kernels[0][0]
-    for start, stop in kernels:
-        busy += max(0.0, stop - max(start, end))
-        end = max(end, stop)
-    return 1 - busy / (end - kernels[0][0])
+    values, reason = run_check(check_values, setting, args.dtype, timeout=get_time_left())
+    print("| values | difference | at most | |\n|---|---|---|---|")
+    for result in values or ():
+        verdict = "passed" if result["passed"] else "FAILED"
+        print(f"| {result['name']} | {result['difference']:.1e} | {result['tolerance']:.1e} | {verdict} |")
+    if reason:
+        print(f"| not measured: {reason} | | | FAILED |")
+    checks = {
+        "values": values,
+        "values_not_measured": reason,
+        "failed": reason is not None or not all(result["passed"] for result in values),
+    }
+    print("\n| two training steps, twice from the same state | |\n|---|---|")
+    setting = replace(setting, batch_size=min(64, max(args.batch_sizes)))
+    for key, deterministic, title in (
+        ("deterministic", True, "use_deterministic_algorithms(True), CUBLAS_WORKSPACE_CONFIG set"),
+        ("default", False, "torch's defaults"),
+    ):
+        result, reason = run_check(check_determinism, setting, args.dtype, deterministic, timeout=get_time_left())
+        if result is None:
+            outcome = f"not measured: {reason}"
+        else:
+            outcome = "equal bits" if result["equal"] else f"differ by up to {result['largest_difference']:.1e}"
+        if deterministic and (result is None or not result["equal"]):
+            checks["failed"] = True
+            outcome += ", FAILED"
+        print(f"| {title} | {outcome} |")
+        checks[key] = result if result is not None else {"not_measured": reason}
+    print(flush=True)
+    return checks
 
 
-def print_result(result: dict):
+def format_row(result: dict) -> str:
+    models = (result["ours"], result["peer"])
+
     def show(model: dict) -> str:
+        if "not_measured" in model:
+            return f"not measured: {model['not_measured']}"
         return "{:.1f} ({:.1f} - {:.1f})".format(*(model[name] for name in ("median_ms", "min_ms", "max_ms")))
 
-    memory = "not measured" if result["share_of_memory"] is None else f"{result['share_of_memory']:.2f}"
-    print(
-        f"| {result['title']} | {'yes' if result['compiled'] else 'no'} | {result['batch_size']} | {show(result['ours'])} "
-        f"| {show(result['peer'])} | {result['ours']['images_per_second']:.0f} / {result['peer']['images_per_second']:.0f} "
-        f"| {result['faster']:.2f} | {result['goal']:g} | {memory} |",
-        flush=True,
-    )
+    def show_both(name: str, pattern: str) -> str:
+        return " / ".join("-" if model.get(name) is None else pattern.format(model[name]) for model in models)
+
+    memory = show_both("peak_mib", "{:.0f}")
+    if result["share_of_memory"] is not None:
+        memory += f" = {result['share_of_memory']:.2f}"
+    cells = [
+        result["title"],
+        COMPILE_MODES[result["compile_mode"]],
+        result["batch_size"],
+        *map(show, models),
+        show_both("images_per_second", "{:.0f}"),
+        "-" if result["faster"] is None else f"{result['faster']:.2f}",
+        "-" if result["goal"] is None else f"{result['goal']:g}",
+        memory,
+        show_both("idle_share", "{:.1%}"),
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def format_published(rows: list[dict]) -> list[str]:
+    """Our images per second beside those that were published for the same size and batch."""
+    return [
+        f"{row['title']}, batch {row['batch_size']}, compiled: {COMPILE_MODES[row['compile_mode']]}: "
+        f"{row['ours']['images_per_second']:.0f} images/s here (forward and backward). Published in an independent table "
+        f"({PUBLISHED['image_size']} px, batch {PUBLISHED['batch_size']}, {PUBLISHED['processor']}): original GreenMIM "
+        f"{PUBLISHED['original GreenMIM']}, HiViT {PUBLISHED['HiViT']}."
+        for row in rows
+        if row["image_size"] == PUBLISHED["image_size"] and "images_per_second" in row["ours"]
+    ]
 
 
 def draw(path: Path, results: list[dict], machine: dict):
     """Times faster than each peer."""
     figure = Figure(figsize=(8, 0.4 * len(results) + 1.2), layout="constrained")
     axes = figure.subplots()
-    titles = [f"{result['title']}{', compiled' if result['compiled'] else ''}" for result in results]
+    titles = [
+        f"{result['title']}, batch {result['batch_size']}, compiled: {COMPILE_MODES[result['compile_mode']]}"
+        for result in results
+    ]
     axes.barh(titles, [result["faster"] for result in results], color="tab:green")
     axes.axvline(1.0, color="black", linewidth=1)
     axes.set(xlabel=f"times faster ({machine['processor']})")
@@ -193,72 +374,78 @@ def draw(path: Path, results: list[dict], machine: dict):
     figure.savefig(path, dpi=120)
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model_sizes", nargs="+", choices=SWIN_SIZES, default=["base", "large"], help="%(default)s")
-    parser.add_argument("--batch_size", type=int, default=256, help="[%(default)s]")
+    parser.add_argument(
+        "--model_sizes",
+        nargs="+",
+        choices=SWIN_SIZES,
+        default=["base", "large"],
+        help="All rows for the first, one for each other. %(default)s",
+    )
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[256, 32, 64], help="%(default)s")
+    parser.add_argument(
+        "--image_sizes",
+        type=int,
+        nargs=2,
+        default=[224, 512],
+        help="Most rows are of the first size, some of the second. %(default)s",
+    )
+    parser.add_argument(
+        "--compile_modes", nargs="+", choices=COMPILE_MODES, default=list(COMPILE_MODES), help="%(default)s"
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="[%(default)s]")
     parser.add_argument("--repeats", type=int, default=7, help="Counted steps of each model. [%(default)s]")
     parser.add_argument("--warmup", type=int, default=3, help="Steps before them. [%(default)s]")
     parser.add_argument(
-        "--time_limit", type=float, default=540, help="Seconds after which no row begins. [%(default)s]"
+        "--time_limit", type=float, default=570, help="Seconds after which measurements are stopped. [%(default)s]"
     )
-    parser.add_argument("--only_224", action="store_true", help="Leave out the images of 512 pixels.")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="[%(default)s]")
     parser.add_argument("--json", type=Path, help="File to write settings, machine and results to, after every row.")
     parser.add_argument("--plot", type=Path, help="PNG to draw.")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU that torch can use; --device cpu runs the same rows on the CPU")
     return args
 
 
-def main():
-    args = parse_args()
+def main(arguments: list[str] | None = None) -> int:
+    """Prints and writes everything; 1 if a check failed."""
+    args = parse_args(arguments)
     start, machine = time.monotonic(), describe_machine(args.device)
     settings = {name: value for name, value in vars(args).items() if name not in ("json", "plot")}
-    results, others = [], {}
+    results: dict = {"published_images_per_second": PUBLISHED, "rows": []}
 
-    def is_over() -> bool:
-        return time.monotonic() - start > args.time_limit
+    def get_time_left() -> float:
+        return args.time_limit - (time.monotonic() - start)
 
     def save():
         if args.json:
-            content = {"settings": settings, "machine": machine, "results": {"rows": results, **others}}
-            args.json.write_text(json.dumps(content, indent=2))
+            args.json.write_text(json.dumps({"settings": settings, "machine": machine, "results": results}, indent=2))
 
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    print(f"{args.dtype}, masks and plans made ahead, {args.repeats} steps in turn\n")
+    print(f"{args.dtype}, a mask for each image, masks and plans made ahead, {args.repeats} steps in turn\n")
+    results["checks"] = run_checks(args, get_time_left)
+    results["failed"] = results["checks"]["failed"]
+    save()
     print(
         "| | compiled | batch | ours: forward + backward, ms, median (min - max) | peer | images/s | times faster | must "
-        "| share of memory |\n|---|---|---|---|---|---|---|---|---|"
+        "| peak memory, MiB | GPU idle |\n|---|---|---|---|---|---|---|---|---|---|",
+        flush=True,
     )
+    rows = results["rows"]
     for row in make_rows(args):
-        if is_over():
-            print(f"| {row.title} | {'yes' if row.compile else 'no'} | not measured: time is over |||||||")
-            continue
-        try:
-            results.append(measure(row, args))
-        except torch.OutOfMemoryError as error:
-            print(
-                f"| {row.title} | {'yes' if row.compile else 'no'} | not measured: {str(error).split('.')[0]} |||||||"
-            )
-            continue
-        print_result(results[-1])
+        rows.append(measure(row, args, get_time_left()))
+        print(format_row(rows[-1]), flush=True)
         save()
-    print()
-    if not is_over():
-        others["masks"] = compare_masks(args)
-        print(
-            f"A mask for each image takes {others['masks']['slower']:.2f} times as long as one for the batch (must: 1.15)."
-        )
-    if args.device == "cuda" and not is_over():
-        others["idle_share"] = run_alone(get_idle_share, args.model_sizes[0], args.batch_size, args.dtype)
-        print(f"The GPU waits for {100 * others['idle_share']:.1f} % of a training step (must: 3 %).")
-    save()
-    if args.plot and results:
-        draw(args.plot, results, machine)
+    print("", *format_published(rows), sep="\n")
+    compared = [row for row in rows if row["faster"] is not None]
+    if args.plot and compared:
+        draw(args.plot, compared, machine)
+    if results["failed"]:
+        print("FAILED: a check of values or reproducibility did not pass, so do not trust these times.")
+    return int(results["failed"])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

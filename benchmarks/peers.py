@@ -14,7 +14,7 @@
 """The models that are compared: each a name, a module, and inputs for its next training step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -35,7 +35,7 @@ from modeling_greenmim import (
     make_plan,
     sample_masks,
 )
-from modeling_greenmim.planning_greenmim import move_plan
+from modeling_greenmim.planning_greenmim import measure_group_shapes, move_plan
 
 
 SWIN_SIZES = {
@@ -60,7 +60,10 @@ VIT_SIZES = {
 
 @dataclass
 class Setting:
-    """What all models of a comparison share. `mask_ratio` is GreenMIM's; Hiera and ViT-MAE keep their own defaults."""
+    """
+    What all models of a comparison share. `mask_ratio` is GreenMIM's; Hiera and ViT-MAE keep their own defaults.
+    `window_size` is that of the model size by default. With `static_plans`, all plans of GreenMIM have the same shapes.
+    """
 
     model_size: str = "tiny"
     image_size: int = 224
@@ -69,6 +72,12 @@ class Setting:
     mask_ratio: float = 0.75
     per_sample: bool = False
     device: str = "cpu"
+    window_size: int | None = None
+    static_plans: bool = False
+
+    def get_swin_size(self) -> dict:
+        size = SWIN_SIZES[self.model_size]
+        return size if self.window_size is None else {**size, "window_size": self.window_size}
 
 
 @dataclass
@@ -94,24 +103,31 @@ def make_unit_mask(setting: Setting, step: int) -> torch.Tensor:
 def make_greenmim(setting: Setting) -> Peer:
     """Ours. Every step has a new mask, and its plan is made inside the timed step, not in a loader's worker."""
     config = GreenMimConfig(
-        **SWIN_SIZES[setting.model_size],
+        **setting.get_swin_size(),
         image_size=setting.image_size,
         attn_implementation=setting.attn_implementation,
     )
-    pixel_values = make_pixel_values(setting)
+    pixel_values, shapes = make_pixel_values(setting), None
+    if setting.static_plans:
+        shapes = measure_group_shapes(config, setting.batch_size, setting.mask_ratio, per_sample=setting.per_sample)
 
     def make_inputs(step: int) -> dict:
         mask = make_unit_mask(setting, step)
-        plan = move_plan(make_plan(mask, config), setting.device)
+        plan = move_plan(make_plan(mask, config, group_shapes=shapes), setting.device)
         return {"pixel_values": pixel_values, "bool_masked_pos": mask.to(setting.device), "plan": plan}
 
     return Peer(GreenMimForMaskedImageModeling(config), make_inputs)
 
 
+def make_greenmim_shared_mask(setting: Setting) -> Peer:
+    """Ours, with one mask for all images of a batch."""
+    return make_greenmim(replace(setting, per_sample=False))
+
+
 def make_simmim(setting: Setting) -> Peer:
     """SimMIM on transformers' Swin: the whole grid, mask tokens included. Without drop path, as ours."""
     config = SwinConfig(
-        **SWIN_SIZES[setting.model_size],
+        **setting.get_swin_size(),
         image_size=setting.image_size,
         drop_path_rate=0.0,
         attn_implementation=setting.attn_implementation,
@@ -151,7 +167,7 @@ def make_vit_mae(setting: Setting) -> Peer:
 def make_swin_full(setting: Setting) -> Peer:
     """transformers' Swin encoder on full images, the mean of its output as the loss."""
     config = SwinConfig(
-        **SWIN_SIZES[setting.model_size],
+        **setting.get_swin_size(),
         image_size=setting.image_size,
         drop_path_rate=0.0,
         attn_implementation=setting.attn_implementation,
@@ -163,7 +179,7 @@ def make_swin_full(setting: Setting) -> Peer:
 def make_greenmim_full(setting: Setting) -> Peer:
     """Our encoder on full images, the mean of its output as the loss."""
     config = GreenMimConfig(
-        **SWIN_SIZES[setting.model_size],
+        **setting.get_swin_size(),
         image_size=setting.image_size,
         attn_implementation=setting.attn_implementation,
     )
@@ -175,6 +191,7 @@ def make_greenmim_full(setting: Setting) -> Peer:
 
 PEERS = {
     "greenmim": make_greenmim,
+    "greenmim_shared_mask": make_greenmim_shared_mask,
     "simmim": make_simmim,
     "hiera": make_hiera,
     "vit_mae": make_vit_mae,

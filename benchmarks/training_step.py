@@ -33,6 +33,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -53,17 +54,27 @@ def read_clock(device: str) -> float:
     return time.perf_counter()
 
 
-def make_training_step(peer: Peer, forward: Callable, device: str, dtype: str) -> Callable[[int], tuple[float, float]]:
-    """A training step that returns the seconds of forward and backward, and of the whole step."""
-    peer.module.train()
-    optimizer = torch.optim.AdamW(peer.module.parameters(), lr=1e-5)
+def make_backward(peer: Peer, forward: Callable, device: str, dtype: str) -> Callable[[int], None]:
+    """Forward and backward of a training step."""
 
-    def step(index: int) -> tuple[float, float]:
-        start = read_clock(device)
+    def take(index: int):
         inputs = peer.make_inputs(index)
         with torch.autocast(device, dtype=DTYPES[dtype], enabled=DTYPES[dtype] is not None):
             loss = peer.get_loss(forward(**inputs))
         loss.backward()
+
+    return take
+
+
+def make_training_step(peer: Peer, forward: Callable, device: str, dtype: str) -> Callable[[int], tuple[float, float]]:
+    """A training step that returns the seconds of forward and backward, and of the whole step."""
+    peer.module.train()
+    optimizer = torch.optim.AdamW(peer.module.parameters(), lr=1e-5)
+    take_backward = make_backward(peer, forward, device, dtype)
+
+    def step(index: int) -> tuple[float, float]:
+        start = read_clock(device)
+        take_backward(index)
         backward_done = read_clock(device)
         optimizer.step()
         optimizer.zero_grad()
@@ -131,19 +142,18 @@ def measure_peak_memory(name: str, setting: Setting, dtype: str) -> float | None
     torch.manual_seed(0)
     peer = PEERS[name](setting)
     peer.module.to(setting.device).train()
-    for parameter in peer.module.parameters():
+    return measure_peak(make_backward(peer, peer.module, setting.device, dtype), peer.module, setting.device)
+
+
+def measure_peak(take_backward: Callable[[int], None], module: torch.nn.Module, device: str) -> float | None:
+    """Peak memory of forward and backward over what is there before, gradients included, in MiB; `None` if unknown."""
+    for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)  # ones: pages of zeros would not count as resident
-
-    def step():
-        with torch.autocast(setting.device, dtype=DTYPES[dtype], enabled=DTYPES[dtype] is not None):
-            loss = peer.get_loss(peer.module(**peer.make_inputs(0)))
-        loss.backward()
-
-    if setting.device == "cuda":
-        step()
+    if device == "cuda":
+        take_backward(0)
         idle = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        step()
+        take_backward(0)
         return (torch.cuda.max_memory_allocated() - idle) / 2**20
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not clear.exists():
@@ -154,14 +164,20 @@ def measure_peak_memory(name: str, setting: Setting, dtype: str) -> float | None
 
     idle = read("VmRSS")
     clear.write_text("5")
-    step()
+    take_backward(0)
     return (read("VmHWM") - idle) / 2**10
 
 
-def run_alone(function: Callable, *arguments):
-    """The result of a function, called in a process of its own."""
+def run_alone(function: Callable, *arguments, timeout: float | None = None):
+    """The result of a function, called in a process of its own, which is killed after `timeout` seconds."""
     with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as executor:
-        return executor.submit(function, *arguments).result()
+        future = executor.submit(function, *arguments)
+        try:
+            return future.result(timeout)
+        except FutureTimeoutError as error:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise TimeoutError(f"it took longer than {timeout:.0f} seconds") from error
 
 
 def describe_machine(device: str) -> dict:
@@ -257,6 +273,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="[%(default)s]")
     parser.add_argument("--mask_ratio", type=float, default=defaults.mask_ratio, help="Of GreenMIM. [%(default)s]")
     parser.add_argument("--per_sample", action="store_true", help="A mask for each image, not one for the batch.")
+    parser.add_argument("--window_size", type=int, help="Of ours and Swin. Default: that of the model size.")
+    parser.add_argument("--static_plans", action="store_true", help="Plans of ours all have the same shapes.")
     parser.add_argument("--attn_implementation", choices=["eager", "sdpa"], default=defaults.attn_implementation)
     parser.add_argument("--no_memory", action="store_true", help="Do not measure the peak memory.")
     add_timing_arguments(parser)

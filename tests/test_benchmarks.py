@@ -76,6 +76,26 @@ def test_rows_that_are_new_or_gone_are_shown():
     )
 
 
+def make_counts(**counts) -> dict:
+    masks = {"kernels": 2632, "gigabytes": 105.2, "atomics": 0, "kernels_by_name": {"mm": 169}, "faults": []}
+    return {"settings": {}, "machine": {}, "results": {"masks": {**masks, **counts}}}
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict", "is_worse"),
+    [
+        ({"kernels": 2070}, "| masks / kernels | 2632 | 2070 | 0.79 | less |", False),
+        ({"gigabytes": 126.2}, "| masks / gigabytes | 105.2 | 126.2 | 1.20 | MORE |", True),
+        ({"atomics": 72}, "| masks / atomics | 0 | 72 | inf | MORE |", True),
+        ({}, "| masks / atomics | 0 | 0 | 1.00 |  |", False),
+    ],
+)
+def test_counts_of_a_trace_should_be_low(counts, verdict, is_worse):
+    rows, worse = compare(make_counts(), make_counts(**counts), tolerance=0.1)
+    assert worse == is_worse
+    assert len(rows) == 3 and verdict in rows
+
+
 def test_comparing_from_the_command_line(tmp_path):
     for name, median_ms in (("before", 100.0), ("after", 120.0)):
         (tmp_path / f"{name}.json").write_text(json.dumps(make_results(median_ms)))
