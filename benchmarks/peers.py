@@ -109,7 +109,7 @@ def make_greenmim(setting: Setting) -> Peer:
     )
     pixel_values, shapes = make_pixel_values(setting), None
     if setting.static_plans:
-        shapes = measure_group_shapes(config, setting.batch_size, setting.mask_ratio, per_sample=setting.per_sample)
+        shapes = measure_group_shapes(config, setting.batch_size, setting.mask_ratio)
 
     def make_inputs(step: int) -> dict:
         mask = make_unit_mask(setting, step)
