@@ -9,11 +9,12 @@ TORCHVISION ?= torchvision==0.28.0
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart docs test test-all test-torchvision test-oldest smoke-oldest transformers-tests other-environments lint format clean
+.PHONY: help quickstart gpu-counts docs test test-all test-torchvision test-oldest smoke-oldest transformers-tests other-environments lint format clean
 
 help:
 	@echo "make quickstart  pre-train a small model on handwritten digits, on the CPU, in two to three minutes"
 	@echo "make test        run the tests (make test-all: also the slow ones, and the oldest transformers)"
+	@echo "make gpu-counts  count kernels, bytes and plan shapes of a training step on a GPU, without one"
 	@echo "make docs        build the documentation into site/"
 	@echo "make lint        check style (make format: mend it)"
 	@echo "make clean       remove environments and outputs"
@@ -76,6 +77,11 @@ other-environments: .venv-4.57/.installed .venv-timm/.installed
 	.venv-timm/bin/pip install --quiet "$(TORCH)" "$(TRANSFORMERS)" pillow jinja2 pyyaml
 	.venv-timm/bin/pip install --quiet --no-deps timm "$(TORCHVISION)"
 	touch $@
+
+# What a training step would launch and move on a GPU, and what plans of one shape cost; needs a CPU build of torch and g++.
+gpu-counts: $(VENV)/.installed
+	$(BIN)/python benchmarks/fake_cuda.py --model_size base --batch_size 256 --cases masks "shared mask" "full images" "full images, inference" "Swin, inference" --json benchmarks/results/fake_cuda_base_224_batch256.json
+	$(BIN)/python benchmarks/static_plans.py --json benchmarks/results/static_plans.json
 
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build

@@ -32,6 +32,7 @@ from modeling_greenmim import (
     sample_masks,
 )
 from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
+from modeling_greenmim.planning_greenmim import measure_group_shapes
 from modeling_greenmim.publish import publish
 
 from . import brute_force
@@ -162,6 +163,23 @@ def test_visible_tokens_equal_the_full_grid(row, image_size, sampler, per_sample
         expected, _ = brute_force.brute_force_encoder(model, pixel_values, mask)
     expected = expected[torch.arange(3)[:, None], outputs.visible_indices]
     torch.testing.assert_close(outputs.last_hidden_state, expected, rtol=0, atol=1e-10)
+
+
+@ROWS
+def test_visible_tokens_equal_the_full_grid_with_static_plans(row):
+    model = make_model(GreenMimModel, row)
+    pixel_values, mask = make_images(40, 88), make_masks((40, 88))
+    shapes = measure_group_shapes(model.config, batch_size=3, mask_ratio=0.6, image_size=(40, 88))
+    plan = make_plan(mask, model.config, (40, 88), group_shapes=shapes)
+    assert bool(shapes) == ({"window", "shifted_window"} & set(sum(model.config.token_mixers, [])) != set())
+    with torch.no_grad():
+        outputs = model(pixel_values, mask, plan)
+        hidden_changed = GreenMimForMaskedImageModeling.mask_pixels(model, pixel_values, mask, value=1e6)
+        changed = model(hidden_changed, mask, plan)
+        expected, _ = brute_force.brute_force_encoder(model, pixel_values, mask)
+    expected = expected[torch.arange(3)[:, None], outputs.visible_indices]
+    torch.testing.assert_close(outputs.last_hidden_state, expected, rtol=0, atol=1e-10)
+    assert torch.equal(outputs.last_hidden_state, changed.last_hidden_state)
 
 
 @ROWS
