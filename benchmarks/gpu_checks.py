@@ -67,7 +67,7 @@ def get_features(outputs, module: torch.nn.Module, get_loss: Callable) -> dict[s
     return {"features": outputs.last_hidden_state}
 
 
-# name -> model, whether it trains, its loss, and what is compared
+# name -> model, whether it trains, its loss, and the tensors to compare
 CASES = {
     "training": ("greenmim", True, get_masked_loss, get_gradients),
     "evaluation without gradients": ("greenmim", False, get_masked_loss, get_logits),

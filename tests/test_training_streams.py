@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Streams: each image once in an epoch, exact resume with the same numbers, and what is damaged."""
+"""Streams: each image once in an epoch, exact resume with the same numbers, and damaged data."""
 
 import copy
 import shutil
@@ -160,7 +160,7 @@ def test_shards_that_cannot_be_divided_are_named(image_folders, caplog):
     assert "3 shards cannot be divided among 2 processes" in caplog.text
 
 
-# What is damaged
+# Damaged data
 
 
 def test_a_tar_that_was_cut_off_is_left_out_and_named(image_folders, tmp_path):

@@ -43,7 +43,7 @@ class StopSignals:
         self.group = distributed.new_group(backend="gloo") if distributed.is_initialized() else None
 
     def __enter__(self) -> "StopSignals":
-        # what is ignored stays ignored, such as SIGHUP under nohup
+        # an ignored signal stays ignored, such as SIGHUP under nohup
         numbers = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
         self.previous = {number: signal.signal(number, self._receive) for number in numbers}
         return self
