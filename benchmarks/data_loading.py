@@ -31,18 +31,14 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import send_to_device
-from training_step import describe_machine
 
+from benchmarks.training_step import describe_machine
+from modeling_greenmim.training.command_line import UserError
 from modeling_greenmim.training.image_decoding import read_image
 from modeling_greenmim.training.micro_batches import PretrainingCollator
-
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "common"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "pretraining"))
-from example_command import UserError
-from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_model import make_pretrained_model
-from pretraining_setup import PretrainingData, open_data
+from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
+from modeling_greenmim.training.pretraining_data import PretrainingData, open_data
+from modeling_greenmim.training.pretraining_model import make_pretrained_model
 
 
 NUM_MICRO_BATCHES = 10**9  # more than anyone waits for

@@ -103,16 +103,16 @@ def load_shim():
 
 load_shim()
 
-import torch  # noqa: E402
-from peers import SWIN_SIZES  # noqa: E402
-from torch import nn  # noqa: E402
-from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils._pytree import tree_leaves, tree_map  # noqa: E402
-from training_step import DTYPES, describe_machine  # noqa: E402
-from transformers import SwinConfig, SwinModel  # noqa: E402
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+from transformers import SwinConfig, SwinModel
 
-from modeling_greenmim import (  # noqa: E402
+from benchmarks.peers import SWIN_SIZES
+from benchmarks.training_step import DTYPES, describe_machine
+from modeling_greenmim import (
     GreenMimBackbone,
     GreenMimConfig,
     GreenMimForImageClassification,

@@ -38,10 +38,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from gpu_checks import check_determinism, check_values
 from matplotlib.figure import Figure
-from peers import PEERS, SWIN_SIZES, Peer, Setting
-from training_step import (
+
+from benchmarks.gpu_checks import check_determinism, check_values
+from benchmarks.peers import PEERS, SWIN_SIZES, Peer, Setting
+from benchmarks.training_step import (
     DTYPES,
     describe_machine,
     make_ahead,

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from peers import PEERS, Setting
-from training_step import DTYPES
+
+from benchmarks.peers import PEERS, Setting
+from benchmarks.training_step import DTYPES
 
 
 # of the norm of the difference to the norm of the reference, in float32

@@ -29,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from training_step import describe_machine
 
+from benchmarks.training_step import describe_machine
 from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
 from modeling_greenmim.packing_greenmim import get_group_cost
 

@@ -26,9 +26,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from peers import SWIN_SIZES, Setting
-from training_step import add_timing_arguments, describe_machine, run_alone, summarize, time_steps
 
+from benchmarks.peers import SWIN_SIZES, Setting
+from benchmarks.training_step import add_timing_arguments, describe_machine, run_alone, summarize, time_steps
 from modeling_greenmim.masking_greenmim import get_num_visible_units
 
 

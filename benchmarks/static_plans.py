@@ -25,9 +25,8 @@ import statistics
 import time
 from pathlib import Path
 
-from peers import SWIN_SIZES
-from training_step import describe_machine
-
+from benchmarks.peers import SWIN_SIZES
+from benchmarks.training_step import describe_machine
 from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
 from modeling_greenmim.packing_greenmim import get_group_cost
 from modeling_greenmim.planning_greenmim import measure_group_shapes

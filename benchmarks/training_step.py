@@ -39,10 +39,10 @@ from pathlib import Path
 
 import torch
 import transformers
-from peers import PEERS, SWIN_SIZES, Peer, Setting
 from torch.utils.flop_counter import FlopCounterMode
 
 import modeling_greenmim
+from benchmarks.peers import PEERS, SWIN_SIZES, Peer, Setting
 
 
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -38,6 +38,6 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def image_folders(tmp_path_factory):
     """Twenty images, as `files`, `parquet` and `tars`."""
-    from .training_images import write_folders  # imports `datasets`, which reads the settings above
+    from tests.helpers.training_images import write_folders  # imports `datasets`, which reads the settings above
 
     return write_folders(tmp_path_factory.mktemp("images"))

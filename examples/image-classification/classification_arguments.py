@@ -15,8 +15,8 @@
 
 from dataclasses import dataclass
 
-from example_command import UserError, argument, check_range
-from example_fine_tuning import FineTuningArguments
+from modeling_greenmim.training.command_line import UserError, argument, check_range
+from modeling_greenmim.training.fine_tuning import FineTuningArguments
 
 
 @dataclass

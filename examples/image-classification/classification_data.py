@@ -30,13 +30,19 @@ from datasets import ClassLabel, Image, Value
 from torch.utils.data import IterableDataset
 from transformers.utils import logging
 
+from modeling_greenmim.training.command_line import UserError
 from modeling_greenmim.training.errors import describe_error
 from modeling_greenmim.training.image_decoding import read_image
 from modeling_greenmim.training.image_files import read_row
+from modeling_greenmim.training.labeled_datasets import (
+    EpochDataset,
+    check_column,
+    count_rows,
+    get_split_names,
+    load_split,
+)
 
 from classification_arguments import DataArguments
-from example_command import UserError
-from example_datasets import EpochDataset, check_column, count_rows, get_split_names, load_split
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity

@@ -40,9 +40,9 @@ from modeling_greenmim.checkpoint_folders import (
     read_image_processor_settings,
     read_license,
 )
+from modeling_greenmim.training.command_line import UserError, get_name
 
 from classification_arguments import ModelArguments
-from example_command import UserError, get_name
 
 
 @dataclass

@@ -15,8 +15,9 @@
 
 from torch import nn
 
+from modeling_greenmim.training.fine_tuning import FineTuningTrainer
+
 from classification_transforms import MixupCutmix
-from example_fine_tuning import FineTuningTrainer
 
 
 class ClassificationTrainer(FineTuningTrainer):

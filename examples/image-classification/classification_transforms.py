@@ -22,10 +22,10 @@ import torch
 from transformers import BaseImageProcessor
 from transformers.utils import is_torchvision_available
 
+from modeling_greenmim.training.command_line import UserError
 from modeling_greenmim.training.image_decoding import RandomCrop
 
 from classification_arguments import AugmentationArguments
-from example_command import UserError
 
 
 def check_torchvision(args: AugmentationArguments):

@@ -27,16 +27,23 @@ end, `my_classifier/model` is what `pipeline("image-classification")` runs.
 """
 
 import math
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from transformers import EvalPrediction
 
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.model_card import describe_encoder
+from modeling_greenmim.training.command_line import UserError, get_name, run_command
+from modeling_greenmim.training.fine_tuning_report import (
+    RunReport,
+    describe_result,
+    evaluate_at_end,
+    save_or_compare_arguments,
+    start_run,
+    write_model_folder,
+)
+from modeling_greenmim.training.metrics import load_metric
+from modeling_greenmim.training.trainer import train
 
 from classification_arguments import (
     AugmentationArguments,
@@ -62,17 +69,6 @@ from classification_transforms import (
     check_num_channels,
     check_torchvision,
 )
-from example_command import UserError, get_name, run_command
-from example_metrics import load_metric
-from example_report import (
-    RunReport,
-    describe_result,
-    evaluate_at_end,
-    save_or_compare_arguments,
-    start_run,
-    write_model_folder,
-)
-from example_trainer import train
 
 
 USAGE = """

@@ -21,7 +21,6 @@ the tokens of the last layer; nothing of a model is trained. The classifiers are
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,15 +36,13 @@ from tqdm.auto import tqdm
 from transformers import MODEL_MAPPING, BaseImageProcessor, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from modeling_greenmim.checkpoint_folders import load_checkpoint
+from modeling_greenmim.training.command_line import UserError, argument, check_range, run_command
 
 from classification_arguments import DataArguments
 from classification_data import ExampleMaker, LabelledImages, LabelledRows, collate, open_rows
 from classification_model import load_config, load_image_processor
 from classification_transforms import EvaluationTransform
-from example_command import UserError, argument, check_range, run_command
 
 
 @dataclass

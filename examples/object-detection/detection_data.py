@@ -26,12 +26,11 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import BaseImageProcessor
 
+from modeling_greenmim.training.command_line import UserError, argument, check_range
+from modeling_greenmim.training.dense_tasks import AugmentedDataset, DenseDataArguments, open_split
 from modeling_greenmim.training.errors import describe_error
 from modeling_greenmim.training.image_decoding import read_image
 from modeling_greenmim.training.image_files import read_row
-
-from example_command import UserError, argument, check_range
-from example_dense_tasks import AugmentedDataset, DenseDataArguments, open_split
 
 
 SIZE_MULTIPLE = 32  # of the sides of batches

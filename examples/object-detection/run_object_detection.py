@@ -20,19 +20,28 @@ After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpo
 end, `my_detector/model` is what `pipeline("object-detection")` runs.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessorPil, set_seed
 
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from modeling_greenmim.checkpoint_folders import read_image_processor_settings
+from modeling_greenmim.training.backbones import Backbone, BackboneArguments, load_backbone
+from modeling_greenmim.training.command_line import UserError, argument, check_range, run_command
+from modeling_greenmim.training.dense_tasks import describe_run
+from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
+from modeling_greenmim.training.fine_tuning_report import (
+    RunReport,
+    describe_result,
+    evaluate_at_end,
+    save_or_compare_arguments,
+    start_run,
+    write_model_folder,
+)
+from modeling_greenmim.training.trainer import train
 
 from detection_data import (
     AnnotatedImages,
@@ -45,19 +54,6 @@ from detection_data import (
 )
 from detection_metrics import make_ground_truth, measure
 from detection_pictures import draw_detections
-from example_backbone import Backbone, BackboneArguments, load_backbone
-from example_command import UserError, argument, check_range, run_command
-from example_dense_tasks import describe_run
-from example_fine_tuning import FineTuningArguments, FineTuningTrainer
-from example_report import (
-    RunReport,
-    describe_result,
-    evaluate_at_end,
-    save_or_compare_arguments,
-    start_run,
-    write_model_folder,
-)
-from example_trainer import train
 
 
 NUM_FEATURE_MAPS = 3

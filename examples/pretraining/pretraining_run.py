@@ -34,16 +34,15 @@ from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import make_parameter_groups
 from modeling_greenmim.training.checkpoints import Checkpoints
+from modeling_greenmim.training.command_line import StoppedBySignal, UserError
 from modeling_greenmim.training.errors import check_unreadable
+from modeling_greenmim.training.evaluation import Evaluation
 from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss, seed_micro_batch
+from modeling_greenmim.training.pretraining_arguments import ModelArguments, RunArguments
+from modeling_greenmim.training.pretraining_data import PretrainingData
+from modeling_greenmim.training.pretraining_model import PretrainedModel
+from modeling_greenmim.training.pretraining_report import get_picture_path
 from modeling_greenmim.training.stop_signals import StopSignals
-
-from example_command import StoppedBySignal, UserError
-from pretraining_arguments import ModelArguments, RunArguments
-from pretraining_evaluation import Evaluation
-from pretraining_model import PretrainedModel
-from pretraining_report import get_picture_path
-from pretraining_setup import PretrainingData
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity

@@ -20,7 +20,6 @@ With several GPUs: `torchrun --nproc_per_node 4 run_pretraining.py ...`. What th
 a resumed run (`--resume_from_checkpoint`) of a stream reads all images again that it has seen, and `--learning_rate` is meant as it is.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,21 +29,25 @@ from transformers import TrainingArguments
 from transformers.utils import logging
 
 from modeling_greenmim.parameter_groups import get_decay_parameter_names
+from modeling_greenmim.training.command_line import UserError, check_num_processes, run_command
 from modeling_greenmim.training.errors import check_unreadable
+from modeling_greenmim.training.evaluation import Evaluation
+from modeling_greenmim.training.fine_tuning_report import describe_hardware
 from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss
+from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
+from modeling_greenmim.training.pretraining_data import PretrainingData, open_data
+from modeling_greenmim.training.pretraining_model import make_pretrained_model
+from modeling_greenmim.training.pretraining_report import (
+    RunReport,
+    describe_data,
+    get_picture_path,
+    summarize,
+    write_results,
+)
 from modeling_greenmim.training.run_lock import lock_run
+from modeling_greenmim.training.trainer import CheckpointTrainer, find_checkpoint, train
 
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
-from example_command import UserError, check_num_processes, run_command
-from example_report import describe_hardware
-from example_trainer import CheckpointTrainer, find_checkpoint, train
-from pretraining_arguments import DataArguments, ModelArguments
-from pretraining_evaluation import Evaluation
-from pretraining_model import make_pretrained_model
-from pretraining_report import RunReport, describe_data, get_picture_path, summarize, write_results
 from pretraining_run import count_steps
-from pretraining_setup import PretrainingData, open_data
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity

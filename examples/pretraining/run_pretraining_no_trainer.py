@@ -41,24 +41,22 @@ from huggingface_hub import get_token
 from transformers.utils import logging
 
 from modeling_greenmim.training.checkpoints import check_same_run_config
+from modeling_greenmim.training.command_line import UserError, check_num_processes, run_command
+from modeling_greenmim.training.evaluation import NUM_FOLDS
+from modeling_greenmim.training.fine_tuning_report import describe_hardware, describe_number
 from modeling_greenmim.training.micro_batches import HeldOutImages
-from modeling_greenmim.training.run_lock import lock_run
-
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
-from example_command import UserError, check_num_processes, run_command
-from example_report import describe_hardware, describe_number
-from pretraining_arguments import DataArguments, ModelArguments, RunArguments
-from pretraining_evaluation import NUM_FOLDS
-from pretraining_model import PretrainedModel, make_pretrained_model
-from pretraining_report import (
+from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments, RunArguments
+from modeling_greenmim.training.pretraining_data import PretrainingData, open_data
+from modeling_greenmim.training.pretraining_model import PretrainedModel, make_pretrained_model
+from modeling_greenmim.training.pretraining_report import (
     RunReport,
     describe_data,
     summarize,
     write_results,
 )
+from modeling_greenmim.training.run_lock import lock_run
+
 from pretraining_run import NUM_NAMED_UNREADABLE, PretrainingRun, Schedule, make_schedule
-from pretraining_setup import PretrainingData, open_data
 
 
 ARGUMENTS_FILE = "arguments.json"

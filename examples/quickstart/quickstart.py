@@ -45,13 +45,10 @@ from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_S
 
 from modeling_greenmim import GreenMimConfig, GreenMimImageProcessorPil
 from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.pretraining_arguments import DataArguments
+from modeling_greenmim.training.pretraining_data import open_images
 
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "pretraining"))
 import run_pretraining_no_trainer as pretraining
-from pretraining_arguments import DataArguments
-from pretraining_setup import open_images
 
 
 DEFAULT_IMAGE_SIZES = (32, 64, 224)

@@ -21,7 +21,6 @@ end, `my_segmenter/model` is what `pipeline("image-segmentation")` runs.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +36,12 @@ from transformers import (
 )
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "common"))
 from modeling_greenmim.checkpoint_folders import read_image_processor_settings
-
-from example_backbone import Backbone, BackboneArguments, load_backbone
-from example_command import UserError, argument, check_range, run_command
-from example_dense_tasks import describe_run
-from example_fine_tuning import FineTuningArguments, FineTuningTrainer
-from example_metrics import load_metric
-from example_report import (
+from modeling_greenmim.training.backbones import Backbone, BackboneArguments, load_backbone
+from modeling_greenmim.training.command_line import UserError, argument, check_range, run_command
+from modeling_greenmim.training.dense_tasks import describe_run
+from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
+from modeling_greenmim.training.fine_tuning_report import (
     RunReport,
     describe_result,
     evaluate_at_end,
@@ -54,7 +49,9 @@ from example_report import (
     start_run,
     write_model_folder,
 )
-from example_trainer import train
+from modeling_greenmim.training.metrics import load_metric
+from modeling_greenmim.training.trainer import train
+
 from segmentation_data import IGNORED, DataArguments, EvaluationPairs, PairReader, TrainingPairs, collate, open_splits
 from segmentation_pictures import draw_segmentations
 

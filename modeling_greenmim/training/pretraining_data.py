@@ -1,0 +1,166 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Opens what the arguments of a pre-training script name: the images to train on, and those to evaluate on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .. import GreenMimConfig
+from .errors import check_unreadable, make_unreadable_error
+from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
+from .image_files import ImageFiles, ParquetImages, RowSettings, find_images, is_address
+from .image_order import ImageOrder
+from .image_streams import ImageStream, StreamedMicroBatches
+from .micro_batches import HeldOutImages, MicroBatches, make_loader, read_held_out_images
+from .pretraining_arguments import DataArguments
+
+
+MIN_HELD_OUT = 8
+
+
+@dataclass
+class PretrainingData:
+    """
+    The images of a run.
+
+    Attributes:
+        args ([`DataArguments`]):
+            Which images.
+        images ([`ImageFiles`], [`ParquetImages`] or [`ImageStream`]):
+            Those that are trained on, and those that are held out of them.
+        make_example ([`ExampleMaker`]):
+            Crops an image.
+        held_out ([`HeldOutImages`]):
+            What is evaluated on.
+        num_train_images (`int`, *optional*):
+            Number of images to train on over all processes, where it is known.
+    """
+
+    args: DataArguments
+    images: ImageFiles | ParquetImages | ImageStream
+    make_example: ExampleMaker
+    held_out: HeldOutImages
+    num_train_images: int | None
+
+    @property
+    def is_stream(self) -> bool:
+        return isinstance(self.images, ImageStream)
+
+    def choose_lanes(self, num_readers: int, batch_size: int) -> tuple[int, int]:
+        """Number and width of the lanes, see [`ImageOrder`]: one for each worker that reads row groups."""
+        num_lanes = min(num_readers, self.num_train_images) if isinstance(self.images, ParquetImages) else 1
+        return num_lanes, batch_size
+
+    def make_loader(self, collator, batch_size, numbers, lanes, rank=0, world_size=1, **settings):
+        """
+        Makes the loader of one process.
+
+        Args:
+            collator ([`PretrainingCollator`]):
+                Makes a micro-batch of crops.
+            batch_size (`int`):
+                Number of images in a micro-batch.
+            numbers (`range`):
+                Numbers of the micro-batches that are left, over all processes. A stream has no numbers: it begins with the first.
+            lanes (`tuple[int, int]`):
+                See `choose_lanes`.
+            rank, world_size (`int`, *optional*, defaults to 0 and 1):
+                This process, and the number of processes.
+            **settings:
+                `num_workers` and `pin_memory`, see [`make_loader`].
+        """
+        parts = self.images, batch_size, self.make_example, collator
+        if self.is_stream:
+            micro_batches = StreamedMicroBatches(*parts, rank, world_size, self.args.shuffle_buffer_size)
+        else:
+            places = [] if self.args.validation_dir else self.held_out.places
+            micro_batches = MicroBatches(
+                *parts, ImageOrder(self.images.group_sizes, self.make_example.seed, places, *lanes)
+            )
+        return make_loader(micro_batches, numbers[rank::world_size], **settings)
+
+
+def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> PretrainingData:
+    """
+    Opens the images of a run.
+
+    Args:
+        args ([`DataArguments`]):
+            Which images.
+        config ([`GreenMimConfig`]):
+            Of the model: size and channels of the crops.
+        seed (`int`):
+            Seed of order, crops and masks.
+
+    Raises:
+        [`UserError`]: if there are no images, too many cannot be opened, or none to evaluate on can be read.
+    """
+    if args.dataset_name and not Path(args.dataset_name).is_dir():
+        source = args.dataset_name, (), args.dataset_config_name, args.dataset_split
+        images = ImageStream(*source, get_row_settings(args))
+    else:
+        argument = next(name for name in ("train_dir", "data_files", "dataset_name") if getattr(args, name))
+        images = open_images(args, args.data_files or [getattr(args, argument)], f"--{argument}")
+    held_out_images = images
+    if args.validation_dir is not None:
+        held_out_images = open_images(args, [args.validation_dir], "--validation_dir")
+    image_size = config.image_height_and_width
+    make_example = ExampleMaker(CenterCrop(image_size), config.num_channels, seed, args.max_pixels)
+    held_out = HeldOutImages()
+    if number := count_held_out_images(args, images.num_images):
+        held_out = read_held_out_images(held_out_images, number, make_example)
+        if not held_out.examples:
+            raise make_unreadable_error(held_out.unreadable, "held-out images")
+    images.unreadable |= held_out_images.unreadable
+    num_train_images = images.num_images
+    if num_train_images is not None and args.validation_dir is None:
+        num_train_images -= len(held_out.examples)
+    crop = RandomCrop(image_size, args.min_crop_scale, args.flip)
+    make_example = replace(make_example, crop=crop, held_out=held_out.checksums)
+    return PretrainingData(args, images, make_example, held_out, num_train_images)
+
+
+def open_images(args: DataArguments, names: Sequence[str], argument: str) -> ImageFiles | ParquetImages | ImageStream:
+    """
+    Opens images in folders or files.
+
+    Args:
+        args ([`DataArguments`]):
+            How to read them.
+        names, argument:
+            See [`find_images`].
+
+    Raises:
+        [`UserError`]: if there are no images, or too many cannot be opened.
+    """
+    kind, files, unreadable = find_images(names, argument, args.dataset_split)
+    check_unreadable(unreadable, len(files) + len(unreadable), args.max_unreadable)
+    if kind == "image":
+        return ImageFiles(files, unreadable)
+    if kind == "parquet" and not args.streaming and not any(map(is_address, files)):
+        return ParquetImages(files, get_row_settings(args), unreadable)
+    return ImageStream(kind, files, rows=get_row_settings(args), unreadable=unreadable)
+
+
+def get_row_settings(args: DataArguments) -> RowSettings:
+    return RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
+
+
+def count_held_out_images(args: DataArguments, num_images: int | None) -> int:
+    """Number of images to hold out of so many."""
+    if num_images is None or args.validation_dir is not None:
+        return args.max_eval_samples
+    share = max(MIN_HELD_OUT, round(args.train_val_split * num_images))
+    return min(args.max_eval_samples, share, num_images // 2)

@@ -1,0 +1,69 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What people paste: Python blocks of the Markdown files and examples in docstrings run, and print what they say."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+from transformers.utils import is_torchvision_available
+
+import modeling_greenmim
+
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = [
+    (path, block)
+    for path in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+]
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(modeling_greenmim.__path__, "modeling_greenmim.")
+    if is_torchvision_available() or module.name != "modeling_greenmim.image_processing_greenmim"
+]
+
+
+@pytest.mark.parametrize(("path", "block"), BLOCKS, ids=[f"{path.name}-{i}" for i, (path, _) in enumerate(BLOCKS)])
+def test_python_blocks_run(path, block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")  # as at the root of a clone
+    exec(compile(block, str(path), "exec"), {"__name__": "__main__"})
+
+
+def test_all_blocks_are_found():
+    """Those that no test runs have another fence than that of Python."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    fences = re.findall(r"^ *```py.*$", "\n".join(path.read_text() for path in pages), flags=re.MULTILINE)
+    assert len(BLOCKS) == len(fences) > 5
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples_run(name):
+    module = importlib.import_module(name)
+    runner = doctest.DocTestRunner()
+    for test in doctest.DocTestFinder().find(module, globs={}):
+        for example in test.examples:  # the fence that ends an example in the house format is no output
+            example.want = re.sub(r"^\s*```.*\Z", "", example.want, flags=re.MULTILINE | re.DOTALL)
+        runner.run(test)
+    assert runner.failures == 0
+
+
+def test_public_classes_and_functions_are_documented():
+    for name in modeling_greenmim.__all__:
+        documentation = getattr(modeling_greenmim, name).__doc__
+        assert documentation and len(documentation) > 80, name

@@ -1,0 +1,38 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Runs the pre-training script with a data set `me/images` on the Hub that is a local folder of parquet files.
+
+python fake_hub.py FOLDER --dataset_name me/images ...
+"""
+
+import sys
+from pathlib import Path
+
+import datasets
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+import run_pretraining_no_trainer
+
+
+def load_dataset(path, *args, **kwargs):
+    if path != "me/images":
+        return original(path, *args, **kwargs)
+    assert kwargs["streaming"]
+    return original("parquet", data_files=files, split="train", streaming=True)
+
+
+files = sorted(map(str, Path(sys.argv.pop(1)).glob("*.parquet")))
+original, datasets.load_dataset = datasets.load_dataset, load_dataset
+run_pretraining_no_trainer.main()

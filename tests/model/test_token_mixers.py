@@ -1,0 +1,349 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every token mixer against attention over the full grid in float64, and what holds for all of them.
+
+A new mixer adds a row to `MODELS`, and its computation over the full grid to `FULL_GRID_MIXERS` of `brute_force.py`.
+"""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import AutoModelForMaskedImageModeling
+
+from modeling_greenmim import (
+    TOKEN_MIXERS,
+    GreenMimConfig,
+    GreenMimDataCollator,
+    GreenMimForMaskedImageModeling,
+    GreenMimModel,
+    make_plan,
+    sample_masks,
+)
+from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
+from modeling_greenmim.planning_greenmim import measure_group_shapes
+from modeling_greenmim.publish import publish
+from tests.helpers import brute_force
+
+
+class UnitMean(GreenMimTokenMixer):
+    """A mixer from outside of the package: every token becomes a projection of the mean over its mask unit."""
+
+    def __init__(self, config, stage):
+        super().__init__()
+        self.projection = nn.Linear(config.hidden_sizes[stage], config.hidden_sizes[stage])
+
+    @classmethod
+    def make_plan(cls, layout, config, stage, group_shape=None):
+        return {"unit": (layout.rows // layout.unit_side) * 10_000 + layout.columns // layout.unit_side}
+
+    @classmethod
+    def make_full_plan(cls, grid_size, config, stage, device=None, clip_windows=True):
+        rows, columns = (torch.arange(n, device=device) // config.get_unit_side(stage) for n in grid_size)
+        return {"unit": (rows[:, None] * 10_000 + columns).flatten()[None]}
+
+    @classmethod
+    def prepare(cls, plan, hidden_states, config, stage):
+        is_same = plan["unit"][:, :, None] == plan["unit"][:, None, :]  # (masks, tokens, tokens)
+        return is_same.to(hidden_states.dtype) / is_same.sum(dim=-1, keepdim=True)
+
+    def forward(self, hidden_states, prepared, **kwargs):
+        return self.projection(prepared @ hidden_states), None
+
+
+def mean_over_units(config, stage, mixer, states, hidden):
+    """`UnitMean` over the full grid: a hidden token is neither in the sum nor in the count."""
+    batch, height, width, channels = states.shape
+    side = 2 ** (len(config.depths) - 1 - stage)
+    mixed = torch.zeros_like(states)
+    visible = (~hidden).view(batch, height, width, 1).to(states.dtype)
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            cut = (slice(None), slice(top, top + side), slice(left, left + side))
+            total, count = (states[cut] * visible[cut]).sum((1, 2), True), visible[cut].sum((1, 2), True)
+            mixed[cut] = total / count.clamp(min=1)
+    return mixer.projection(mixed)
+
+
+@pytest.fixture(autouse=True)
+def unit_mean_is_registered(monkeypatch):
+    monkeypatch.setitem(TOKEN_MIXERS, "unit_mean", UnitMean)
+    monkeypatch.setitem(brute_force.FULL_GRID_MIXERS, "unit_mean", mean_over_units)
+
+
+SWIN = ["window", "shifted_window"]
+# token mixers of three stages with mask units of 4, 2 and 1 tokens a side, or of four stages
+MODELS = {
+    "swin": {"window_size": 3},
+    "swin-wide-window": {"window_size": 16},
+    "window": {"token_mixers": "window", "window_size": 4},
+    "mask_unit": {"token_mixers": "mask_unit"},
+    "global": {"token_mixers": "global"},
+    "mixture": {
+        "token_mixers": [SWIN, ["mask_unit"], ["global"], ["global"]],
+        "depths": (2, 1, 1, 1),
+        "num_heads": (1, 2, 2, 4),
+        "patch_size": 1,
+    },
+    "cycled": {
+        "token_mixers": [["global", "mask_unit", "window"], SWIN, ["mask_unit", "global"]],
+        "depths": (4, 2, 2),
+    },
+    "constant-width": {"token_mixers": ["mask_unit", SWIN, "global"], "hidden_sizes": 16, "mlp_ratio": (2, 4, 1)},
+    "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
+}
+MASKED = pytest.mark.parametrize(
+    ("image_size", "sampler", "per_sample"),
+    [
+        ((64, 64), "random", True),
+        ((64, 64), "random", False),
+        ((40, 88), "random", True),
+        ((40, 88), "block", False),
+        ((24, 56), "block", True),
+    ],
+    ids=["square-own", "square-shared", "wide-own", "wide-block-shared", "small-block-own"],
+)
+ROWS = pytest.mark.parametrize("row", MODELS)
+
+
+def make_config(row: str, **kwargs) -> GreenMimConfig:
+    settings = {
+        "image_size": 64,
+        "patch_size": 2,
+        "embed_dim": 16,
+        "depths": (2, 2, 2),
+        "num_heads": (1, 2, 4),
+        "window_size": 4,
+        "decoder_hidden_size": 32,
+        "decoder_num_attention_heads": 4,
+        "decoder_intermediate_size": 64,
+    }
+    return GreenMimConfig(**{**settings, **MODELS[row], **kwargs})
+
+
+def make_model(model_class, row: str, **kwargs):
+    """In float64, and far from the initial weights, so that biases, bias tables and norms all matter."""
+    model = model_class(make_config(row, **kwargs)).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3, generator=generator)
+    return model
+
+
+def make_images(*image_size: int, batch_size: int = 3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch_size, 3, *image_size, generator=generator, dtype=torch.float64)
+
+
+def make_masks(image_size, sampler="random", per_sample=True, batch_size=3) -> torch.Tensor:
+    grid = tuple(side // 8 for side in image_size)
+    return torch.from_numpy(sample_masks(batch_size, grid, 0.6, sampler, seed=2, per_sample=per_sample))
+
+
+@MASKED
+@ROWS
+@pytest.mark.parametrize("attn_implementation", ["eager", "sdpa"])
+def test_visible_tokens_equal_the_full_grid(row, image_size, sampler, per_sample, attn_implementation):
+    model = make_model(GreenMimModel, row, attn_implementation=attn_implementation)
+    pixel_values, mask = make_images(*image_size), make_masks(image_size, sampler, per_sample)
+    with torch.no_grad():
+        outputs = model(pixel_values, mask)
+        expected, _ = brute_force.brute_force_encoder(model, pixel_values, mask)
+    expected = expected[torch.arange(3)[:, None], outputs.visible_indices]
+    torch.testing.assert_close(outputs.last_hidden_state, expected, rtol=0, atol=1e-10)
+
+
+@ROWS
+def test_visible_tokens_equal_the_full_grid_with_static_plans(row):
+    model = make_model(GreenMimModel, row)
+    pixel_values, mask = make_images(40, 88), make_masks((40, 88))
+    shapes = measure_group_shapes(model.config, batch_size=3, mask_ratio=0.6, image_size=(40, 88))
+    plan = make_plan(mask, model.config, (40, 88), group_shapes=shapes)
+    assert bool(shapes) == ({"window", "shifted_window"} & set(sum(model.config.token_mixers, [])) != set())
+    with torch.no_grad():
+        outputs = model(pixel_values, mask, plan)
+        hidden_changed = GreenMimForMaskedImageModeling.mask_pixels(model, pixel_values, mask, value=1e6)
+        changed = model(hidden_changed, mask, plan)
+        expected, _ = brute_force.brute_force_encoder(model, pixel_values, mask)
+    expected = expected[torch.arange(3)[:, None], outputs.visible_indices]
+    torch.testing.assert_close(outputs.last_hidden_state, expected, rtol=0, atol=1e-10)
+    assert torch.equal(outputs.last_hidden_state, changed.last_hidden_state)
+
+
+@ROWS
+def test_parameter_gradients_equal_those_of_the_full_grid(row):
+    model = make_model(GreenMimModel, row)
+    pixel_values, mask = make_images(64, 64), make_masks((64, 64))
+    outputs = model(pixel_values, mask)
+    weights = torch.randn(outputs.last_hidden_state.shape, generator=torch.Generator().manual_seed(3)).double()
+    expected, _ = brute_force.brute_force_encoder(model, pixel_values, mask)
+    expected = expected[torch.arange(3)[:, None], outputs.visible_indices]
+    parameters = dict(model.named_parameters())
+    actual_gradients, expected_gradients = (
+        torch.autograd.grad((states * weights).sum(), list(parameters.values()), allow_unused=True)
+        for states in (outputs.last_hidden_state, expected)
+    )
+    for name, actual, gradient in zip(parameters, actual_gradients, expected_gradients, strict=True):
+        assert (actual is None) == (gradient is None), name
+        if actual is not None:
+            torch.testing.assert_close(actual, gradient, rtol=0, atol=1e-9 * max(1, gradient.abs().max()), msg=name)
+
+
+# transformers' Swin attends to the padding of its windows: test_modeling_greenmim.py compares windows with it
+@pytest.mark.parametrize("image_size", [(64, 64), (48, 96), (61, 67)], ids=["square", "wide", "undivided"])
+@ROWS
+def test_full_images_equal_the_full_grid(row, image_size):
+    mixers = sum(make_config(row).token_mixers, [])
+    if image_size == (61, 67) and {"window", "shifted_window"} & set(mixers):
+        pytest.skip("windows of undivided images have padding, as in Swin")
+    model = make_model(GreenMimModel, row, window_size=2 if image_size == (48, 96) else 4)
+    pixel_values = make_images(*image_size)
+    with torch.no_grad():
+        actual = model(pixel_values).last_hidden_state
+        expected, _ = brute_force.brute_force_encoder(model, pixel_values)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
+
+
+@MASKED
+@ROWS
+def test_hidden_pixels_do_not_change_one_bit(row, image_size, sampler, per_sample):
+    model = make_model(GreenMimForMaskedImageModeling, row)
+    pixel_values, mask = make_images(*image_size), make_masks(image_size, sampler, per_sample)
+    with torch.no_grad():
+        before = model(pixel_values, mask, output_hidden_states=True)
+        after = model(model.mask_pixels(pixel_values, mask, value=1e6), mask, output_hidden_states=True)
+        visible = model(model.mask_pixels(pixel_values, ~mask, value=1e6), mask)
+    assert torch.equal(before.logits, after.logits)
+    assert all(map(torch.equal, before.hidden_states, after.hidden_states))
+    assert not torch.equal(before.logits, visible.logits)
+
+
+@ROWS
+def test_gradients_of_hidden_pixels_are_zero(row):
+    model = make_model(GreenMimModel, row)
+    pixel_values, mask = make_images(64, 64).requires_grad_(), make_masks((64, 64))
+    model(pixel_values, mask).last_hidden_state.square().sum().backward()
+    is_hidden = mask.view(3, 1, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3).expand_as(pixel_values)
+    assert (pixel_values.grad[is_hidden] == 0).all()
+    assert (pixel_values.grad[~is_hidden] != 0).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+@ROWS
+def test_a_sample_does_not_depend_on_its_batch_mates(row, per_sample):
+    model = make_model(GreenMimForMaskedImageModeling, row)
+    pixel_values, mask = make_images(40, 88), make_masks((40, 88), per_sample=per_sample)
+    with torch.no_grad():
+        together = model(pixel_values, mask).logits
+        strangers = model(torch.cat([pixel_values[:1], 1e3 * pixel_values[1:]]), mask).logits
+        alone = torch.cat([model(pixel_values[i : i + 1], mask[i : i + 1]).logits for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-9)
+    torch.testing.assert_close(together[:1], strangers[:1], rtol=0, atol=1e-9)
+
+
+@ROWS
+def test_training_reaches_every_parameter(row):
+    torch.manual_seed(0)
+    model = GreenMimForMaskedImageModeling(make_config(row)).train()
+    pixel_values, mask = make_images(64, 64).float(), make_masks((64, 64))
+    model(pixel_values, mask).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@ROWS
+def test_a_saved_model_loads_with_the_same_outputs(row, tmp_path):
+    model = GreenMimForMaskedImageModeling(make_config(row)).eval()
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForMaskedImageModeling.from_pretrained(tmp_path).eval()
+    pixel_values, mask = make_images(64, 64).float(), make_masks((64, 64))
+    with torch.no_grad():
+        assert torch.equal(loaded(pixel_values, mask).logits, model(pixel_values, mask).logits)
+        assert torch.equal(loaded(pixel_values).logits, model(pixel_values).logits)
+
+
+@ROWS
+def test_weights_are_initialized_with_the_range_of_the_configuration(row):
+    model = GreenMimForMaskedImageModeling(make_config(row, initializer_range=0.1))
+    for name, parameter in model.named_parameters():
+        if parameter.ndim > 1 and parameter.numel() > 8:
+            assert parameter.std().item() == pytest.approx(0.1, rel=0.35), name
+
+
+# A mixer that no file of the package names
+
+
+def load_batch(config: GreenMimConfig, num_workers: int) -> dict:
+    images = [{"pixel_values": image, "mask_seed": seed} for seed, image in enumerate(make_images(64, 64).float())]
+    loader = DataLoader(
+        images,
+        batch_size=3,
+        collate_fn=GreenMimDataCollator(config),
+        num_workers=num_workers,
+        multiprocessing_context="fork" if num_workers else None,
+    )
+    return next(iter(loader))
+
+
+def test_a_mixer_from_outside_is_planned_in_the_workers_of_a_loader():
+    config = make_config("outside")
+    batch, expected = load_batch(config, num_workers=2), load_batch(config, num_workers=0)
+    assert list(batch) == ["pixel_values", "bool_masked_pos", "plan"]
+    assert torch.equal(batch["plan"]["stage1"]["unit_mean"]["unit"], expected["plan"]["stage1"]["unit_mean"]["unit"])
+    model = GreenMimForMaskedImageModeling(config)
+    assert torch.equal(model(**batch).loss, model(batch["pixel_values"], batch["bool_masked_pos"]).loss)
+
+
+def test_a_mixer_from_outside_trains_with_and_without_a_mask():
+    torch.manual_seed(0)
+    model = GreenMimForMaskedImageModeling(make_config("outside")).train()
+    batch = load_batch(model.config, num_workers=0)
+    target = torch.randn(model(batch["pixel_values"]).logits.shape)
+    for inputs in (batch, {"pixel_values": batch["pixel_values"]}):
+        optimizer, losses = torch.optim.AdamW(model.parameters(), lr=3e-3), []
+        for _ in range(60):
+            outputs = model(**inputs)
+            loss = outputs.loss if outputs.loss is not None else (outputs.logits - target).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_model_with_a_mixer_from_outside_is_not_published(tmp_path):
+    GreenMimForMaskedImageModeling(make_config("outside")).save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match="Cannot publish.*'unit_mean'.*test_token_mixers"):
+        publish(tmp_path / "model", tmp_path / "public")
+    assert not (tmp_path / "public").exists()
+
+
+def test_a_model_with_an_unregistered_mixer_names_the_registry(monkeypatch):
+    config = make_config("outside")
+    monkeypatch.delitem(TOKEN_MIXERS, "unit_mean")
+    with pytest.raises(ValueError, match="'unit_mean'.*TOKEN_MIXERS"):
+        GreenMimModel(config)
+    with pytest.raises(ValueError, match="'unit_mean'.*TOKEN_MIXERS"):
+        make_plan(make_masks((64, 64)), config)
+
+
+def test_a_mixer_that_no_layer_has_must_be_known_all_the_same():
+    with pytest.raises(ValueError, match="got 'windw'"):
+        GreenMimModel(make_config("swin", depths=(1, 1, 1), token_mixers=[["window", "windw"], "window", "window"]))
+
+
+def test_shifted_windows_of_one_token_are_refused():
+    with pytest.raises(ValueError, match="window_size.*at least 2.*'shifted_window'.*got 1"):
+        GreenMimModel(make_config("swin", window_size=1))

@@ -1,0 +1,238 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Streams: each image once in an epoch, exact resume with the same numbers, and damaged data."""
+
+import copy
+import shutil
+import zlib
+from collections import Counter
+
+import datasets
+import fsspec
+import pyarrow.parquet
+import pytest
+from datasets import load_dataset
+from transformers.utils import logging as transformers_logging
+
+from modeling_greenmim.training import micro_batches
+from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker, RandomCrop
+from modeling_greenmim.training.image_files import RowSettings, find_images
+from modeling_greenmim.training.image_streams import ImageStream, StreamedMicroBatches
+from tests.helpers.training_images import NUM_IMAGES, SHARDS, encode, write_parquet, write_tar
+
+
+KINDS = ["parquet", "tars"]
+
+
+def open_folder(folder, **settings):
+    kind, files, unreadable = find_images([str(folder)], "--train_dir")
+    return ImageStream(kind, files, rows=RowSettings(**settings), unreadable=unreadable)
+
+
+def collate(examples):
+    return [(example["epoch"], int(example["pixels"].flat[0]), str(example["mask_seed"])) for example in examples]
+
+
+def make_loader(stream, rank=0, world_size=1, num_workers=0, held_out=frozenset(), collate=collate, **settings):
+    make_example = ExampleMaker(RandomCrop((8, 8)), 1, seed=0, held_out=held_out)
+    streamed = StreamedMicroBatches(stream, 3, make_example, collate, rank, world_size, **settings)
+    return micro_batches.make_loader(streamed, range(0), num_workers)
+
+
+def take(iterator, number):
+    """Micro-batches; a loader makes lists of tuples."""
+    return [list(map(tuple, next(iterator))) for _ in range(number)]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_epoch_holds_each_image_once(image_folders, kind, world_size, num_workers):
+    """Over all processes and workers, for shards that divide by neither."""
+    seen = []
+    for rank in range(world_size):
+        iterator = iter(make_loader(open_folder(image_folders / kind), rank, world_size, num_workers))
+        seen += [entry for batch in take(iterator, 2 * NUM_IMAGES // 3) for entry in batch]
+        del iterator
+    times = Counter(seen)
+    assert max(times.values()) == 1
+    for epoch in range(2 if world_size > 1 else 1):
+        assert sorted(index for other, index, _ in times if other == epoch) == list(range(NUM_IMAGES))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_epochs_have_orders_and_masks_of_their_own(image_folders, kind):
+    batches = take(iter(make_loader(open_folder(image_folders / kind))), 4 * NUM_IMAGES // 3 + 1)
+    entries = [entry for batch in batches for entry in batch]
+    orders = [tuple(index for other, index, _ in entries if other == epoch) for epoch in range(4)]
+    assert len(set(orders)) > 1
+    assert len({seed for _, _, seed in entries}) == len(entries)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resumed_loader_continues_exactly(image_folders, kind, num_workers):
+    for num_batches in (0, 1, 6, 7, 11):
+        loader = make_loader(open_folder(image_folders / kind), 1, 2, num_workers)
+        iterator = iter(loader)
+        take(iterator, num_batches)
+        state = copy.deepcopy(loader.state_dict())  # which goes on to change
+        expected = take(iterator, 9)
+        resumed = make_loader(open_folder(image_folders / kind), 1, 2, num_workers)
+        resumed.load_state_dict(state)
+        assert take(iter(resumed), 9) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_held_out_images_are_never_trained_on(image_folders, kind):
+    make_example = ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0)
+    held_out = micro_batches.read_held_out_images(open_folder(image_folders / kind), 8, make_example)
+    indices = {int(example["pixels"].flat[0]) for example in held_out.examples}
+    assert len(indices) == 8
+    loader = make_loader(open_folder(image_folders / kind), held_out=held_out.checksums)
+    assert {index for batch in take(iter(loader), NUM_IMAGES) for _, index, _ in batch} == set(
+        range(NUM_IMAGES)
+    ) - indices
+
+
+def test_a_worker_whose_images_are_all_held_out_leaves_it_to_the_others(image_folders):
+    held_out = frozenset(zlib.crc32(encode(index)) for index in range(SHARDS[0]))  # all of the first shard
+    for world_size in (1, 3):
+        batches = []
+        for rank in range(world_size):
+            loader = make_loader(open_folder(image_folders / "tars"), rank, world_size, 3, held_out)
+            batches += list(zip(range(10), loader))
+        assert {index for _, batch in batches for _, index, _ in batch} == set(range(SHARDS[0], NUM_IMAGES))
+
+
+def test_labels_are_columns(image_folders):
+    samples = open_folder(image_folders / "tars", label_column_name="cls").sample(3, seed=0)
+    assert all(int(image.label) == int(image.name[-6:-4]) % 2 for image in samples)
+    with pytest.raises(UserError, match="no column 'kind' for --label_column_name, only 'png', 'cls'"):
+        open_folder(image_folders / "tars", label_column_name="kind")
+
+
+def test_a_data_set_of_the_hub_is_streamed(image_folders, monkeypatch):
+    def load(path, config_name, data_files, split, streaming):
+        assert (path, config_name, data_files, split, streaming) == ("me/images", "small", None, "train", True)
+        files = sorted(map(str, (image_folders / "parquet").iterdir()))
+        return load_dataset("parquet", data_files=files, split="train", streaming=True)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    stream = ImageStream("me/images", config_name="small")
+    assert sum(1 for _ in stream.dataset) == NUM_IMAGES
+
+
+def test_a_data_set_that_is_not_there_is_named():
+    with pytest.raises(UserError, match="Cannot stream --dataset_name me/images, split 'train'"):
+        ImageStream("me/images")
+
+
+def test_names_of_files_of_image_folders_are_opened():
+    """As on the Hub: they come from the builder, not from the data."""
+    files = fsspec.filesystem("memory")
+    files.pipe({f"/images/{index}.png": encode(index) for index in range(3)})
+    rows = load_dataset("imagefolder", data_files="memory://images/*.png", split="train", streaming=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
+        stream = ImageStream("me/images")
+    assert sorted(image.read() for image in stream.sample(9, seed=0)) == sorted(map(encode, range(3)))
+
+
+def test_shards_that_cannot_be_divided_are_named(image_folders, caplog):
+    transformers_logging.enable_propagation()
+    with caplog.at_level("WARNING", logger="transformers"):
+        make_loader(open_folder(image_folders / "tars"), world_size=2)
+    transformers_logging.disable_propagation()
+    assert "3 shards cannot be divided among 2 processes" in caplog.text
+
+
+# Damaged data
+
+
+def test_a_tar_that_was_cut_off_is_left_out_and_named(image_folders, tmp_path):
+    shutil.copytree(image_folders / "tars", tmp_path / "tars")
+    path = tmp_path / "tars" / "1.tar"
+    path.write_bytes(path.read_bytes()[:3000])
+    stream = open_folder(tmp_path / "tars")
+    assert list(stream.unreadable) == [str(path)]
+    assert sum(1 for _ in stream.dataset) == stream.num_images == NUM_IMAGES - SHARDS[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_of_which_none_can_be_read_are_an_error(tmp_path, kind):
+    extension = "parquet" if kind == "parquet" else "tar"
+    (tmp_path / f"damaged.{extension}").write_text("neither")
+    with pytest.raises(UserError, match=f"None of 1 .* files can be read, such as .*damaged.{extension}"):
+        open_folder(tmp_path)
+
+
+def write_damaged_parquet(image_folders, folder):
+    shutil.copytree(image_folders / "parquet", folder)
+    path = folder / "1.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes(380) + content[400:])
+
+
+def test_a_file_that_is_damaged_in_the_middle_is_an_error_with_a_remedy(image_folders, tmp_path):
+    write_damaged_parquet(image_folders, tmp_path / "parquet")
+    loader = make_loader(open_folder(tmp_path / "parquet"))
+    with pytest.raises(UserError, match="damaged or cannot be reached.*without --streaming"):
+        take(iter(loader), NUM_IMAGES)
+
+
+def test_held_out_images_are_read_around_a_damaged_shard(image_folders, tmp_path):
+    write_damaged_parquet(image_folders, tmp_path / "parquet")
+    stream, make_example = open_folder(tmp_path / "parquet"), ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0)
+    held_out = micro_batches.read_held_out_images(stream, NUM_IMAGES, make_example)
+    assert len(held_out.examples) >= NUM_IMAGES - 2 * SHARDS[1] and "shard" in str(stream.unreadable)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_images_that_cannot_be_read_are_dropped_and_named_each(tmp_path, num_workers):
+    contents = [encode(index) for index in range(12)]
+    write_parquet(tmp_path / "0.parquet", [*contents, None, None, None, b"no image", b"neither"])
+    loader = make_loader(
+        open_folder(tmp_path),
+        num_workers=num_workers,
+        collate=lambda examples: [{**example, "pixels": int(example["pixels"].flat[0])} for example in examples],
+    )
+    examples = [example for _, batch in zip(range(24), loader) for example in batch]
+    unreadable = {name for example in examples for name in example["unreadable"]}
+    assert len(unreadable) == 5 and len([name for name in unreadable if "without content" in name]) == 3
+    seen = Counter((example["epoch"], example["pixels"]) for example in examples)
+    assert {index for epoch, index in seen if epoch == 0} == set(range(12)) and max(seen.values()) == 1
+
+
+def test_data_without_a_readable_image_are_an_error(tmp_path):
+    write_tar(tmp_path / "0.tar", [])
+    path = write_parquet(tmp_path / "0.parquet", [None, b"no image"])
+    loader = make_loader(ImageStream("parquet", [str(path)]))
+    with pytest.raises(UserError, match="None of 2 images can be read"):
+        next(iter(loader))
+
+
+def test_a_stream_has_columns(monkeypatch):
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *args, **kwargs: datasets.IterableDataset.from_generator(list)
+    )
+    with pytest.raises(UserError, match="do not tell their columns"):
+        ImageStream("me/images")
+
+
+def test_a_row_may_be_bytes(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table({"image": [encode(0)]}), tmp_path / "0.parquet")
+    (image,) = open_folder(tmp_path).sample(1, seed=0)
+    assert image.read() == encode(0) and image.name == f"image with the checksum {zlib.crc32(encode(0)):08x}"
