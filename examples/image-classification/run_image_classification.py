@@ -11,9 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["modeling-greenmim[training]", "scikit-learn", "torch", "torchvision", "transformers"]
+# ///
 """Fine-tunes a GreenMIM or Swin model for image classification with transformers' Trainer.
 
-On your own images, in a folder for each class, from a model of examples/pretraining, or any Swin:
+On your own images, in a folder for each class, from a pre-trained GreenMIM, or any Swin:
 
     python run_image_classification.py --train_dir path/to/images --model_name_or_path my_run/model --output_dir my_classifier
 
@@ -22,18 +27,26 @@ On a data set of the Hub, with everything that helps on a long run:
     python run_image_classification.py --dataset_name ethz/food101 --model_name_or_path my_run/model --bf16 --ema_decay 0.9999 \\
         --num_train_epochs 100 --rand_augment_num_ops 2 --random_erasing_prob 0.25 --mixup_alpha 0.8 --cutmix_alpha 1.0 --dataloader_num_workers 8
 
-After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` goes on as if it had not ended. At the
-end, `my_classifier/model` is what `pipeline("image-classification")` runs.
+After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` resumes as if it had not ended. At the
+end, `my_classifier/model` is a folder for `pipeline("image-classification")`.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from transformers import EvalPrediction
+from sklearn.metrics import accuracy_score
+from torch import nn
+from torchvision.transforms import v2
+from transformers import BaseImageProcessor, EvalPrediction, set_seed
+from transformers.hf_argparser import HfArg
 
-from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.model_card import describe_encoder
-from modeling_greenmim.training.command_line import UserError, get_name, run_command
+from modeling_greenmim.training.classifiers import Classifier, get_image_size, load_classifier
+from modeling_greenmim.training.command_line import check_range, get_name, run_command
+from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.fine_tuning_report import (
     RunReport,
     describe_result,
@@ -42,33 +55,15 @@ from modeling_greenmim.training.fine_tuning_report import (
     start_run,
     write_model_folder,
 )
-from modeling_greenmim.training.metrics import load_metric
-from modeling_greenmim.training.trainer import train
-
-from classification_arguments import (
-    AugmentationArguments,
-    ClassificationTrainingArguments,
-    DataArguments,
-    ModelArguments,
-)
-from classification_data import (
+from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, LabeledRows, open_labeled_images
+from modeling_greenmim.training.labeled_images import (
     EndlessStream,
-    ExampleMaker,
-    LabelledImages,
-    LabelledRows,
+    LabeledExampleMaker,
+    LabeledImages,
     StreamedImages,
-    collate,
-    open_rows,
+    preprocess,
 )
-from classification_model import PretrainedModel, get_image_size, make_pretrained_model
-from classification_training import ClassificationTrainer
-from classification_transforms import (
-    EvaluationTransform,
-    MixupCutmix,
-    TrainingTransform,
-    check_num_channels,
-    check_torchvision,
-)
+from modeling_greenmim.training.trainer import train
 
 
 USAGE = """
@@ -79,81 +74,197 @@ classifier("path/to/image.jpg")
 """
 
 
+@dataclass
+class DataArguments(LabeledDataArguments):
+    """Which images to train on, and which to evaluate on."""
+
+    shuffle_buffer_size: int = HfArg(default=1000, help="With --streaming: number of images that are mixed at a time.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range(self, "shuffle_buffer_size", 1)
+
+
+@dataclass
+class ModelArguments:
+    """Which model to fine-tune."""
+
+    model_name_or_path: str | None = HfArg(
+        default=None,
+        help="Model to start from, GreenMIM or Swin, in a folder or on the Hub, with or without a classifier.",
+    )
+    config_name: str | None = HfArg(
+        default=None, help="Configuration of a model that starts at random: a file, a folder or a name."
+    )
+    image_processor_name: str | None = HfArg(
+        default=None,
+        help="Folder, or name on the Hub, of the image processor. By default that of the model, or one with mean and standard "
+        "deviation of ImageNet.",
+    )
+    drop_path_rate: float = HfArg(
+        default=0.1, help="Probability of skipping the last layer for an image; lower for lower layers."
+    )
+    ignore_mismatched_sizes: bool = HfArg(
+        default=False, help="Give a model that has a classifier for other labels a new one."
+    )
+
+    def __post_init__(self):
+        if (self.model_name_or_path is None) == (self.config_name is None):
+            raise UserError("Give either --model_name_or_path or, to start at random, --config_name.")
+        check_range(self, "drop_path_rate", 0, 0.99)
+
+
+@dataclass
+class AugmentationArguments:
+    """How images are changed in training, by torchvision."""
+
+    min_crop_scale: float = HfArg(default=0.2, help="Smallest fraction of the area of an image in a crop.")
+    flip: bool = HfArg(default=True, help="Whether to flip half of the images.")
+    rand_augment_num_ops: int = HfArg(default=0, help="Operations of RandAugment on each image, such as 2.")
+    rand_augment_magnitude: int = HfArg(default=9, help="Magnitude of these operations, from 0 to 30.")
+    random_erasing_prob: float = HfArg(
+        default=0.0, help="Fraction of images of which a rectangle is erased, such as 0.25."
+    )
+    mixup_alpha: float = HfArg(default=0.0, help="Parameter of the beta distribution of mixup, such as 0.8. 0: none.")
+    cutmix_alpha: float = HfArg(
+        default=0.0, help="Parameter of CutMix, such as 1.0. With both, each batch gets one of them. 0: none."
+    )
+
+    def __post_init__(self):
+        if not 0 < self.min_crop_scale <= 1:
+            raise UserError(f"--min_crop_scale must be above 0 and at most 1, got {self.min_crop_scale}.")
+        check_range(self, "rand_augment_num_ops", 0)
+        check_range(self, "rand_augment_magnitude", 0, 30)
+        check_range(self, "random_erasing_prob", 0, 1)
+        check_range(self, "mixup_alpha", 0)
+        check_range(self, "cutmix_alpha", 0)
+
+
+@dataclass
+class ClassificationTrainingArguments(FineTuningArguments):
+    """[`FineTuningArguments`] with defaults for classification."""
+
+    output_dir: str = HfArg(
+        default="image_classification", help="Folder of the run: checkpoints, results, and at the end the model."
+    )
+    per_device_train_batch_size: int = HfArg(default=64, help="Images in a step, for each process.")
+    per_device_eval_batch_size: int = HfArg(default=64, help="Images at a time in evaluations, for each process.")
+    label_smoothing_factor: float = HfArg(default=0.1, help="Fraction of each label that is spread over all classes.")
+    metric_for_best_model: str | None = HfArg(default="accuracy", help="Which model is the best.")
+
+
+def make_train_transform(
+    args: AugmentationArguments, image_size: tuple[int, int], image_processor: BaseImageProcessor
+):
+    """The transform of an image of any number of channels, of `uint8` or `float32`, in training."""
+    crop = v2.RandomResizedCrop(image_size, (args.min_crop_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC)
+    transforms = [crop]
+    if args.flip:
+        transforms.append(v2.RandomHorizontalFlip())
+    if args.rand_augment_num_ops:
+        transforms.append(v2.RandAugment(args.rand_augment_num_ops, args.rand_augment_magnitude))
+    # rescaled and normalized
+    transforms.append(partial(preprocess, image_processor=image_processor, do_resize=False, do_center_crop=False))
+    if args.random_erasing_prob:
+        transforms.append(v2.RandomErasing(args.random_erasing_prob))
+    return v2.Compose(transforms)
+
+
+def make_mixup(args: AugmentationArguments, num_labels: int):
+    """Mixup and CutMix of a batch, one of them at a time; `None` if neither is wanted."""
+    transforms = []
+    if args.mixup_alpha:
+        transforms.append(v2.MixUp(alpha=args.mixup_alpha, num_classes=num_labels))
+    if args.cutmix_alpha:
+        transforms.append(v2.CutMix(alpha=args.cutmix_alpha, num_classes=num_labels))
+    return v2.RandomChoice(transforms) if transforms else None
+
+
+class ClassificationTrainer(FineTuningTrainer):
+    """
+    A Trainer for images and labels.
+
+    Args:
+        mixup (`Callable`, *optional*):
+            Mixes images and labels of a batch in training.
+        **kwargs:
+            Those of [`FineTuningTrainer`].
+    """
+
+    def __init__(self, mixup=None, **kwargs):
+        super().__init__(**kwargs)
+        self.mixup = mixup
+
+    def compute_loss(self, model: nn.Module, inputs: dict, return_outputs: bool = False, **kwargs):
+        pixel_values, labels = inputs["pixel_values"], inputs["labels"]
+        if model.training and self.mixup is not None and len(labels) > 1:
+            pixel_values, labels = self.mixup(pixel_values, labels)
+        logits = model(pixel_values=pixel_values).logits
+        # the label smoother of the Trainer takes no mixed labels
+        label_smoothing = self.args.label_smoothing_factor if model.training else 0.0
+        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+
+def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    return {"accuracy": float(accuracy_score(prediction.label_ids, prediction.predictions))}
+
+
 def count_stream_steps(args: ClassificationTrainingArguments, num_images: int | None):
-    """Gives a run on a stream, of which the Trainer does not know how long it is, its steps and evaluations."""
+    """Gives a run on a stream, whose length the Trainer does not know, its number of steps, also between evaluations."""
     if num_images is None and args.max_steps <= 0:
-        raise UserError("--streaming: the data do not tell how many images they hold. Give --max_steps.")
+        raise UserError("--streaming: the number of images is not known. Give --max_steps.")
     if num_images is None:
         if "epoch" in (args.eval_strategy, args.save_strategy):
             raise UserError(
-                "--streaming: the data do not tell how long an epoch is. Give --eval_strategy steps, --save_strategy steps, "
-                "--eval_steps and --save_steps."
+                "--streaming: the number of images, thus the length of an epoch, is not known. Give --eval_strategy steps, "
+                "--save_strategy steps, --eval_steps and --save_steps."
             )
         return
-    images_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    steps_per_epoch = num_images / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
     if args.max_steps <= 0:
-        args.max_steps = math.ceil(args.num_train_epochs * num_images / images_per_step)
+        args.max_steps = math.ceil(args.num_train_epochs * steps_per_epoch)
     for name in ("eval", "save"):
         if getattr(args, f"{name}_strategy") == "epoch":
             setattr(args, f"{name}_strategy", "steps")
-            setattr(args, f"{name}_steps", math.ceil(num_images / images_per_step))
+            setattr(args, f"{name}_steps", math.ceil(steps_per_epoch))
 
 
-def check_num_workers(args: ClassificationTrainingArguments, rows: LabelledRows):
-    """Raises an error if a stream has fewer parts than workers: some would have nothing to do."""
-    if args.dataloader_num_workers > rows.rows.num_shards:
-        raise UserError(
-            f"--dataloader_num_workers {args.dataloader_num_workers}: {rows.description} can be read in {rows.rows.num_shards} parts (row "
-            "groups, or files). Give at most as many workers."
-        )
-
-
-def make_datasets(data_args: DataArguments, augmentation_args, start: PretrainedModel, rows, seed: int):
+def make_datasets(data_args: DataArguments, transforms, classifier: Classifier, rows, seed: int):
     """Examples to train on, and to evaluate on."""
-    config = start.model.config
-    transforms = (
-        TrainingTransform(augmentation_args, get_image_size(config), start.image_processor),
-        EvaluationTransform(start.image_processor),
-    )
-    makers = [
-        ExampleMaker(
-            transform,
-            config.num_channels,
-            [config.label2id[name] for name in each.label_names],
-            each.description,
-            seed,
-        )
-        for transform, each in zip(transforms, rows)
-    ]
+    config = classifier.model.config
+    makers = []
+    for transform, part in zip(transforms, rows):
+        label_ids = [config.label2id[name] for name in part.label_names]
+        makers.append(LabeledExampleMaker(transform, config.num_channels, label_ids, part.description, seed))
     if data_args.streaming:
         return EndlessStream(rows[0], makers[0], data_args.shuffle_buffer_size), StreamedImages(rows[1], makers[1])
-    return LabelledImages(rows[0], makers[0]), LabelledImages(rows[1], makers[1])
+    return LabeledImages(rows[0], makers[0]), LabeledImages(rows[1], makers[1])
 
 
-def make_compute_metrics():
-    """The metrics of an evaluation, through `evaluate`."""
-    metric = load_metric("accuracy")
-
-    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        return metric.compute(predictions=prediction.predictions, references=prediction.label_ids)
-
-    return compute_metrics
-
-
-def describe_data(args: DataArguments) -> str:
-    """Which images, by name, without where they are on this machine."""
-    return f"`{get_name(args.dataset_name or args.train_dir)}`"
-
-
-def describe_evaluation(args: DataArguments, load_best_model_at_end: bool) -> str:
-    """Which images it was evaluated on, and what else they were used for."""
-    if args.validation_dir is not None:
-        images = f"`{get_name(args.validation_dir)}`"
-    elif args.eval_split_name is not None:
-        images = f"{describe_data(args)}, split {args.eval_split_name!r}"
+def make_report(data_args: DataArguments, classifier: Classifier, args: ClassificationTrainingArguments, **kwargs):
+    """The report of a run, for its card."""
+    dataset_name = f"`{get_name(data_args.dataset_name or data_args.train_dir)}`"
+    if data_args.validation_dir is not None:
+        eval_description = f"`{get_name(data_args.validation_dir)}`"
+    elif data_args.eval_split_name is not None:
+        eval_description = f"{dataset_name}, split {data_args.eval_split_name!r}"
     else:
-        images = f"{describe_data(args)} that were held out of this fine-tuning"
-    return f"{images}, which also chose the best of the evaluated models" if load_best_model_at_end else images
+        eval_description = f"{dataset_name} that were held out of this fine-tuning"
+    if args.load_best_model_at_end:
+        eval_description += ", which also chose the best of the evaluated models"
+    config = classifier.model.config
+    encoder = describe_encoder(config) if classifier.is_greenmim else "Swin Transformer"
+    return RunReport(
+        task="image-classification",
+        model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
+        usage=USAGE.format(trust=", trust_remote_code=True" if classifier.is_greenmim else ""),
+        dataset_name=dataset_name,
+        eval_description=eval_description,
+        origin=classifier.origin,
+        license=classifier.license,
+        **kwargs,
+    )
 
 
 def run(
@@ -163,75 +274,73 @@ def run(
     args: ClassificationTrainingArguments,
     command: str,
 ):
-    """A run from top to bottom."""
     checkpoint, hub_model_id = start_run(args)
-    check_torchvision(augmentation_args)
 
     # 1. images and model
-    rows: tuple[LabelledRows, LabelledRows] = open_rows(data_args, args.seed)
-    start = make_pretrained_model(model_args, rows[0].label_names, args.seed)
-    check_num_channels(augmentation_args, start.model.config.num_channels)
-    train_dataset, eval_dataset = make_datasets(data_args, augmentation_args, start, rows, args.seed)
+    rows: tuple[LabeledRows, LabeledRows] = open_labeled_images(data_args, args.seed)
+    set_seed(args.seed)
+    classifier = load_classifier(rows[0].label_names, **vars(model_args))
+    config, image_processor = classifier.model.config, classifier.image_processor
+    if augmentation_args.rand_augment_num_ops and config.num_channels not in (1, 3):
+        raise UserError(
+            f"--rand_augment_num_ops needs images of 1 or 3 channels, because it changes colors, and the model takes "
+            f"{config.num_channels}. Omit it."
+        )
+    transforms = (
+        make_train_transform(augmentation_args, get_image_size(config), image_processor),
+        partial(preprocess, image_processor=image_processor),
+    )
+    train_dataset, eval_dataset = make_datasets(data_args, transforms, classifier, rows, args.seed)
     if data_args.streaming:
         count_stream_steps(args, rows[0].num_images)
-        check_num_workers(args, rows[0])
+        if args.dataloader_num_workers > rows[0].rows.num_shards:
+            raise UserError(
+                f"--dataloader_num_workers must be at most {rows[0].rows.num_shards}, the number of parts (row groups, or files) of "
+                f"{rows[0].description}, got {args.dataloader_num_workers}."
+            )
 
     # 2. training
-    mixup = None
-    if augmentation_args.mixup_alpha or augmentation_args.cutmix_alpha:
-        mixup = MixupCutmix(augmentation_args, start.model.config.num_labels)
     trainer = ClassificationTrainer(
-        mixup,
-        model=start.model,
+        mixup=make_mixup(augmentation_args, config.num_labels),
+        model=classifier.model,
         args=args,
-        data_collator=collate,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
-        processing_class=start.image_processor,
-        compute_metrics=make_compute_metrics(),
+        processing_class=image_processor,
+        compute_metrics=compute_metrics,
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
     )
     save_or_compare_arguments(args, checkpoint, data_args, model_args, augmentation_args)
     train_metrics = train(trainer, checkpoint)
 
-    # 3. the model, and what it is worth
-    metrics = evaluate_at_end(trainer, train_metrics)
+    # 3. the model, and its accuracy
+    accuracy = evaluate_at_end(trainer, train_metrics)["eval_accuracy"]
     if not trainer.is_world_process_zero():
         return
-    config = start.model.config
     settings = vars(augmentation_args) | {"drop_path_rate": model_args.drop_path_rate}
     if data_args.streaming:
         settings["shuffle_buffer_size"] = data_args.shuffle_buffer_size
-    is_greenmim = isinstance(config, GreenMimConfig)
-    encoder = describe_encoder(config) if is_greenmim else "Swin Transformer"
-    report = RunReport(
-        task="image-classification",
-        model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
-        usage=USAGE.format(trust=", trust_remote_code=True" if is_greenmim else ""),
-        dataset_name=describe_data(data_args),
-        eval_description=describe_evaluation(data_args, args.load_best_model_at_end),
+    report = make_report(
+        data_args,
+        classifier,
+        args,
         num_train_images=rows[0].num_images,
         num_eval_images=rows[1].num_images,
-        origin=start.origin,
         settings=settings,
-        results={"Accuracy": metrics["eval_accuracy"]},
-        main_result=("accuracy", metrics["eval_accuracy"]),
+        results={"Accuracy": accuracy},
+        main_result=("accuracy", accuracy),
         num_steps=trainer.state.global_step,
         seconds=train_metrics["train_runtime"],
         command=command,
-        license=start.license,
     )
-    folder = write_model_folder(start.model, start.image_processor, report, args, hub_model_id, with_code=is_greenmim)
+    is_greenmim = classifier.is_greenmim
+    folder = write_model_folder(classifier.model, image_processor, report, args, hub_model_id, with_code=is_greenmim)
     print(describe_result(report, folder, is_greenmim))
 
 
 def main(arguments: Sequence[str] | None = None):
-    run_command(
-        run,
-        (DataArguments, ModelArguments, AugmentationArguments, ClassificationTrainingArguments),
-        __doc__,
-        arguments,
-    )
+    classes = (DataArguments, ModelArguments, AugmentationArguments, ClassificationTrainingArguments)
+    run_command(run, classes, __doc__, arguments)
 
 
 if __name__ == "__main__":

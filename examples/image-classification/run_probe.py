@@ -11,52 +11,52 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Measures what frozen features are worth: a linear classifier, and nearest neighbors, on top of any GreenMIM or Swin model.
+
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["modeling-greenmim[training]", "numpy", "scikit-learn", "torch", "tqdm", "transformers"]
+# ///
+"""Measures frozen features with a linear classifier and with nearest neighbors, for any GreenMIM or Swin model.
 
     python run_probe.py --model_name_or_path my_run/model microsoft/swin-tiny-patch4-window7-224 --dataset_name cifar10 \\
         --image_column_name img --eval_split_name test --max_train_samples 10000
 
-Several models are compared on the same images: the checkpoints of a run (`my_run/checkpoint-*`), say. Features are the mean over
+Several models, such as the checkpoints of a run (`my_run/checkpoint-*`), are compared on the same images. Features are the mean over
 the tokens of the last layer; nothing of a model is trained. The classifiers are those of scikit-learn.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
-from transformers import MODEL_MAPPING, BaseImageProcessor, PretrainedConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers.hf_argparser import HfArg
 
-from modeling_greenmim.checkpoint_folders import load_checkpoint
-from modeling_greenmim.training.command_line import UserError, argument, check_range, run_command
+from modeling_greenmim.training.command_line import check_range, run_command
+from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, LabeledRows, open_labeled_images
 
-from classification_arguments import DataArguments
-from classification_data import ExampleMaker, LabelledImages, LabelledRows, collate, open_rows
-from classification_model import load_config, load_image_processor
-from classification_transforms import EvaluationTransform
+
+# torch, scikit-learn and models are imported when they are needed: `--help` does not wait for them
 
 
 @dataclass
 class ProbeArguments:
-    """What is measured."""
+    """What to measure."""
 
-    model_name_or_path: list[str] = argument("Models, GreenMIM or Swin: folders, or names on the Hub.")
-    image_processor_name: str | None = argument("Image processor of all of them. Without it, that of each.")
-    num_neighbors: int = argument("Nearest neighbors that vote.", 20)
-    C: float = argument("Inverse strength of the regularization of the linear classifier, as in scikit-learn.", 1.0)
-    batch_size: int = argument("Images at a time.", 256)
-    num_workers: int = argument("Processes that decode images.", 0)
-    seed: int = argument("Seed of the choice of images.", 0)
-    output_file: str | None = argument("JSON file for the results.")
+    model_name_or_path: list[str] = HfArg(default=None, help="Models, GreenMIM or Swin: folders, or names on the Hub.")
+    image_processor_name: str | None = HfArg(
+        default=None, help="Image processor of all models. By default, that of each model."
+    )
+    num_neighbors: int = HfArg(default=20, help="Number of nearest neighbors that vote.")
+    C: float = HfArg(
+        default=1.0, help="Inverse strength of the regularization of the linear classifier, as in scikit-learn."
+    )
+    batch_size: int = HfArg(default=256, help="Images at a time.")
+    num_workers: int = HfArg(default=0, help="Processes that decode images.")
+    seed: int = HfArg(default=0, help="Seed of the choice of images.")
+    output_file: str | None = HfArg(default=None, help="JSON file for the results.")
 
     def __post_init__(self):
         if not self.model_name_or_path:
@@ -65,62 +65,70 @@ class ProbeArguments:
             check_range(self, name, 1)
         check_range(self, "num_workers", 0)
         if not self.C > 0:
-            raise UserError(f"--C must be above 0, but is {self.C}.")
+            raise UserError(f"--C must be above 0, got {self.C}.")
 
 
-@torch.no_grad()
-def extract_features(
-    model: PreTrainedModel,
-    image_processor: BaseImageProcessor,
-    rows: LabelledRows,
-    label_names: list[str],
-    args: ProbeArguments,
-) -> tuple[np.ndarray, np.ndarray]:
+def extract_features(model, image_processor, rows: LabeledRows, label_names: list[str], args: ProbeArguments):
     """
-    Features of images.
+    Extracts the features of images.
 
     Returns:
-        Features of shape `(num_images, hidden_size)`, and labels of shape `(num_images,)`, positions in `label_names`.
+        `np.ndarray` of shape `(num_images, hidden_size)`, and labels of shape `(num_images,)`, positions in `label_names`.
     """
-    labels = [label_names.index(name) for name in rows.label_names]
-    maker = ExampleMaker(
-        EvaluationTransform(image_processor), model.config.num_channels, labels, rows.description, args.seed
-    )
-    loader = DataLoader(LabelledImages(rows, maker), args.batch_size, num_workers=args.num_workers, collate_fn=collate)
-    features, targets = [], []
-    for batch in tqdm(loader, desc=rows.description, leave=False):
-        tokens = model(batch["pixel_values"].to(model.device)).last_hidden_state
-        features.append(tokens.mean(dim=1).float().cpu().numpy())
-        targets.append(batch["labels"].numpy())
-    return np.concatenate(features), np.concatenate(targets)
+    import numpy as np
+    import torch
+    from torch.utils.data import DataLoader
+    from tqdm.auto import tqdm
+
+    from modeling_greenmim.training.labeled_images import LabeledExampleMaker, LabeledImages, preprocess
+
+    transform = partial(preprocess, image_processor=image_processor)
+    label_ids = [label_names.index(name) for name in rows.label_names]
+    make_example = LabeledExampleMaker(transform, model.config.num_channels, label_ids, rows.description, args.seed)
+    loader = DataLoader(LabeledImages(rows, make_example), args.batch_size, num_workers=args.num_workers)
+    features, labels = [], []
+    with torch.no_grad():
+        for batch in tqdm(loader, desc=rows.description, leave=False):
+            tokens = model(batch["pixel_values"].to(model.device)).last_hidden_state
+            features.append(tokens.mean(dim=1).float().cpu().numpy())
+            labels.append(batch["labels"].numpy())
+    return np.concatenate(features), np.concatenate(labels)
 
 
-def load_model_config(name: str) -> PretrainedConfig:
+def load_model_config(name: str):
     """Raises a [`UserError`] if there is no such model."""
+    from modeling_greenmim.training.classifiers import load_config
+
     try:
         return load_config(name)
     except (OSError, ValueError) as error:
         raise UserError(f"--model_name_or_path {name} cannot be loaded: {error}") from error
 
 
-def measure(
-    name: str,
-    config: PretrainedConfig,
-    rows: tuple[LabelledRows, LabelledRows],
-    args: ProbeArguments,
-    device: torch.device,
-) -> dict[str, float]:
+def measure(name: str, config, rows: tuple[LabeledRows, LabeledRows], args: ProbeArguments) -> dict[str, float]:
     """
-    Accuracies of a model: of a linear classifier on standardized features, and of nearest neighbors by cosine, the nearer with
+    Measures the accuracies of a linear classifier on standardized features, and of nearest neighbors by cosine, the nearer with
     more weight.
     """
+    import torch
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from transformers import MODEL_MAPPING
+
+    from modeling_greenmim.checkpoint_folders import load_checkpoint
+    from modeling_greenmim.training.classifiers import load_image_processor
+
+    # builds of torch for an accelerator also run where there is none
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         model = load_checkpoint(MODEL_MAPPING[type(config)], name, dtype=torch.float32).to(device)
         image_processor = load_image_processor(args.image_processor_name or name, config)
     except (OSError, ValueError) as error:
         raise UserError(f"--model_name_or_path {name} cannot be loaded: {error}") from error
     (features, labels), (eval_features, eval_labels) = (
-        extract_features(model, image_processor, each, rows[0].label_names, args) for each in rows
+        extract_features(model, image_processor, part, rows[0].label_names, args) for part in rows
     )
     classifiers = {
         "linear": make_pipeline(StandardScaler(), LogisticRegression(C=args.C, max_iter=1000)),
@@ -132,32 +140,32 @@ def measure(
     }
 
 
-def run(data_args: DataArguments, args: ProbeArguments, command: str):
-    """Measures one model after the other."""
+def run(data_args: LabeledDataArguments, args: ProbeArguments, command: str):
+    from transformers.utils import logging
+
     logging.disable_progress_bar()
     if data_args.streaming:
-        raise UserError("--streaming is for training: features are kept in memory here. Leave it out.")
+        raise UserError("--streaming is for training: features are kept in memory here. Omit it.")
     configs = {name: load_model_config(name) for name in args.model_name_or_path}  # before anything is measured
     if args.output_file is not None:
         Path(args.output_file).parent.mkdir(parents=True, exist_ok=True)
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
-    rows = open_rows(data_args, args.seed)
-    print(f"Classifiers learn from {rows[0].num_images:,} images, and are evaluated on {rows[1].num_images:,}.")
+    rows = open_labeled_images(data_args, args.seed)
+    print(f"Training images: {rows[0].num_images:,}. Evaluation images: {rows[1].num_images:,}.")
     results = {}
     width = max(len(name) for name in args.model_name_or_path)
     print(f"{'model':{width}}  linear    knn")
     for name, config in configs.items():
-        results[name] = measure(name, config, rows, args, device)
+        results[name] = measure(name, config, rows, args)
         print(f"{name:{width}}  {results[name]['linear']:.4f} {results[name]['knn']:.4f}", flush=True)
     if args.output_file is not None:
-        content = {"command": command, "num_images": [each.num_images for each in rows], "accuracy": results}
+        content = {"command": command, "num_images": [part.num_images for part in rows], "accuracy": results}
         new = Path(f"{args.output_file}.new")
         new.write_text(json.dumps(content, indent=2))
         new.rename(args.output_file)  # whole, or not there
 
 
 def main(arguments: Sequence[str] | None = None):
-    run_command(run, (DataArguments, ProbeArguments), __doc__, arguments)
+    run_command(run, (LabeledDataArguments, ProbeArguments), __doc__, arguments)
 
 
 if __name__ == "__main__":

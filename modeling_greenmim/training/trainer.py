@@ -11,25 +11,28 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What transformers' Trainer is missing for runs that are stopped: a stop that saves, and checkpoints that are known to be whole."""
+"""Runs of transformers' Trainer that are stopped and resumed: whole checkpoints, all of their weights, and a stop that saves."""
 
+import json
 from pathlib import Path
 
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
+from transformers.trainer_utils import sort_checkpoints
 
 from ..checkpoint_folders import load_checkpoint
-from .command_line import StoppedBySignal, UserError
+from .command_line import StoppedBySignal
+from .errors import UserError
 from .stop_signals import StopSignals
 
 
-STATE_FILE = "trainer_state.json"  # what the Trainer writes last
+STATE_FILE = "trainer_state.json"  # the Trainer writes it last
 
 
 def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
     """
-    The checkpoint that `--resume_from_checkpoint` means.
+    Finds the checkpoint of `--resume_from_checkpoint`.
 
     Args:
         output_dir (`str` or `Path`):
@@ -38,39 +41,45 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
             `latest`, or a folder.
 
     Returns:
-        `str`, or `None` if the run starts: also where `latest` finds none that was written whole.
+        `str`, or `None` if the run starts: also if `latest` finds none that is whole.
 
     Raises:
-        [`UserError`]: if a run would be written over, or there is no such checkpoint.
+        [`UserError`]: if a run would be overwritten, or there is no such checkpoint.
     """
     output_dir = Path(output_dir)
     if (output_dir / "model").exists():
-        raise UserError(f"--output_dir {output_dir} has a model already. Choose another folder.")
-    found = [path for path in output_dir.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
-    found = sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
-    whole = [path for path in found if (path / STATE_FILE).is_file()]
-    if wanted is None and found:
+        raise UserError(f"--output_dir {output_dir} has a model already. Choose a different folder.")
+    checkpoints = sort_checkpoints(str(output_dir))
+    if wanted is None and checkpoints:
         raise UserError(
-            f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Or choose another "
+            f"--output_dir {output_dir} holds a run already. Resume it with --resume_from_checkpoint latest, or choose a different "
             "folder."
         )
     if wanted is None:
         return None
+    whole = [path for path in checkpoints if _is_whole(path)]  # unlike `get_last_checkpoint`
     if wanted == "latest":
-        return str(whole[-1]) if whole else None
-    if Path(wanted).resolve() not in [path.resolve() for path in whole]:
+        return whole[-1] if whole else None
+    if Path(wanted).resolve() not in [Path(path).resolve() for path in whole]:
         raise UserError(
-            f"--resume_from_checkpoint {wanted} is not a checkpoint that this run can go on from: one in {output_dir}, with a "
-            f"{STATE_FILE}. There are: {', '.join(path.name for path in whole) or 'none'}."
+            f"--resume_from_checkpoint must be a whole checkpoint in {output_dir}, with a {STATE_FILE}, got {wanted}. There are: "
+            f"{', '.join(Path(path).name for path in whole) or 'none'}."
         )
     return wanted
 
 
+def _is_whole(checkpoint: str) -> bool:
+    try:
+        return bool(json.loads((Path(checkpoint) / STATE_FILE).read_text()))
+    except (OSError, ValueError):
+        return False
+
+
 class CheckpointTrainer(Trainer):
     """
-    A Trainer that takes all weights of a checkpoint. transformers 5 stores those of Swin under the names that they had in release
-    4, and its Trainer looks for those that they have now: it would go on without most of the encoder, or end without it. Arguments
-    are those of [`~transformers.Trainer`].
+    A Trainer that loads every weight of a checkpoint. transformers 5 saves the weights of Swin under their names in release 4, and
+    its Trainer looks for their present names: it would resume, or end, without most of the encoder. Arguments are those of
+    [`~transformers.Trainer`].
     """
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None):
@@ -86,24 +95,27 @@ class CheckpointTrainer(Trainer):
             self._load_weights(self.state.best_model_checkpoint)
 
     def _load_weights(self, checkpoint: str):
-        """Raises a [`UserError`] if they are those of another model."""
+        """Raises a [`UserError`] if they are those of a different model."""
         try:
             loaded = load_checkpoint(type(self.model), checkpoint, dtype=self.model.dtype)
             self.model.load_state_dict(loaded.state_dict())
         except (ValueError, RuntimeError) as error:
             raise UserError(
-                f"{checkpoint} is not of the model of this run: {' '.join(str(error).split())} A run goes on with the arguments that "
-                "it began with."
+                f"{checkpoint} does not match this model: {' '.join(str(error).split())} Resume with the original arguments."
             ) from error
+
+    def _save_rng_state(self, output_dir: str):
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()  # the state, which makes a checkpoint whole, comes after those of all processes
 
 
 class StopCallback(TrainerCallback):
     """
-    After Ctrl-C or SIGTERM, saves a checkpoint at the end of the step, and ends the training.
+    After a signal to stop, saves a checkpoint at the end of the step, and ends the training.
 
     Args:
         signals ([`StopSignals`]):
-            What tells that it is asked for.
+            Receives the signals.
 
     Attributes:
         stopped_by (`int`):
@@ -119,7 +131,7 @@ class StopCallback(TrainerCallback):
         if stopped_by and state.global_step < state.max_steps:
             self.stopped_by = stopped_by
             control.should_save = control.should_training_stop = True
-            # else the Trainer would remove this checkpoint at the end, if it is not the best
+            # otherwise the Trainer would remove this checkpoint at the end, if it is not the best
             args.save_total_limit, args.load_best_model_at_end = None, False
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs):
@@ -136,13 +148,13 @@ def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
         trainer ([`~transformers.Trainer`]):
             The Trainer.
         checkpoint (`str`, *optional*):
-            What to go on from.
+            Checkpoint to resume from.
 
     Returns:
         `dict[str, float]`: metrics of the training.
 
     Raises:
-        [`StoppedBySignal`]: after Ctrl-C or SIGTERM, when a checkpoint is written.
+        [`StoppedBySignal`]: after a signal to stop, when a checkpoint is written.
     """
     with StopSignals() as signals:
         callback = StopCallback(signals)
@@ -150,7 +162,7 @@ def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
         metrics = trainer.train(checkpoint).metrics
     if callback.stopped_by:
         raise StoppedBySignal(
-            f"Stopped after step {trainer.state.global_step}, as asked. --resume_from_checkpoint latest goes on.",
+            f"Stopped after step {trainer.state.global_step}. Resume with --resume_from_checkpoint latest.",
             callback.stopped_by,
         )
     return metrics

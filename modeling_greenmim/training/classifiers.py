@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The model of a fine-tuning: GreenMIM or Swin, with a classifier for the labels of the images."""
+"""A model to fine-tune for image classification: a pre-trained GreenMIM or Swin, or one that starts at random."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,98 +21,114 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     AutoConfig,
+    AutoImageProcessor,
     BaseImageProcessor,
-    PretrainedConfig,
     PreTrainedModel,
     SwinConfig,
     ViTImageProcessorPil,
-    set_seed,
 )
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-# the one of the package asks for torchvision, in transformers 5.17
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
-from modeling_greenmim import GreenMimConfig
-from modeling_greenmim.checkpoint_folders import (
+from .. import GreenMimConfig
+from ..checkpoint_folders import (
     load_checkpoint,
     make_image_processor,
     read_image_processor_settings,
     read_license,
 )
-from modeling_greenmim.training.command_line import UserError, get_name
-
-from classification_arguments import ModelArguments
+from .command_line import get_name
+from .errors import UserError
 
 
 @dataclass
-class PretrainedModel:
-    """A model that is ready to be fine-tuned, and where it comes from."""
+class Classifier:
+    """
+    A model with a classifier, and where it comes from.
+
+    Attributes:
+        model (`PreTrainedModel`):
+            The model.
+        image_processor (`BaseImageProcessor`):
+            Its image processor.
+        origin (`str`):
+            A sentence on its weights.
+        license (`dict[str, str]`):
+            Their license.
+    """
 
     model: PreTrainedModel
     image_processor: BaseImageProcessor
     origin: str
     license: dict[str, str]
 
+    @property
+    def is_greenmim(self) -> bool:
+        return isinstance(self.model.config, GreenMimConfig)
 
-def make_pretrained_model(args: ModelArguments, label_names: list[str], seed: int) -> PretrainedModel:
+
+def load_classifier(
+    label_names: list[str],
+    model_name_or_path: str | None = None,
+    config_name: str | None = None,
+    image_processor_name: str | None = None,
+    drop_path_rate: float = 0.0,
+    ignore_mismatched_sizes: bool = False,
+) -> Classifier:
     """
-    Makes or loads the model.
+    Loads or makes a model.
 
     Args:
-        args ([`ModelArguments`]):
-            Which.
         label_names (`list[str]`):
             Labels of the images. A model that knows them already keeps its classifier and its numbers for them.
-        seed (`int`):
-            Of new weights.
+        model_name_or_path (`str`, *optional*):
+            Model to start from, in a folder or on the Hub.
+        config_name (`str`, *optional*):
+            Without `model_name_or_path`: configuration of a model that starts at random.
+        image_processor_name (`str`, *optional*):
+            Where its image processor is, if not with the model.
+        drop_path_rate (`float`, *optional*, defaults to 0.0):
+            Probability of skipping the last layer.
+        ignore_mismatched_sizes (`bool`, *optional*, defaults to `False`):
+            Whether a model that has a classifier for other labels gets a new one.
 
     Raises:
         [`UserError`]: if there is no such model, or its classifier does not know a label.
     """
-    set_seed(seed)
-    name = args.model_name_or_path or args.config_name
+    name = model_name_or_path or config_name
     try:
         config = load_config(name)
-        config.drop_path_rate = args.drop_path_rate
-        image_processor = load_image_processor(args.image_processor_name or args.model_name_or_path, config)
+        config.drop_path_rate = drop_path_rate
+        image_processor = load_image_processor(image_processor_name or model_name_or_path, config)
         model_class = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
-        if args.model_name_or_path is None:
-            set_labels(config, label_names)
-            return PretrainedModel(model_class(config), image_processor, "Its weights started at random.", {})
-        has_classifier = any(each.endswith("ForImageClassification") for each in config.architectures or [])
-        if has_classifier and not args.ignore_mismatched_sizes:
+        has_classifier = any(kind.endswith("ForImageClassification") for kind in config.architectures or [])
+        if model_name_or_path and has_classifier and not ignore_mismatched_sizes:
             check_labels(config, label_names, name)
         else:
-            set_labels(config, label_names)
-        # in float32, whatever it was saved in
-        model = load_checkpoint(
-            model_class,
-            name,
-            new_modules=("classifier",),
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=args.ignore_mismatched_sizes,
-        )
-        if has_classifier and args.ignore_mismatched_sizes:  # also one that happens to be of the same size
+            config.id2label = dict(enumerate(label_names))
+            config.label2id = {label: index for index, label in enumerate(label_names)}
+        if model_name_or_path is None:
+            return Classifier(model_class(config), image_processor, "Its weights started at random.", {})
+        settings = {"config": config, "dtype": torch.float32, "ignore_mismatched_sizes": ignore_mismatched_sizes}
+        model = load_checkpoint(model_class, name, new_modules=("classifier",), **settings)
+        if has_classifier and ignore_mismatched_sizes:  # also one that happens to be of the same size
             model.classifier = model_class(config).classifier
         origin = f"It started from the weights of `{get_name(name)}`."
-        return PretrainedModel(model, image_processor, origin, read_license(name))
+        return Classifier(model, image_processor, origin, read_license(name))
     except (OSError, ValueError, StrictDataclassError) as error:
-        argument = "config_name" if args.model_name_or_path is None else "model_name_or_path"
-        raise UserError(f"--{argument} {name} cannot be loaded: {error}") from error
+        argument = "config_name" if model_name_or_path is None else "model_name_or_path"
+        raise UserError(f"--{argument} {name} cannot be loaded: {' '.join(str(error).split())}") from error
 
 
-def load_config(name: str) -> PretrainedConfig:
+def load_config(name: str) -> GreenMimConfig | SwinConfig:
     """
-    The configuration of a GreenMIM or Swin model.
+    Loads the configuration of a model.
 
     Args:
         name (`str`):
             A folder, or a repository on the Hub.
 
     Raises:
-        [`UserError`]: if it is that of another model, or `name` is the folder of a run.
+        [`UserError`]: if it is that of a different model, or `name` is the folder of a run.
         `OSError` or `ValueError`: if there is none that can be read.
     """
     if (Path(name) / "model" / "config.json").is_file():
@@ -123,14 +139,8 @@ def load_config(name: str) -> PretrainedConfig:
     return config
 
 
-def set_labels(config: PretrainedConfig, label_names: list[str]):
-    """Gives a configuration other labels."""
-    config.id2label = dict(enumerate(label_names))
-    config.label2id = {name: index for index, name in enumerate(label_names)}
-
-
-def check_labels(config: PretrainedConfig, label_names: list[str], model_name: str):
-    """Raises an error that names the labels that a classifier does not know."""
+def check_labels(config: GreenMimConfig | SwinConfig, label_names: list[str], model_name: str):
+    """Raises an error that names a label that a classifier does not know."""
     if unknown := [name for name in label_names if name not in config.label2id]:
         known = list(config.label2id)
         raise UserError(
@@ -140,21 +150,21 @@ def check_labels(config: PretrainedConfig, label_names: list[str], model_name: s
         )
 
 
-def get_image_size(config: PretrainedConfig) -> tuple[int, int]:
+def get_image_size(config: GreenMimConfig | SwinConfig) -> tuple[int, int]:
     """Height and width of the images of a model."""
     size = config.image_size
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def load_image_processor(name: str | None, config: PretrainedConfig) -> BaseImageProcessor:
+def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig) -> BaseImageProcessor:
     """
-    The image processor of a model.
+    Loads the image processor of a model.
 
     Args:
         name (`str`, *optional*):
             Folder, or repository on the Hub, that may have one.
-        config (`PretrainedConfig`):
-            Of the model, GreenMIM or Swin. Without an image processor, images get its size, and mean and deviation of ImageNet.
+        config (`GreenMimConfig` or `SwinConfig`):
+            Configuration of the model. Without an image processor, images get its size, and mean and standard deviation of ImageNet.
 
     Raises:
         `ValueError`: if it cannot be read, or does not fit the model.
