@@ -41,3 +41,11 @@ def image_folders(tmp_path_factory):
     from tests.helpers.training_images import write_folders  # imports `datasets`, which reads the settings above
 
     return write_folders(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="session")
+def labeled_folders(tmp_path_factory):
+    """Images of three colors, as `files` and `parquet`; and `greenmim`, `swin` and `config` to start from."""
+    from tests.helpers.labeled_images import write_labeled_folders
+
+    return write_labeled_folders(tmp_path_factory.mktemp("labeled_images"))

@@ -1,0 +1,127 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Models for image classification: from GreenMIM, from Swin, at random, and with a classifier already."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import (
+    AutoModelForImageClassification,
+    SwinConfig,
+    SwinForImageClassification,
+    SwinForMaskedImageModeling,
+    ViTImageProcessorPil,
+)
+
+from modeling_greenmim import GreenMimConfig, GreenMimForImageClassification, GreenMimForMaskedImageModeling
+from modeling_greenmim.training.classifiers import load_classifier
+from modeling_greenmim.training.errors import UserError
+from tests.helpers.labeled_images import COLORS, CONFIG
+
+
+LABELS = list(COLORS)
+
+
+@pytest.mark.parametrize(
+    ("name", "model_class", "prefix"),
+    [("greenmim", GreenMimForMaskedImageModeling, "greenmim"), ("swin", SwinForMaskedImageModeling, "swin")],
+)
+def test_the_encoder_is_that_of_the_pretrained_model(labeled_folders, name, model_class, prefix):
+    folder = labeled_folders / name
+    classifier = load_classifier(LABELS, str(folder), drop_path_rate=0.3)
+    expected = model_class.from_pretrained(folder).state_dict()
+    encoder = {key: weight for key, weight in classifier.model.state_dict().items() if key.startswith(prefix)}
+    assert len(encoder) > 20 and all(torch.equal(weight, expected[key]) for key, weight in encoder.items())
+    assert classifier.is_greenmim == (name == "greenmim")
+    assert classifier.model.config.label2id == {"blue": 0, "green": 1, "red": 2}
+    assert classifier.model.config.drop_path_rate == 0.3
+    assert classifier.origin == f"It started from the weights of `{name}`."
+
+
+def test_a_model_that_starts_at_random(labeled_folders):
+    classifier = load_classifier(LABELS, config_name=str(labeled_folders / "config"))
+    assert isinstance(classifier.model, GreenMimForImageClassification)
+    assert classifier.origin == "Its weights started at random."
+
+
+def test_a_swin_without_an_image_processor_gets_that_of_imagenet(labeled_folders):
+    processor = load_classifier(LABELS, str(labeled_folders / "swin")).image_processor
+    assert isinstance(processor, ViTImageProcessorPil)
+    assert list(processor.image_mean) == [0.485, 0.456, 0.406]
+    assert (processor.size.height, processor.size.width) == (16, 16)
+
+
+def test_weights_in_half_precision_are_trained_in_single_precision(labeled_folders, tmp_path):
+    model = GreenMimForMaskedImageModeling.from_pretrained(labeled_folders / "greenmim", dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    assert load_classifier(LABELS, str(tmp_path)).model.dtype == torch.float32
+
+
+def save_classifier(folder: Path, labels) -> str:
+    names = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+    config = GreenMimConfig(**{**CONFIG.to_dict(), **names})
+    GreenMimForImageClassification(config).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_classifier_with_the_labels_in_any_order_is_kept(tmp_path):
+    name = save_classifier(tmp_path, ["red", "blue", "green"])
+    model = load_classifier(LABELS, name).model
+    assert model.config.label2id == {"red": 0, "blue": 1, "green": 2}
+    expected = AutoModelForImageClassification.from_pretrained(name)
+    assert torch.equal(model.classifier.weight, expected.classifier.weight)
+
+
+def test_a_classifier_that_does_not_know_a_label_raises(tmp_path):
+    name = save_classifier(tmp_path, ["cat", "blue", "green"])
+    with pytest.raises(UserError, match="classifier for 3 labels .*'cat'.*'red' .*--ignore_mismatched_sizes"):
+        load_classifier(LABELS, name)
+
+
+@pytest.mark.parametrize("labels", [["cat", "blue", "green"], ["cat", "dog"]], ids=["same size", "other size"])
+def test_a_new_classifier_replaces_one_for_other_labels(tmp_path, labels):
+    name = save_classifier(tmp_path, labels)
+    model = load_classifier(LABELS, name, ignore_mismatched_sizes=True).model
+    old = AutoModelForImageClassification.from_pretrained(name)
+    assert list(model.config.label2id) == LABELS and len(model.classifier.weight) == 3
+    assert (model.classifier.weight[:2] - old.classifier.weight[:2]).abs().max() > 1e-3
+    assert torch.equal(model.greenmim.layernorm.weight, old.greenmim.layernorm.weight)
+
+
+def test_other_models_raise(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(UserError, match="'vit', neither GreenMIM nor Swin"):
+        load_classifier(LABELS, str(tmp_path))
+
+
+@pytest.mark.parametrize("argument", ["model_name_or_path", "config_name"])
+def test_a_missing_model_raises(tmp_path, argument):
+    with pytest.raises(UserError, match=f"--{argument} {tmp_path}/nowhere cannot be loaded"):
+        load_classifier(LABELS, **{argument: str(tmp_path / "nowhere")})
+
+
+def test_missing_weights_raise(tmp_path):
+    config = SwinConfig(image_size=16, patch_size=2, embed_dim=8, depths=(1,), num_heads=(1,), window_size=4)
+    SwinForImageClassification(config).save_pretrained(tmp_path)
+    save_file({"module.layer": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="lacks .* weights"):
+        load_classifier(["LABEL_0", "LABEL_1"], str(tmp_path))
+
+
+def test_the_folder_of_a_run_names_its_model(tmp_path):
+    save_classifier(tmp_path / "model", LABELS)
+    with pytest.raises(UserError, match="its model is .*/model"):
+        load_classifier(LABELS, str(tmp_path))
