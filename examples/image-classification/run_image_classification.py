@@ -36,7 +36,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sklearn.metrics import accuracy_score
 from torch import nn
 from torchvision.transforms import v2
 from transformers import BaseImageProcessor, EvalPrediction, set_seed
@@ -207,6 +206,8 @@ class ClassificationTrainer(FineTuningTrainer):
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    from sklearn.metrics import accuracy_score  # half a second, for which `--help` does not wait
+
     return {"accuracy": float(accuracy_score(prediction.label_ids, prediction.predictions))}
 
 

@@ -114,7 +114,7 @@ def unfinished_run(labeled_folders, tmp_path) -> Path:
 def test_a_run_is_not_resumed_with_different_settings(labeled_folders, unfinished_run, option, value):
     options = ("--num_train_epochs=1", f"--{option}={value}", "--resume_from_checkpoint=latest")
     message = get_error(labeled_folders, unfinished_run.parent, *options)
-    assert f"--{option} was" in message and f"is {value} now" in message
+    assert f"--{option} " in message and str(value) in message
 
 
 def test_a_run_is_resumed_after_its_images_moved(labeled_folders, unfinished_run, tmp_path):
