@@ -128,7 +128,7 @@ class FineTuningTrainer(CheckpointTrainer):
         super()._load_weights(checkpoint)
         if self.average is not None:
             path = Path(checkpoint) / AVERAGE_FILE
-            self.average.load_state_dict(torch.load(path, map_location=self.args.device, weights_only=True))
+            self.average.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def keep_average(self):
         """Gives the model the average as its weights, if there is one."""
