@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import nn
 from torchvision import tv_tensors
+from torchvision.ops import box_convert
 from torchvision.transforms import v2
 from transformers import EvalPrediction, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessorPil, set_seed
 from transformers.hf_argparser import HfArg
@@ -121,7 +122,7 @@ class RandomCropAroundBoxes(v2.Transform):
         height, width = boxes.canvas_size
         if len(boxes) == 0:
             return {"top": 0, "left": 0, "height": height, "width": width}
-        corners = v2.functional.convert_bounding_box_format(boxes, new_format="XYXY").as_subclass(torch.Tensor)
+        corners = box_convert(boxes.as_subclass(torch.Tensor), "xywh", "xyxy")
         first, last = corners[:, :2].amin(dim=0), corners[:, 2:].amax(dim=0)
         left, top = (first * torch.rand(2)).int().tolist()
         right, bottom = (last + (torch.tensor([width, height]) - last) * torch.rand(2)).ceil().int().tolist()
@@ -145,22 +146,7 @@ def make_augmentation(flip: bool) -> v2.Transform:
 
 
 class DetectionDataset(AnnotatedImages):
-    """
-    Images and their objects.
-
-    Args:
-        num_labels (`int`):
-            Number of categories.
-        image_processor (`RTDetrImageProcessorPil`):
-            Resizes, rescales and normalizes.
-        **kwargs:
-            Arguments of [`AnnotatedImages`].
-    """
-
-    def __init__(self, num_labels: int, image_processor: RTDetrImageProcessorPil, **kwargs):
-        super().__init__(**kwargs)
-        self.num_labels = num_labels
-        self.image_processor = image_processor
+    """Images and their objects. Arguments are those of [`AnnotatedImages`]."""
 
     def read_annotation(self, annotation: dict, height: int, width: int) -> dict[str, torch.Tensor]:
         """Returns `boxes` of shape `(num_objects, 4)`, as left, top, width and height, and `labels` of shape `(num_objects,)`."""
@@ -171,9 +157,9 @@ class DetectionDataset(AnnotatedImages):
         unknown = labels[(labels < 0) | (labels >= self.num_labels)]
         if len(unknown):
             raise UserError(f"there is the category {unknown[0]}, and there are {self.num_labels}, from 0.")
-        (left, top, box_width, box_height), tolerance = boxes.T, 1
-        inside = (left >= -tolerance) & (top >= -tolerance) & (box_width > 0) & (box_height > 0)
-        inside &= (left + box_width <= width + tolerance) & (top + box_height <= height + tolerance)
+        left, top, right, bottom = box_convert(boxes, "xywh", "xyxy").T
+        inside = (left >= -1) & (top >= -1) & (right <= width + 1) & (bottom <= height + 1)  # boxes may be rounded
+        inside &= (boxes[:, 2:] > 0).all(dim=1)
         if not inside.all():
             raise UserError(
                 f"the image has {width} x {height} pixels, and the box {boxes[~inside][0].tolist()} is not in it. Boxes are "
@@ -188,17 +174,15 @@ class DetectionDataset(AnnotatedImages):
         of shape `(num_objects, 4)`, as centers and sizes relative to the image, `orig_size` and `image_id`.
         """
         sample = self.load_sample(index)
-        pixels, boxes = sample["image"].numpy(), sample["boxes"]
-        inputs = self.image_processor(pixels, input_data_format="channels_first", return_tensors="pt")
-        height, width = pixels.shape[1:]
-        boxes = v2.functional.convert_bounding_box_format(boxes, new_format="CXCYWH")
+        height, width = sample["image"].shape[1:]
+        boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "cxcywh")
         labels = {
             "class_labels": sample["labels"],
             "boxes": boxes / torch.tensor([width, height, width, height]),
             "orig_size": torch.tensor([height, width]),
             "image_id": torch.tensor(index),
         }
-        return {"pixel_values": inputs["pixel_values"][0], "labels": labels}
+        return {"pixel_values": self.make_pixel_values(sample["image"]), "labels": labels}
 
 
 def collate(examples: Sequence[dict]) -> dict:
@@ -236,28 +220,14 @@ class DetectionTrainer(FineTuningTrainer):
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        detections = self.processing_class.post_process_object_detection(
-            outputs, threshold=-1.0, target_sizes=torch.stack([label["orig_size"] for label in inputs["labels"]])
+        sizes, numbers = (
+            torch.stack([labels[name] for labels in inputs["labels"]]) for name in ("orig_size", "image_id")
         )
         detections = [
             torch.cat([image["scores"][:, None], image["labels"][:, None], image["boxes"]], dim=1)
-            for image in detections
+            for image in self.processing_class.post_process_object_detection(outputs, -1.0, sizes)
         ]
-        return (
-            loss.detach(),
-            torch.stack(detections).float(),
-            torch.stack([label["image_id"] for label in inputs["labels"]]),
-        )
-
-    # `save_pretrained` writes RT-DETR with the names of its original weights, and the Trainer would read them as they are: it
-    # would resume, or end, with random weights
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None):
-        saved = RTDetrForObjectDetection.from_pretrained(resume_from_checkpoint, dtype=torch.float32)
-        (model or self.model).load_state_dict(saved.state_dict())
-
-    def _load_best_model(self):
-        self._load_from_checkpoint(self.state.best_model_checkpoint)
+        return loss.detach(), torch.stack(detections).float(), numbers
 
 
 def get_label_names(args: DataArguments, features: datasets.Features, split: str) -> list[str]:
@@ -307,17 +277,20 @@ def make_compute_metrics(objects: Sequence[dict]) -> Callable[[EvalPrediction], 
     """Makes a function that compares detections with the objects of each image, as COCO does: -1 where there is no such object."""
     from torchmetrics.detection import MeanAveragePrecision
 
+    # thresholds of COCO, which torchmetrics rounds to 32 bits
+    iou_thresholds, recall_thresholds = np.linspace(0.5, 0.95, 10).tolist(), np.linspace(0.0, 1.0, 101).tolist()
+
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        metric = MeanAveragePrecision(backend="pycocotools")
+        metric = MeanAveragePrecision("xyxy", "bbox", iou_thresholds, recall_thresholds, backend="pycocotools")
         metric.warn_on_many_detections = False
-        for index, detections in zip(prediction.label_ids, torch.from_numpy(prediction.predictions)):
-            boxes = torch.tensor(objects[int(index)]["bbox"], dtype=torch.float32).reshape(-1, 4)
-            target = {
-                "boxes": torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1),
-                "labels": torch.tensor(objects[int(index)]["category"], dtype=torch.int64),
-            }
-            scores, labels, boxes = detections[:, 0], detections[:, 1].long(), detections[:, 2:]
-            metric.update([{"scores": scores, "labels": labels, "boxes": boxes}], [target])
+        for number, detections in zip(prediction.label_ids.tolist(), torch.from_numpy(prediction.predictions)):
+            scores, labels, corners = detections[:, 0], detections[:, 1].long(), detections[:, 2:]
+            boxes = torch.tensor(objects[number]["bbox"], dtype=torch.float32).reshape(-1, 4)
+            true_labels = torch.tensor(objects[number]["category"], dtype=torch.int64)
+            metric.update(
+                [{"scores": scores, "labels": labels, "boxes": corners}],
+                [{"labels": true_labels, "boxes": box_convert(boxes, "xywh", "xyxy")}],
+            )
         results = metric.compute()
         return {name: results[name].item() for name in METRICS}
 
@@ -336,7 +309,7 @@ def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset)
     grid = figure.subplots(2, number, squeeze=False)
     for index, column in enumerate(grid.T):
         sample, example = dataset.load_sample(index), dataset[index]
-        boxes = v2.functional.convert_bounding_box_format(sample["boxes"], new_format="XYXY")
+        boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "xyxy")
         true = {"boxes": boxes, "labels": sample["labels"], "scores": [None] * len(boxes)}
         outputs = model(pixel_values=example["pixel_values"][None].to(model.device))
         (predicted,) = dataset.image_processor.post_process_object_detection(
@@ -372,11 +345,11 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         do_normalize=bool(backbone.image_statistics),
         **backbone.image_statistics,
     )
-    settings = (len(label_names), image_processor)
+    settings = {"num_labels": len(label_names), "image_processor": image_processor}
     train_dataset = DetectionDataset(
-        *settings, rows=train_rows, split=train_split, transform=make_augmentation(data_args.flip), seed=args.seed
+        train_rows, train_split, transform=make_augmentation(data_args.flip), seed=args.seed, **settings
     )
-    eval_dataset = DetectionDataset(*settings, rows=eval_rows, split=eval_split)
+    eval_dataset = DetectionDataset(eval_rows, eval_split, **settings)
 
     # 2. Training
     trainer = DetectionTrainer(

@@ -157,21 +157,15 @@ class SegmentationDataset(AnnotatedImages):
     Images and the classes of their pixels.
 
     Args:
-        num_labels (`int`):
-            Number of classes.
         do_reduce_labels (`bool`):
             Whether 0 is ignored, and 1 becomes the first class.
-        image_processor (`SegformerImageProcessorPil`):
-            Rescales and normalizes.
         **kwargs:
             Arguments of [`AnnotatedImages`].
     """
 
-    def __init__(self, num_labels: int, do_reduce_labels: bool, image_processor: SegformerImageProcessorPil, **kwargs):
+    def __init__(self, do_reduce_labels: bool, **kwargs):
         super().__init__(**kwargs)
-        self.num_labels = num_labels
         self.do_reduce_labels = do_reduce_labels
-        self.image_processor = image_processor
 
     def read_annotation(self, annotation: dict, height: int, width: int) -> dict[str, tv_tensors.Mask]:
         """Returns `mask`, of `uint8` and shape `(height, width)`."""
@@ -195,9 +189,7 @@ class SegmentationDataset(AnnotatedImages):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """Returns `pixel_values` of shape `(3, height, width)` and `labels` of shape `(height, width)`."""
         sample = self.load_sample(index)
-        pixels = sample["image"].numpy()
-        inputs = self.image_processor(pixels, input_data_format="channels_first", return_tensors="pt")
-        return {"pixel_values": inputs["pixel_values"][0], "labels": sample["mask"].long()}
+        return {"pixel_values": self.make_pixel_values(sample["image"]), "labels": sample["mask"].long()}
 
 
 class SegmentationTrainer(FineTuningTrainer):
@@ -308,11 +300,16 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         check_image_column(rows.features, "annotation", split)
     model, backbone = make_model(model_args, label_names, args.seed)
     image_processor = SegformerImageProcessorPil(do_resize=False, **backbone.image_statistics)
-    labels = (len(label_names), data_args.do_reduce_labels, image_processor)
+    settings = {
+        "do_reduce_labels": data_args.do_reduce_labels,
+        "num_labels": len(label_names),
+        "image_processor": image_processor,
+    }
+    augmentation = make_augmentation(data_args)
     train_dataset = SegmentationDataset(
-        *labels, rows=train_rows, split=train_split, transform=make_augmentation(data_args), seed=args.seed
+        rows=train_rows, split=train_split, transform=augmentation, seed=args.seed, **settings
     )
-    eval_dataset = SegmentationDataset(*labels, rows=eval_rows, split=eval_split)
+    eval_dataset = SegmentationDataset(rows=eval_rows, split=eval_split, **settings)
 
     # 2. Training
     trainer = SegmentationTrainer(

@@ -23,6 +23,7 @@ import datasets
 import numpy as np
 import torch
 from torchvision import tv_tensors
+from transformers import BaseImageProcessor
 from transformers.hf_argparser import HfArg
 
 from .command_line import check_range
@@ -131,6 +132,10 @@ class AnnotatedImages(EpochDataset):
             From [`open_splits`].
         split (`str`):
             Name of the split, for error messages.
+        num_labels (`int`):
+            Number of classes.
+        image_processor (`BaseImageProcessor`):
+            Makes images into inputs of the model.
         transform (`Callable`, *optional*):
             Changes a sample, with random numbers of torch. By default, samples are not changed.
         seed (`int`, *optional*, defaults to 0):
@@ -141,11 +146,15 @@ class AnnotatedImages(EpochDataset):
         self,
         rows: datasets.Dataset,
         split: str,
+        num_labels: int,
+        image_processor: BaseImageProcessor,
         transform: Callable[[dict], dict] | None = None,
         seed: int = 0,
     ):
         super().__init__(rows)
         self.split = split
+        self.num_labels = num_labels
+        self.image_processor = image_processor
         self.transform = transform
         self.seed = seed
 
@@ -178,3 +187,8 @@ class AnnotatedImages(EpochDataset):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(seed))  # `torch.manual_seed` would also change the state of GPUs
             return self.transform(sample)
+
+    def make_pixel_values(self, image: tv_tensors.Image) -> torch.Tensor:
+        """Applies the image processor to one image."""
+        inputs = self.image_processor(image.numpy(), input_data_format="channels_first", return_tensors="pt")
+        return inputs["pixel_values"][0]
