@@ -39,11 +39,12 @@ from transformers.hf_argparser import HfArg
 from modeling_greenmim.training.annotated_images import (
     AnnotatedDataArguments,
     AnnotatedImages,
+    describe_data,
     open_splits,
     read_label_names,
 )
 from modeling_greenmim.training.backbones import Backbone, BackboneArguments, load_backbone
-from modeling_greenmim.training.command_line import check_range, get_name, run_command
+from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.fine_tuning_report import (
@@ -62,9 +63,7 @@ SIZE_MULTIPLE = 32  # of the sides of batches
 BOX_FORMAT = "left, top, width and height in pixels"
 METRICS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_1", "mar_10", "mar_100")
 NUM_PICTURES = 6
-NUM_COLORS = 10
 SCORE_THRESHOLD = 0.5  # of the predictions in the picture
-SOURCES = ("_name", "_path", "_file", "_samples")  # ends of arguments that are not settings of the model card
 
 
 @dataclass
@@ -169,10 +168,7 @@ class DetectionDataset(AnnotatedImages):
         return {"boxes": boxes, "labels": labels}
 
     def __getitem__(self, index: int) -> dict:
-        """
-        Returns `pixel_values` of shape `(3, image_size, image_size)`, and `labels`: `class_labels` of shape `(num_objects,)`, `boxes`
-        of shape `(num_objects, 4)`, as centers and sizes relative to the image, `orig_size` and `image_id`.
-        """
+        """Returns `pixel_values` of shape `(3, image_size, image_size)`, and `labels` of the objects, as RT-DETR takes them."""
         sample = self.load_sample(index)
         height, width = sample["image"].shape[1:]
         boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "cxcywh")
@@ -192,15 +188,7 @@ def collate(examples: Sequence[dict]) -> dict:
 
 
 class DetectionTrainer(FineTuningTrainer):
-    """
-    A Trainer for images with any number of objects, which are resized in each step of the training.
-
-    Args:
-        data_args ([`DataArguments`]):
-            Sizes of the batches.
-        **kwargs:
-            Arguments of [`FineTuningTrainer`].
-    """
+    """A Trainer whose batches have a different size in each step, see `DataArguments`, as in RT-DETR's recipe."""
 
     def __init__(self, data_args: DataArguments, **kwargs):
         super().__init__(**kwargs)
@@ -216,18 +204,14 @@ class DetectionTrainer(FineTuningTrainer):
 
     @torch.no_grad()
     def prediction_step(self, model: nn.Module, inputs: dict, prediction_loss_only: bool, ignore_keys=None):
-        """Returns the loss; score, category and corners of detections, of shape `(batch_size, num_queries, 6)`; and image numbers."""
+        """Returns the loss, `scores`, `labels` and `boxes` of the detections in each image, and the numbers of the images."""
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        sizes, numbers = (
-            torch.stack([labels[name] for labels in inputs["labels"]]) for name in ("orig_size", "image_id")
-        )
-        detections = [
-            torch.cat([image["scores"][:, None], image["labels"][:, None], image["boxes"]], dim=1)
-            for image in self.processing_class.post_process_object_detection(outputs, -1.0, sizes)
-        ]
-        return loss.detach(), torch.stack(detections).float(), numbers
+        sizes = torch.stack([labels["orig_size"] for labels in inputs["labels"]])
+        numbers = torch.stack([labels["image_id"] for labels in inputs["labels"]])
+        images = self.processing_class.post_process_object_detection(outputs, threshold=-1.0, target_sizes=sizes)
+        return loss.detach(), {name: torch.stack([image[name] for image in images]) for name in images[0]}, numbers
 
 
 def get_label_names(args: DataArguments, features: datasets.Features, split: str) -> list[str]:
@@ -248,8 +232,7 @@ def get_label_names(args: DataArguments, features: datasets.Features, split: str
 def make_model(args: ModelArguments, label_names: list[str], seed: int) -> tuple[RTDetrForObjectDetection, Backbone]:
     """Makes RT-DETR on a backbone, and returns both."""
     backbone = load_backbone(args, NUM_FEATURE_MAPS)
-    num_stages = len(backbone.config.depths)
-    stages = range(num_stages - NUM_FEATURE_MAPS, num_stages)
+    stages = range(len(backbone.config.depths))[-NUM_FEATURE_MAPS:]
     set_seed(seed)
     config = RTDetrConfig(
         backbone_config=backbone.config,
@@ -283,14 +266,11 @@ def make_compute_metrics(objects: Sequence[dict]) -> Callable[[EvalPrediction], 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         metric = MeanAveragePrecision("xyxy", "bbox", iou_thresholds, recall_thresholds, backend="pycocotools")
         metric.warn_on_many_detections = False
-        for number, detections in zip(prediction.label_ids.tolist(), torch.from_numpy(prediction.predictions)):
-            scores, labels, corners = detections[:, 0], detections[:, 1].long(), detections[:, 2:]
+        for row, number in enumerate(prediction.label_ids.tolist()):
+            detections = {name: torch.from_numpy(values[row]) for name, values in prediction.predictions.items()}
             boxes = torch.tensor(objects[number]["bbox"], dtype=torch.float32).reshape(-1, 4)
-            true_labels = torch.tensor(objects[number]["category"], dtype=torch.int64)
-            metric.update(
-                [{"scores": scores, "labels": labels, "boxes": corners}],
-                [{"labels": true_labels, "boxes": box_convert(boxes, "xywh", "xyxy")}],
-            )
+            labels = torch.tensor(objects[number]["category"], dtype=torch.int64)
+            metric.update([detections], [{"boxes": box_convert(boxes, "xywh", "xyxy"), "labels": labels}])
         results = metric.compute()
         return {name: results[name].item() for name in METRICS}
 
@@ -321,7 +301,7 @@ def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset)
             for (left, top, right, bottom), label, score in zip(
                 objects["boxes"].tolist(), objects["labels"].tolist(), objects["scores"]
             ):
-                color = colormaps["tab10"](label % NUM_COLORS)
+                color = colormaps["tab10"](label % 10)
                 text = model.config.id2label[label] + ("" if score is None else f" {100 * float(score):.0f} %")
                 axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=color)
                 axes.text(left, top, text, fontsize=7, color="white", va="top", backgroundcolor=color)
@@ -369,19 +349,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
     metrics = evaluate_at_end(trainer, train_metrics)
     if not trainer.is_world_process_zero():
         return
-    dataset_name = f"`{get_name(data_args.dataset_name)}`"
-    chose_best = ", which also chose the best of the evaluated models" if args.load_best_model_at_end else ""
-    settings = vars(data_args) | vars(model_args)
     report = RunReport(
         task="object-detection",
         model_description=f"RT-DETR on a {backbone.name} backbone, for {len(label_names)} categories",
         usage=backbone.get_usage("object-detection"),
-        dataset_name=dataset_name,
-        eval_description=f"{dataset_name}, split {data_args.eval_split_name!r}{chose_best}",
+        **describe_data(data_args, model_args, args.load_best_model_at_end),
         num_train_images=len(train_dataset),
         num_eval_images=len(eval_dataset),
         origin=backbone.origin,
-        settings={name: value for name, value in settings.items() if not name.endswith(SOURCES)},
         results={"COCO mAP": metrics["eval_map"], "COCO AP at an IoU of 0.5": metrics["eval_map_50"]},
         main_result=("map", metrics["eval_map"]),
         num_steps=trainer.state.global_step,

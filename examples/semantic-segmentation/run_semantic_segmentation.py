@@ -46,11 +46,12 @@ from modeling_greenmim.training.annotated_images import (
     AnnotatedDataArguments,
     AnnotatedImages,
     check_image_column,
+    describe_data,
     open_splits,
     read_label_names,
 )
 from modeling_greenmim.training.backbones import Backbone, BackboneArguments, load_backbone
-from modeling_greenmim.training.command_line import check_range, get_name, run_command
+from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.fine_tuning_report import (
@@ -69,7 +70,6 @@ IGNORED = 255  # label of pixels that do not count
 AUXILIARY_STAGE = 2  # stage of the second head of transformers' UperNet
 NUM_PICTURES = 6
 NUM_COLORS = 20
-SOURCES = ("_name", "_path", "_file", "_samples")  # ends of arguments that are not settings of the model card
 
 
 @dataclass
@@ -327,19 +327,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
     metrics = evaluate_at_end(trainer, train_metrics)
     if not trainer.is_world_process_zero():
         return
-    dataset_name = f"`{get_name(data_args.dataset_name)}`"
-    chose_best = ", which also chose the best of the evaluated models" if args.load_best_model_at_end else ""
-    settings = vars(data_args) | vars(model_args)
     report = RunReport(
         task="image-segmentation",
         model_description=f"UperNet on a {backbone.name} backbone, for {len(label_names)} classes",
         usage=backbone.get_usage("image-segmentation"),
-        dataset_name=dataset_name,
-        eval_description=f"{dataset_name}, split {data_args.eval_split_name!r}{chose_best}",
+        **describe_data(data_args, model_args, args.load_best_model_at_end),
         num_train_images=len(train_dataset),
         num_eval_images=len(eval_dataset),
         origin=backbone.origin,
-        settings={name: value for name, value in settings.items() if not name.endswith(SOURCES)},
         results={"Mean IoU": metrics["eval_mean_iou"], "Pixel accuracy": metrics["eval_overall_accuracy"]},
         main_result=("mean_iou", metrics["eval_mean_iou"]),
         num_steps=trainer.state.global_step,

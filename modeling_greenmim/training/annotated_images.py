@@ -26,11 +26,14 @@ from torchvision import tv_tensors
 from transformers import BaseImageProcessor
 from transformers.hf_argparser import HfArg
 
-from .command_line import check_range
+from .command_line import check_range, get_name
 from .errors import UserError, describe_error
 from .image_decoding import read_image
 from .image_files import read_row
 from .labeled_datasets import EpochDataset, check_column, load_split
+
+
+SOURCES = ("_name", "_path", "_file", "_samples")  # ends of arguments that choose images and weights
 
 
 @dataclass
@@ -61,6 +64,18 @@ class AnnotatedDataArguments:
             )
         for name in ("max_train_samples", "max_eval_samples"):
             check_range(self, name, 1)
+
+
+def describe_data(args: AnnotatedDataArguments, model_args: object, load_best_model_at_end: bool) -> dict:
+    """Returns what a [`RunReport`] says about the data, and the settings of data and model."""
+    name = f"`{get_name(args.dataset_name)}`"
+    chose_best = ", which also chose the best of the evaluated models" if load_best_model_at_end else ""
+    settings = vars(args) | vars(model_args)
+    return {
+        "dataset_name": name,
+        "eval_description": f"{name}, split {args.eval_split_name!r}{chose_best}",
+        "settings": {key: value for key, value in settings.items() if not key.endswith(SOURCES)},
+    }
 
 
 def open_splits(args: AnnotatedDataArguments, annotation_argument: str) -> list[tuple[datasets.Dataset, str]]:
