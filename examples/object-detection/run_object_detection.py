@@ -296,7 +296,7 @@ def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset)
             outputs, threshold=SCORE_THRESHOLD, target_sizes=example["labels"]["orig_size"][None]
         )
         for axes, objects in zip(column, (true, predicted)):
-            axes.imshow(sample["image"].permute(1, 2, 0))
+            axes.imshow(sample["image"].permute(1, 2, 0).numpy())
             axes.set(xticks=[], yticks=[])
             for (left, top, right, bottom), label, score in zip(
                 objects["boxes"].tolist(), objects["labels"].tolist(), objects["scores"]

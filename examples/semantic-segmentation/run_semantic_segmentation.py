@@ -278,7 +278,7 @@ def draw_predictions(model: UperNetForSemanticSegmentation, dataset: Segmentatio
             pictures.append(draw_segmentation_masks(sample["image"], masks, alpha=0.8, colors=present_colors))
             shown |= set(present)
         for axes, picture in zip(column, pictures):
-            axes.imshow(picture.permute(1, 2, 0), interpolation="nearest")
+            axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
     for axes, title in zip(grid[:, 0], ("image", "true", "predicted")):
         axes.set_ylabel(title)
@@ -297,7 +297,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         raise UserError(f"--id2label_file must name 2 to {IGNORED} classes, got {len(label_names)} classes.")
     (train_rows, train_split), (eval_rows, eval_split) = open_splits(data_args, "label_column_name")
     for rows, split in ((train_rows, train_split), (eval_rows, eval_split)):
-        check_image_column(rows.features, "annotation", split)
+        check_image_column(rows.features["annotation"], data_args.label_column_name, split)
     model, backbone = make_model(model_args, label_names, args.seed)
     image_processor = SegformerImageProcessorPil(do_resize=False, **backbone.image_statistics)
     settings = {

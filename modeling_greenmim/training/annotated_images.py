@@ -104,7 +104,7 @@ def open_splits(args: AnnotatedDataArguments, annotation_argument: str) -> list[
         name = f"{args.dataset_name}, split {split!r}"
         for argument in ("image_column_name", annotation_argument):
             check_column(rows.features, getattr(args, argument), f"--{argument}", name)
-        check_image_column(rows.features, args.image_column_name, name)
+        check_image_column(rows.features[args.image_column_name], args.image_column_name, name)
         columns = {args.image_column_name: "image", getattr(args, annotation_argument): "annotation"}
         rows = rows.select_columns(list(columns)).rename_columns(columns)
         for column, feature in rows.features.items():
@@ -114,10 +114,10 @@ def open_splits(args: AnnotatedDataArguments, annotation_argument: str) -> list[
     return splits
 
 
-def check_image_column(features: datasets.Features, column: str, split: str):
-    """Raises a [`UserError`] if a column of a split holds no images."""
-    if not isinstance(features[column], datasets.Image):
-        raise UserError(f"The column {column!r} of {split} must hold images, got {features[column]}.")
+def check_image_column(feature: object, column: str, split: str):
+    """Raises a [`UserError`] if a column of a split, whose type is `feature`, holds no images."""
+    if not isinstance(feature, datasets.Image):
+        raise UserError(f"The column {column!r} of {split} must hold images, got {feature}.")
 
 
 def read_label_names(path: str) -> list[str]:
