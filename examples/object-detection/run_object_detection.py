@@ -74,7 +74,7 @@ class DataArguments(AnnotatedDataArguments):
         default="objects", help=f"Column of the objects, with 'category' and 'bbox' ({BOX_FORMAT})."
     )
     id2label_file: str | None = HfArg(
-        default=None, help="JSON file with a list of names of the categories, if the dataset has no names."
+        default=None, help="JSON file with names of the categories, if the dataset has none: a list or a dictionary."
     )
     image_size: int = HfArg(default=640, help="Side of the squares that images are resized to, in pixels.")
     min_scale: float = HfArg(default=0.75, help="Smallest side of a batch in training, as a factor of --image_size.")
