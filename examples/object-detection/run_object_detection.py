@@ -127,8 +127,8 @@ class RandomCropAroundBoxes(v2.Transform):
         right, bottom = (last + (torch.tensor([width, height]) - last) * torch.rand(2)).ceil().int().tolist()
         return {"top": top, "left": left, "height": bottom - top, "width": right - left}
 
-    def transform(self, inpt: torch.Tensor, params: dict) -> torch.Tensor:
-        return v2.functional.crop(inpt, **params)
+    def transform(self, tensor: torch.Tensor, params: dict) -> torch.Tensor:
+        return v2.functional.crop(tensor, **params)
 
 
 def make_augmentation(flip: bool) -> v2.Transform:

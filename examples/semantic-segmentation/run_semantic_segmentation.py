@@ -136,8 +136,8 @@ class RandomRescale(v2.Transform):
         scale = torch.empty(1).uniform_(self.min_scale, self.max_scale).item()
         return {"size": [max(1, round(scale * side)) for side in v2.query_size(flat_inputs)]}
 
-    def transform(self, inpt: torch.Tensor, params: dict) -> torch.Tensor:
-        return v2.functional.resize(inpt, **params)
+    def transform(self, tensor: torch.Tensor, params: dict) -> torch.Tensor:
+        return v2.functional.resize(tensor, **params)
 
 
 def make_augmentation(args: DataArguments) -> v2.Transform:
