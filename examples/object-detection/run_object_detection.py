@@ -282,6 +282,7 @@ def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset)
     """Draws the first images, with true and predicted objects, and returns a matplotlib `Figure`."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     model.eval()
     number = min(NUM_PICTURES, len(dataset))
@@ -303,8 +304,9 @@ def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset)
             ):
                 color = colormaps["tab10"](label % 10)
                 text = model.config.id2label[label] + ("" if score is None else f" {100 * float(score):.0f} %")
-                axes.plot([left, right, right, left, left], [top, top, bottom, bottom, top], color=color)
-                axes.text(left, top, text, fontsize=7, color="white", va="top", backgroundcolor=color)
+                axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=color))
+                background = {"facecolor": color, "linewidth": 0, "pad": 0.8}
+                axes.text(left, top, text, fontsize=7, color="white", va="top", bbox=background, clip_on=True)
     for axes, title in zip(grid[:, 0], ("true", f"predicted, score above {SCORE_THRESHOLD}")):
         axes.set_ylabel(title)
     return figure
