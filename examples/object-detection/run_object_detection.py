@@ -11,27 +11,41 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+# /// script
+# dependencies = ["modeling-greenmim[training]", "matplotlib", "torchmetrics", "torchvision"]
+# ///
 """Fine-tunes RT-DETR (https://huggingface.co/papers/2304.08069) on a GreenMIM or Swin backbone, with transformers' Trainer.
 
     python run_object_detection.py --dataset_name pasted_digits --model_name_or_path my_run/model --output_dir my_detector \\
         --image_size 96 --flip false
 
-After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` goes on as if it had not ended. At the
-end, `my_detector/model` is what `pipeline("object-detection")` runs.
+After Ctrl-C or a crash, the same command with `--resume_from_checkpoint latest` resumes the run exactly. At the end, the pipeline
+"object-detection" runs `my_detector/model`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import datasets
+import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.ops import box_convert
+from torchvision.transforms import v2
 from transformers import EvalPrediction, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessorPil, set_seed
+from transformers.hf_argparser import HfArg
 
-from modeling_greenmim.checkpoint_folders import read_image_processor_settings
+from modeling_greenmim.training.annotated_images import (
+    AnnotatedDataArguments,
+    AnnotatedImages,
+    describe_data,
+    open_splits,
+    read_label_names,
+)
 from modeling_greenmim.training.backbones import Backbone, BackboneArguments, load_backbone
-from modeling_greenmim.training.command_line import UserError, argument, check_range, run_command
-from modeling_greenmim.training.dense_tasks import describe_run
+from modeling_greenmim.training.command_line import check_range, run_command
+from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.fine_tuning_report import (
     RunReport,
@@ -43,106 +57,182 @@ from modeling_greenmim.training.fine_tuning_report import (
 )
 from modeling_greenmim.training.trainer import train
 
-from detection_data import (
-    AnnotatedImages,
-    DataArguments,
-    EvaluationImages,
-    TrainingCollator,
-    TrainingImages,
-    collate_for_evaluation,
-    open_images,
-)
-from detection_metrics import make_ground_truth, measure
-from detection_pictures import draw_detections
-
 
 NUM_FEATURE_MAPS = 3
+SIZE_MULTIPLE = 32  # of the sides of batches
+BOX_FORMAT = "left, top, width and height in pixels"
+METRICS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_1", "mar_10", "mar_100")
+NUM_PICTURES = 6
+SCORE_THRESHOLD = 0.5  # of the predictions in the picture
+
+
+@dataclass
+class DataArguments(AnnotatedDataArguments):
+    """Arguments of the images to train and evaluate on."""
+
+    objects_column_name: str = HfArg(
+        default="objects", help=f"Column of the objects, with 'category' and 'bbox' ({BOX_FORMAT})."
+    )
+    id2label_file: str | None = HfArg(
+        default=None, help="JSON file with names of the categories, if the dataset has none: a list or a dictionary."
+    )
+    image_size: int = HfArg(default=640, help="Side of the squares that images are resized to, in pixels.")
+    min_scale: float = HfArg(default=0.75, help="Smallest side of a batch in training, as a factor of --image_size.")
+    max_scale: float = HfArg(default=1.25, help="Largest side of a batch in training, as a factor of --image_size.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_range(self, "image_size", SIZE_MULTIPLE)
 
 
 @dataclass
 class ModelArguments(BackboneArguments):
-    """What is fine-tuned."""
+    """Arguments of the model."""
 
-    head_hidden_size: int = argument("Channels of RT-DETR, a multiple of 8.", 256)
-    num_decoder_layers: int = argument("Layers of its decoder.", 6)
-    num_queries: int = argument("Detections in an image.", 300)
+    head_hidden_size: int = HfArg(default=256, help="Channels of RT-DETR, a multiple of 8.")
+    num_decoder_layers: int = HfArg(default=6, help="Layers of its decoder.")
+    num_queries: int = HfArg(default=300, help="Detections in an image.")
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("num_decoder_layers", "num_queries"):
             check_range(self, name, 1)
         if self.head_hidden_size < 8 or self.head_hidden_size % 8:
-            raise UserError(f"--head_hidden_size must be a multiple of 8, but is {self.head_hidden_size}.")
+            raise UserError(f"--head_hidden_size must be a multiple of 8, got {self.head_hidden_size}.")
 
 
 @dataclass
 class DetectionTrainingArguments(FineTuningArguments):
     """[`FineTuningArguments`] with defaults for detection."""
 
-    output_dir: str = argument("Folder of the run: checkpoints, results, and at the end the model.", "detection")
-    per_device_train_batch_size: int = argument("Images in a step, for each process.", 16)
-    per_device_eval_batch_size: int = argument("Images at a time in evaluations, for each process.", 16)
-    learning_rate: float = argument("Highest learning rate, that of the head.", 3e-4)
-    max_grad_norm: float = argument("Norm that gradients are clipped to.", 0.1)
-    metric_for_best_model: str | None = argument("Which model is the best.", "map")
+    output_dir: str = HfArg(default="detection", help="Folder of the run: checkpoints, results and the model.")
+    per_device_train_batch_size: int = HfArg(default=16, help="Images in a step, for each process.")
+    per_device_eval_batch_size: int = HfArg(default=16, help="Images in a batch of evaluations, for each process.")
+    learning_rate: float = HfArg(default=3e-4, help="Highest learning rate, that of the head.")
+    max_grad_norm: float = HfArg(default=0.1, help="Norm to clip gradients to.")
+    metric_for_best_model: str | None = HfArg(default="map", help="Metric that chooses the best model.")
+
+
+class RandomCropAroundBoxes(v2.Transform):
+    """Crops a random part that contains all boxes. `v2.RandomIoUCrop` would cut and lose objects."""
+
+    def make_params(self, flat_inputs: list) -> dict:
+        boxes = v2.get_bounding_boxes(flat_inputs)
+        height, width = boxes.canvas_size
+        if len(boxes) == 0:
+            return {"top": 0, "left": 0, "height": height, "width": width}
+        corners = box_convert(boxes.as_subclass(torch.Tensor), "xywh", "xyxy")
+        first, last = corners[:, :2].amin(dim=0), corners[:, 2:].amax(dim=0)
+        left, top = (first * torch.rand(2)).int().tolist()
+        right, bottom = (last + (torch.tensor([width, height]) - last) * torch.rand(2)).ceil().int().tolist()
+        return {"top": top, "left": left, "height": bottom - top, "width": right - left}
+
+    def transform(self, tensor: torch.Tensor, params: dict) -> torch.Tensor:
+        return v2.functional.crop(tensor, **params)
+
+
+def make_augmentation(flip: bool) -> v2.Transform:
+    """Random crops, flips and colors of images with boxes."""
+    return v2.Compose(
+        [
+            v2.ClampBoundingBoxes(),
+            v2.SanitizeBoundingBoxes(),
+            v2.RandomApply([RandomCropAroundBoxes()]),
+            v2.RandomHorizontalFlip(0.5 if flip else 0.0),
+            v2.RandomApply([v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.5)]),
+        ]
+    )
+
+
+class DetectionDataset(AnnotatedImages):
+    """Images and their objects. Arguments are those of [`AnnotatedImages`]."""
+
+    def read_annotation(self, annotation: dict, height: int, width: int) -> dict[str, torch.Tensor]:
+        """Returns `boxes` of shape `(num_objects, 4)`, as left, top, width and height, and `labels` of shape `(num_objects,)`."""
+        boxes = torch.tensor(annotation["bbox"], dtype=torch.float32).reshape(-1, 4)
+        labels = torch.tensor(annotation["category"], dtype=torch.int64)
+        if len(boxes) != len(labels):
+            raise UserError(f"there are {len(boxes)} boxes and {len(labels)} categories.")
+        unknown = labels[(labels < 0) | (labels >= self.num_labels)]
+        if len(unknown):
+            raise UserError(f"there is the category {unknown[0]}, and there are {self.num_labels}, from 0.")
+        left, top, right, bottom = box_convert(boxes, "xywh", "xyxy").T
+        inside = (left >= -1) & (top >= -1) & (right <= width + 1) & (bottom <= height + 1)  # boxes may be rounded
+        inside &= (boxes[:, 2:] > 0).all(dim=1)
+        if not inside.all():
+            raise UserError(
+                f"the image has {width} x {height} pixels, and the box {boxes[~inside][0].tolist()} is not in it. Boxes are "
+                f"{BOX_FORMAT}."
+            )
+        boxes = tv_tensors.BoundingBoxes(boxes, format="XYWH", canvas_size=(height, width))
+        return {"boxes": boxes, "labels": labels}
+
+    def __getitem__(self, index: int) -> dict:
+        """Returns `pixel_values` of shape `(3, image_size, image_size)`, and `labels` of the objects, as RT-DETR takes them."""
+        sample = self.load_sample(index)
+        height, width = sample["image"].shape[1:]
+        boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "cxcywh")
+        labels = {
+            "class_labels": sample["labels"],
+            "boxes": boxes / torch.tensor([width, height, width, height]),
+            "orig_size": torch.tensor([height, width]),
+            "image_id": torch.tensor(index),
+        }
+        return {"pixel_values": self.make_pixel_values(sample["image"]), "labels": labels}
+
+
+def collate(examples: Sequence[dict]) -> dict:
+    """Stacks images, and lists their objects."""
+    pixel_values = torch.stack([example["pixel_values"] for example in examples])
+    return {"pixel_values": pixel_values, "labels": [example["labels"] for example in examples]}
 
 
 class DetectionTrainer(FineTuningTrainer):
-    """
-    A Trainer for images with any number of objects.
+    """A Trainer whose batches have a different size in each step, see `DataArguments`, as in RT-DETR's recipe."""
 
-    Args:
-        collate_for_training:
-            Makes batches to train on; `data_collator` makes those to evaluate on.
-        **kwargs:
-            Those of [`FineTuningTrainer`].
-    """
-
-    def __init__(self, collate_for_training: TrainingCollator, **kwargs):
+    def __init__(self, data_args: DataArguments, **kwargs):
         super().__init__(**kwargs)
-        self.collate_for_training = collate_for_training
+        scales = (data_args.min_scale, data_args.max_scale)
+        self.side_range = [max(1, round(scale * data_args.image_size / SIZE_MULTIPLE)) for scale in scales]
 
-    def get_train_dataloader(self):
-        collate_for_evaluation, self.data_collator = self.data_collator, self.collate_for_training
-        try:
-            return super().get_train_dataloader()
-        finally:
-            self.data_collator = collate_for_evaluation
-
-    def compute_loss(self, model: nn.Module, inputs: dict, return_outputs: bool = False, **kwargs):
-        outputs = model(pixel_values=inputs["pixel_values"], labels=inputs["labels"])
-        return (outputs.loss, outputs) if return_outputs else outputs.loss
+    def training_step(self, model: nn.Module, inputs: dict, *args, **kwargs) -> torch.Tensor:
+        # the same in all processes, and after a resume
+        rng = np.random.default_rng((self.args.seed, self.state.global_step))
+        side = SIZE_MULTIPLE * int(rng.integers(*self.side_range, endpoint=True))
+        resized = nn.functional.interpolate(inputs["pixel_values"], (side, side), mode="bilinear", antialias=True)
+        return super().training_step(model, inputs | {"pixel_values": resized}, *args, **kwargs)
 
     @torch.no_grad()
     def prediction_step(self, model: nn.Module, inputs: dict, prediction_loss_only: bool, ignore_keys=None):
-        """The loss; score, category and corners of each detection, of shape `(batch_size, num_queries, 6)`; numbers of images."""
+        """Returns the loss, `scores`, `labels` and `boxes` of the detections in each image, and the numbers of the images."""
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        results = self.processing_class.post_process_object_detection(
-            outputs, threshold=-1.0, target_sizes=inputs["original_size"]
+        sizes = torch.stack([labels["orig_size"] for labels in inputs["labels"]])
+        numbers = torch.stack([labels["image_id"] for labels in inputs["labels"]])
+        images = self.processing_class.post_process_object_detection(outputs, threshold=-1.0, target_sizes=sizes)
+        return loss.detach(), {name: torch.stack([image[name] for image in images]) for name in images[0]}, numbers
+
+
+def get_label_names(args: DataArguments, features: datasets.Features, split: str) -> list[str]:
+    """Returns the names of the categories, and checks the column of the objects."""
+    objects = features["annotation"]
+    if not isinstance(objects, dict) or not {"bbox", "category"} <= objects.keys():
+        raise UserError(
+            f"The column {args.objects_column_name!r} of {split} must have 'bbox' and 'category', got {objects}."
         )
-        detections = torch.stack(
-            [torch.cat([each["scores"][:, None], each["labels"][:, None], each["boxes"]], dim=1) for each in results]
-        )
-        return loss.detach(), detections.float(), inputs["index"]
-
-    # `save_pretrained` writes RT-DETR with the names of its original weights, and the Trainer would read them as they are: it
-    # would go on, or end, with weights at random
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None):
-        saved = RTDetrForObjectDetection.from_pretrained(resume_from_checkpoint, dtype=torch.float32)
-        (model or self.model).load_state_dict(saved.state_dict())
-
-    def _load_best_model(self):
-        self._load_from_checkpoint(self.state.best_model_checkpoint)
+    if args.id2label_file is not None:
+        return read_label_names(args.id2label_file)
+    category = getattr(objects["category"], "feature", objects["category"])
+    if not isinstance(category, datasets.ClassLabel):
+        raise UserError(f"{split} has no names of its categories: give --id2label_file.")
+    return category.names
 
 
 def make_model(args: ModelArguments, label_names: list[str], seed: int) -> tuple[RTDetrForObjectDetection, Backbone]:
-    """RT-DETR on a backbone, and the backbone."""
+    """Makes RT-DETR on a backbone, and returns both."""
     backbone = load_backbone(args, NUM_FEATURE_MAPS)
-    num_stages = len(backbone.config.depths)
-    stages = range(num_stages - NUM_FEATURE_MAPS, num_stages)
+    stages = range(len(backbone.config.depths))[-NUM_FEATURE_MAPS:]
     set_seed(seed)
     config = RTDetrConfig(
         backbone_config=backbone.config,
@@ -166,76 +256,116 @@ def make_model(args: ModelArguments, label_names: list[str], seed: int) -> tuple
     return model, backbone
 
 
-def make_image_processor(args: ModelArguments, image_size: int) -> RTDetrImageProcessorPil:
-    """One that resizes, with mean and deviation of the pre-trained model; without one, as RT-DETR, without both."""
-    settings = {} if args.model_name_or_path is None else read_image_processor_settings(args.model_name_or_path)
-    size = {"height": image_size, "width": image_size}
-    if "image_mean" not in settings:
-        return RTDetrImageProcessorPil(size=size)
-    return RTDetrImageProcessorPil(
-        size=size, do_normalize=True, image_mean=settings["image_mean"], image_std=settings["image_std"]
-    )
+def make_compute_metrics(objects: Sequence[dict]) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Makes a function that compares detections with the objects of each image, as COCO does: -1 where there is no such object."""
+    from torchmetrics.detection import MeanAveragePrecision
 
-
-def make_compute_metrics(images: AnnotatedImages):
-    """The metrics of an evaluation, as COCO measures them."""
-    ground_truth = make_ground_truth(images)
+    # thresholds of COCO, which torchmetrics rounds to 32 bits
+    iou_thresholds, recall_thresholds = np.linspace(0.5, 0.95, 10).tolist(), np.linspace(0.0, 1.0, 101).tolist()
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        return measure(ground_truth, prediction.label_ids, prediction.predictions)
+        metric = MeanAveragePrecision("xyxy", "bbox", iou_thresholds, recall_thresholds, backend="pycocotools")
+        metric.warn_on_many_detections = False
+        for row, number in enumerate(prediction.label_ids.tolist()):
+            detections = {name: torch.from_numpy(values[row]) for name, values in prediction.predictions.items()}
+            boxes = torch.tensor(objects[number]["bbox"], dtype=torch.float32).reshape(-1, 4)
+            labels = torch.tensor(objects[number]["category"], dtype=torch.int64)
+            metric.update([detections], [{"boxes": box_convert(boxes, "xywh", "xyxy"), "labels": labels}])
+        results = metric.compute()
+        return {name: results[name].item() for name in METRICS}
 
     return compute_metrics
 
 
-def open_splits(args: DataArguments) -> tuple[AnnotatedImages, AnnotatedImages]:
-    """The images to train on, and those to evaluate on."""
-    train_images = open_images(args, args.train_split_name, args.max_train_samples)
-    eval_images = open_images(args, args.eval_split_name, args.max_eval_samples)
-    if train_images.label_names != eval_images.label_names:
-        raise UserError(f"{train_images.description} and {eval_images.description} name other categories.")
-    return train_images, eval_images
+@torch.no_grad()
+def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset):
+    """Draws the first images, with true and predicted objects, and returns a matplotlib `Figure`."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    model.eval()
+    number = min(NUM_PICTURES, len(dataset))
+    figure = Figure(figsize=(1.9 * number, 4.2), layout="constrained")
+    grid = figure.subplots(2, number, squeeze=False)
+    for index, column in enumerate(grid.T):
+        sample, example = dataset.load_sample(index), dataset[index]
+        boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "xyxy")
+        true = {"boxes": boxes, "labels": sample["labels"], "scores": [None] * len(boxes)}
+        outputs = model(pixel_values=example["pixel_values"][None].to(model.device))
+        (predicted,) = dataset.image_processor.post_process_object_detection(
+            outputs, threshold=SCORE_THRESHOLD, target_sizes=example["labels"]["orig_size"][None]
+        )
+        for axes, objects in zip(column, (true, predicted)):
+            axes.imshow(sample["image"].permute(1, 2, 0).numpy())
+            axes.set(xticks=[], yticks=[])
+            for (left, top, right, bottom), label, score in zip(
+                objects["boxes"].tolist(), objects["labels"].tolist(), objects["scores"]
+            ):
+                color = colormaps["tab10"](label % 10)
+                text = model.config.id2label[label] + ("" if score is None else f" {100 * float(score):.0f} %")
+                axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=color))
+                background = {"facecolor": color, "linewidth": 0, "pad": 0.8}
+                axes.text(left, top, text, fontsize=7, color="white", va="top", bbox=background, clip_on=True)
+    for axes, title in zip(grid[:, 0], ("true", f"predicted, score above {SCORE_THRESHOLD}")):
+        axes.set_ylabel(title)
+    return figure
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTrainingArguments, command: str):
-    """A run from top to bottom."""
+    """Trains, evaluates, and writes the model folder."""
     checkpoint, hub_model_id = start_run(args)
 
-    # 1. images and model
-    train_images, eval_images = open_splits(data_args)
-    model, backbone = make_model(model_args, train_images.label_names, args.seed)
-    image_processor = make_image_processor(model_args, data_args.image_size)
-    train_dataset: Dataset = TrainingImages(train_images, image_processor, data_args.flip, args.seed)
-    eval_dataset = EvaluationImages(eval_images, image_processor)
+    # 1. Images and model
+    (train_rows, train_split), (eval_rows, eval_split) = open_splits(data_args, "objects_column_name")
+    label_names = get_label_names(data_args, train_rows.features, train_split)
+    if label_names != get_label_names(data_args, eval_rows.features, eval_split):
+        raise UserError(f"{train_split} and {eval_split} must have the same names of categories.")
+    model, backbone = make_model(model_args, label_names, args.seed)
+    image_processor = RTDetrImageProcessorPil(
+        size={"height": data_args.image_size, "width": data_args.image_size},
+        do_normalize=bool(backbone.image_statistics),
+        **backbone.image_statistics,
+    )
+    settings = {"num_labels": len(label_names), "image_processor": image_processor}
+    train_dataset = DetectionDataset(
+        train_rows, train_split, transform=make_augmentation(data_args.flip), seed=args.seed, **settings
+    )
+    eval_dataset = DetectionDataset(eval_rows, eval_split, **settings)
 
-    # 2. training
+    # 2. Training
     trainer = DetectionTrainer(
-        TrainingCollator(data_args),
+        data_args,
         model=model,
         args=args,
-        data_collator=collate_for_evaluation,
+        data_collator=collate,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
         processing_class=image_processor,
-        compute_metrics=make_compute_metrics(eval_images),
+        compute_metrics=make_compute_metrics(eval_rows["annotation"]),
     )
     save_or_compare_arguments(args, checkpoint, data_args, model_args)
     train_metrics = train(trainer, checkpoint)
 
-    # 3. the model, and what it is worth
+    # 3. Evaluation and model folder
     metrics = evaluate_at_end(trainer, train_metrics)
     if not trainer.is_world_process_zero():
         return
     report = RunReport(
-        **describe_run("object-detection", backbone, data_args, model_args, args),
-        model_description=f"RT-DETR on a {'GreenMIM' if backbone.is_greenmim else 'Swin'} backbone, for {len(train_images.label_names)} categories",
-        num_train_images=len(train_images),
-        num_eval_images=len(eval_images),
+        task="object-detection",
+        model_description=f"RT-DETR on a {backbone.name} backbone, for {len(label_names)} categories",
+        usage=backbone.get_usage("object-detection"),
+        **describe_data(data_args, model_args, args.load_best_model_at_end),
+        num_train_images=len(train_dataset),
+        num_eval_images=len(eval_dataset),
+        origin=backbone.origin,
         results={"COCO mAP": metrics["eval_map"], "COCO AP at an IoU of 0.5": metrics["eval_map_50"]},
         main_result=("map", metrics["eval_map"]),
         num_steps=trainer.state.global_step,
         seconds=train_metrics["train_runtime"],
         command=command,
-        picture=draw_detections(model, eval_dataset, image_processor),
+        license=backbone.license,
+        picture=draw_predictions(model, eval_dataset),
     )
     folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
     print(describe_result(report, folder, backbone.is_greenmim))

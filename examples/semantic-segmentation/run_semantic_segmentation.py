@@ -11,22 +11,28 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+# /// script
+# dependencies = ["modeling-greenmim[training]", "matplotlib", "torchmetrics", "torchvision"]
+# ///
 """Fine-tunes UperNet on a GreenMIM or Swin backbone for semantic segmentation, with transformers' Trainer.
 
     python run_semantic_segmentation.py --dataset_name pasted_digits --id2label_file pasted_digits/id2label.json \\
         --model_name_or_path my_run/model --output_dir my_segmenter --crop_size 96
 
-After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` goes on as if it had not ended. At the
-end, `my_segmenter/model` is what `pipeline("image-segmentation")` runs.
+After Ctrl-C or a crash, the same command with `--resume_from_checkpoint latest` resumes the run exactly. At the end, the pipeline
+"image-segmentation" runs `my_segmenter/model`.
 """
 
-import json
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import torch
 from torch import nn
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 from transformers import (
     EvalPrediction,
     SegformerImageProcessorPil,
@@ -34,12 +40,19 @@ from transformers import (
     UperNetForSemanticSegmentation,
     set_seed,
 )
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from transformers.hf_argparser import HfArg
 
-from modeling_greenmim.checkpoint_folders import read_image_processor_settings
+from modeling_greenmim.training.annotated_images import (
+    AnnotatedDataArguments,
+    AnnotatedImages,
+    check_image_column,
+    describe_data,
+    open_splits,
+    read_label_names,
+)
 from modeling_greenmim.training.backbones import Backbone, BackboneArguments, load_backbone
-from modeling_greenmim.training.command_line import UserError, argument, check_range, run_command
-from modeling_greenmim.training.dense_tasks import describe_run
+from modeling_greenmim.training.command_line import check_range, run_command
+from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.fine_tuning_report import (
     RunReport,
@@ -49,23 +62,45 @@ from modeling_greenmim.training.fine_tuning_report import (
     start_run,
     write_model_folder,
 )
-from modeling_greenmim.training.metrics import load_metric
+from modeling_greenmim.training.image_files import read_row
 from modeling_greenmim.training.trainer import train
 
-from segmentation_data import IGNORED, DataArguments, EvaluationPairs, PairReader, TrainingPairs, collate, open_splits
-from segmentation_pictures import draw_segmentations
+
+IGNORED = 255  # label of pixels that do not count
+AUXILIARY_STAGE = 2  # stage of the second head of transformers' UperNet
+NUM_PICTURES = 6
+NUM_COLORS = 20
 
 
-AUXILIARY_STAGE = 2  # of transformers, whatever the backbone
+@dataclass
+class DataArguments(AnnotatedDataArguments):
+    """Arguments of the images to train and evaluate on."""
+
+    label_column_name: str = HfArg(default="annotation", help="Column of the annotations: images of class numbers.")
+    id2label_file: str | None = HfArg(
+        default=None, help="JSON file with a name for each class: a list, or a dictionary of numbers."
+    )
+    do_reduce_labels: bool = HfArg(
+        default=False, help="Whether 0 is ignored, and 1 becomes the first class, as in ADE20K."
+    )
+    crop_size: int = HfArg(default=512, help="Side of the crops in training, in pixels.")
+    min_scale: float = HfArg(default=0.5, help="Smallest factor by which images are resized before they are cropped.")
+    max_scale: float = HfArg(default=2.0, help="Largest factor by which images are resized before they are cropped.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.id2label_file is None:
+            raise UserError("Give --id2label_file: a JSON file with a name for each class.")
+        check_range(self, "crop_size", 1)
 
 
 @dataclass
 class ModelArguments(BackboneArguments):
-    """What is fine-tuned."""
+    """Arguments of the model."""
 
-    head_hidden_size: int = argument("Channels of UperNet.", 512)
-    auxiliary_loss_weight: float = argument(
-        "Weight of the loss of a second head, on the third stage, if there is one.", 0.4
+    head_hidden_size: int = HfArg(default=512, help="Channels of UperNet.")
+    auxiliary_loss_weight: float = HfArg(
+        default=0.4, help="Weight of the loss of a second head, on the third stage, if there is one."
     )
 
     def __post_init__(self):
@@ -78,19 +113,87 @@ class ModelArguments(BackboneArguments):
 class SegmentationTrainingArguments(FineTuningArguments):
     """[`FineTuningArguments`] with defaults for segmentation."""
 
-    output_dir: str = argument("Folder of the run: checkpoints, results, and at the end the model.", "segmentation")
-    per_device_train_batch_size: int = argument("Images in a step, for each process.", 16)
-    learning_rate: float = argument("Highest learning rate, that of the head.", 3e-4)
-    metric_for_best_model: str | None = argument("Which model is the best.", "mean_iou")
+    output_dir: str = HfArg(default="segmentation", help="Folder of the run: checkpoints, results and the model.")
+    per_device_train_batch_size: int = HfArg(default=16, help="Images in a step, for each process.")
+    learning_rate: float = HfArg(default=3e-4, help="Highest learning rate, that of the head.")
+    metric_for_best_model: str | None = HfArg(default="mean_iou", help="Metric that chooses the best model.")
 
     def __post_init__(self):
         super().__post_init__()
-        self.per_device_eval_batch_size = 1  # images have sizes of their own
-        self.batch_eval_metrics = True
+        self.per_device_eval_batch_size = 1  # images differ in size
+        self.batch_eval_metrics = True  # predictions for all pixels of all images would fill the memory
+
+
+class RandomRescale(v2.Transform):
+    """Resizes by a random factor. `v2.ScaleJitter` would first fit all images into one size."""
+
+    def __init__(self, min_scale: float, max_scale: float):
+        super().__init__()
+        self.min_scale = min_scale
+        self.max_scale = max_scale
+
+    def make_params(self, flat_inputs: list) -> dict:
+        scale = torch.empty(1).uniform_(self.min_scale, self.max_scale).item()
+        return {"size": [max(1, round(scale * side)) for side in v2.query_size(flat_inputs)]}
+
+    def transform(self, tensor: torch.Tensor, params: dict) -> torch.Tensor:
+        return v2.functional.resize(tensor, **params)
+
+
+def make_augmentation(args: DataArguments) -> v2.Transform:
+    """Random crops of resized images and of their classes."""
+    return v2.Compose(
+        [
+            RandomRescale(args.min_scale, args.max_scale),
+            v2.RandomCrop(args.crop_size, pad_if_needed=True, fill={tv_tensors.Image: 0, tv_tensors.Mask: IGNORED}),
+            v2.RandomHorizontalFlip(0.5 if args.flip else 0.0),
+            v2.RandomApply([v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.5)]),
+        ]
+    )
+
+
+class SegmentationDataset(AnnotatedImages):
+    """
+    Images and the classes of their pixels.
+
+    Args:
+        do_reduce_labels (`bool`):
+            Whether 0 is ignored, and 1 becomes the first class.
+        **kwargs:
+            Arguments of [`AnnotatedImages`].
+    """
+
+    def __init__(self, do_reduce_labels: bool, **kwargs):
+        super().__init__(**kwargs)
+        self.do_reduce_labels = do_reduce_labels
+
+    def read_annotation(self, annotation: dict, height: int, width: int) -> dict[str, tv_tensors.Mask]:
+        """Returns `mask`, of `uint8` and shape `(height, width)`."""
+        with PIL.Image.open(io.BytesIO(read_row(annotation, allow_external_files=True))) as image:
+            labels = np.array(image)
+        if labels.shape != (height, width):
+            raise UserError(
+                f"the image has {height} x {width} pixels, and its annotation {' x '.join(map(str, labels.shape))}. Each pixel "
+                "needs one class."
+            )
+        if self.do_reduce_labels:
+            labels = np.where((labels == 0) | (labels == IGNORED), IGNORED, labels - 1)
+        unknown = np.setdiff1d(labels, [*range(self.num_labels), IGNORED])
+        if len(unknown):
+            raise UserError(
+                f"the annotation has the class {unknown[0]}, and there are {self.num_labels} classes in --id2label_file (from 0; "
+                f"{IGNORED} is ignored). Is --do_reduce_labels right?"
+            )
+        return {"mask": tv_tensors.Mask(torch.from_numpy(labels.astype(np.uint8)))}
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Returns `pixel_values` of shape `(3, height, width)` and `labels` of shape `(height, width)`."""
+        sample = self.load_sample(index)
+        return {"pixel_values": self.make_pixel_values(sample["image"]), "labels": sample["mask"].long()}
 
 
 class SegmentationTrainer(FineTuningTrainer):
-    """A Trainer for images whose predictions have different sizes: they are evaluated pixel by pixel."""
+    """A Trainer that evaluates images of different sizes, as rows of pixels."""
 
     def prediction_step(self, model: nn.Module, inputs: dict, prediction_loss_only: bool, ignore_keys=None):
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
@@ -98,33 +201,10 @@ class SegmentationTrainer(FineTuningTrainer):
         return loss, logits.argmax(dim=1).flatten(1), labels.flatten(1)
 
 
-def read_labels(path: str) -> dict[int, str]:
-    """
-    Names of the classes.
-
-    Raises:
-        [`UserError`]: if the file holds something else.
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-        names = (
-            dict(enumerate(content))
-            if isinstance(content, list)
-            else {int(key): name for key, name in content.items()}
-        )
-        if sorted(names) != list(range(len(names))) or len(names) < 2:
-            raise ValueError(f"its numbers are {sorted(names)}, not 0, 1, ...")
-        if len(names) > IGNORED:  # classes are kept in bytes
-            raise ValueError(f"it names {len(names)} classes, and {IGNORED} are the limit")
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"--id2label_file {path} holds no names of classes: {error}") from error
-    return names
-
-
 def make_model(
-    args: ModelArguments, id2label: dict[int, str], seed: int
+    args: ModelArguments, label_names: list[str], seed: int
 ) -> tuple[UperNetForSemanticSegmentation, Backbone]:
-    """UperNet on a backbone, and the backbone."""
+    """Makes UperNet on a backbone, and returns both."""
     backbone = load_backbone(args)
     num_stages = len(backbone.config.out_features)
     if num_stages < 2:
@@ -139,8 +219,8 @@ def make_model(
         auxiliary_channels=min(args.head_hidden_size, 256),
         auxiliary_in_channels=channels[min(AUXILIARY_STAGE, num_stages - 1)],
         loss_ignore_index=IGNORED,
-        id2label=id2label,
-        label2id={name: number for number, name in id2label.items()},
+        id2label=dict(enumerate(label_names)),
+        label2id={name: number for number, name in enumerate(label_names)},
     )
     model = UperNetForSemanticSegmentation(config)
     if backbone.model is not None:
@@ -148,77 +228,120 @@ def make_model(
     return model, backbone
 
 
-def make_image_processor(args: ModelArguments) -> SegformerImageProcessorPil:
-    """One that leaves the size of images as it is, with mean and deviation of the pre-trained model."""
-    settings = {} if args.model_name_or_path is None else read_image_processor_settings(args.model_name_or_path)
-    return SegformerImageProcessorPil(
-        do_resize=False,
-        image_mean=settings.get("image_mean", IMAGENET_DEFAULT_MEAN),
-        image_std=settings.get("image_std", IMAGENET_DEFAULT_STD),
-    )
+def make_compute_metrics(num_labels: int) -> Callable[[EvalPrediction, bool], dict[str, float]]:
+    """Makes a function that counts the pixels of one image after the other. Classes without any true pixel have no accuracy."""
+    from torchmetrics.classification import MulticlassJaccardIndex
 
+    metric = MulticlassJaccardIndex(num_labels, ignore_index=IGNORED, validate_args=False)
 
-def make_compute_metrics(num_labels: int):
-    """The metrics of an evaluation, through `evaluate`, image by image."""
-    metric = load_metric("mean_iou")
-
-    def compute_metrics(prediction: EvalPrediction, compute_result: bool) -> dict[str, float] | None:
-        # a row of pixels for each image; those that were added to make rows of several processes equal do not count
-        labels = np.where(prediction.label_ids < 0, IGNORED, prediction.label_ids)
-        predictions = np.where(prediction.predictions < 0, IGNORED, prediction.predictions)
-        metric.add_batch(predictions=list(predictions[:, None]), references=list(labels[:, None]))
+    def compute_metrics(prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
+        # the Trainer pads images of several processes to one size, by negative labels
+        labels = torch.where(prediction.label_ids < 0, IGNORED, prediction.label_ids)
+        metric.to(labels.device).update(prediction.predictions, labels)
         if not compute_result:
-            return None
-        results = metric.compute(num_labels=num_labels, ignore_index=IGNORED, reduce_labels=False)
-        return {name: float(results[name]) for name in ("mean_iou", "mean_accuracy", "overall_accuracy")}
+            return {}
+        num_correct, num_pixels = metric.confmat.diag(), metric.confmat.sum(dim=1)
+        metrics = {
+            "mean_iou": metric.compute(),
+            "mean_accuracy": (num_correct / num_pixels).nanmean(),
+            "overall_accuracy": num_correct.sum() / num_pixels.sum(),
+        }
+        metric.reset()
+        return {name: value.item() for name, value in metrics.items()}
 
     return compute_metrics
 
 
+@torch.no_grad()
+def draw_predictions(model: UperNetForSemanticSegmentation, dataset: SegmentationDataset):
+    """Draws the first images, with true and predicted classes, and returns a matplotlib `Figure`."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+    from torchvision.utils import draw_segmentation_masks
+
+    model.eval()
+    names = model.config.id2label
+    colors = colormaps["tab20"](np.arange(len(names)) % NUM_COLORS)[:, :3]
+    number = min(NUM_PICTURES, len(dataset))
+    figure = Figure(figsize=(1.6 * number, 5.6), layout="constrained")
+    grid = figure.subplots(3, number, squeeze=False)
+    shown = set()
+    for index, column in enumerate(grid.T):
+        sample = dataset.load_sample(index)
+        predicted = model(dataset[index]["pixel_values"][None].to(model.device)).logits[0].argmax(dim=0).cpu()
+        pictures = [sample["image"]]
+        for labels in (sample["mask"], predicted):
+            present = labels[labels != IGNORED].unique().tolist()
+            masks = labels == torch.tensor(present)[:, None, None]
+            present_colors = [tuple(round(255 * value) for value in colors[label]) for label in present]
+            pictures.append(draw_segmentation_masks(sample["image"], masks, alpha=0.8, colors=present_colors))
+            shown |= set(present)
+        for axes, picture in zip(column, pictures):
+            axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+    for axes, title in zip(grid[:, 0], ("image", "true", "predicted")):
+        axes.set_ylabel(title)
+    patches = [Patch(color=colors[label], label=names[label]) for label in sorted(shown)]
+    figure.legend(handles=patches[:NUM_COLORS], loc="outside lower center", ncols=11, fontsize=8, frameon=False)
+    return figure
+
+
 def run(data_args: DataArguments, model_args: ModelArguments, args: SegmentationTrainingArguments, command: str):
-    """A run from top to bottom."""
+    """Trains, evaluates, and writes the model folder."""
     checkpoint, hub_model_id = start_run(args)
 
-    # 1. images and model
-    id2label = read_labels(data_args.id2label_file)
-    train_rows, eval_rows = open_splits(data_args)
-    model, backbone = make_model(model_args, id2label, args.seed)
-    image_processor = make_image_processor(model_args)
-    reader = PairReader(len(id2label), data_args.do_reduce_labels, data_args.dataset_name)
+    # 1. Images and model
+    label_names = read_label_names(data_args.id2label_file)
+    if not 2 <= len(label_names) <= IGNORED:  # classes are bytes
+        raise UserError(f"--id2label_file must name 2 to {IGNORED} classes, got {len(label_names)} classes.")
+    (train_rows, train_split), (eval_rows, eval_split) = open_splits(data_args, "label_column_name")
+    for rows, split in ((train_rows, train_split), (eval_rows, eval_split)):
+        check_image_column(rows.features["annotation"], data_args.label_column_name, split)
+    model, backbone = make_model(model_args, label_names, args.seed)
+    image_processor = SegformerImageProcessorPil(do_resize=False, **backbone.image_statistics)
+    settings = {
+        "do_reduce_labels": data_args.do_reduce_labels,
+        "num_labels": len(label_names),
+        "image_processor": image_processor,
+    }
+    augmentation = make_augmentation(data_args)
+    train_dataset = SegmentationDataset(
+        rows=train_rows, split=train_split, transform=augmentation, seed=args.seed, **settings
+    )
+    eval_dataset = SegmentationDataset(rows=eval_rows, split=eval_split, **settings)
 
-    eval_pairs = EvaluationPairs(eval_rows, reader, image_processor)
-
-    # 2. training
+    # 2. Training
     trainer = SegmentationTrainer(
         model=model,
         args=args,
-        data_collator=collate,
-        train_dataset=TrainingPairs(train_rows, reader, image_processor, data_args, args.seed),
-        eval_dataset=eval_pairs,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
         processing_class=image_processor,
-        compute_metrics=make_compute_metrics(len(id2label)),
+        compute_metrics=make_compute_metrics(len(label_names)),
     )
     save_or_compare_arguments(args, checkpoint, data_args, model_args)
     train_metrics = train(trainer, checkpoint)
 
-    # 3. the model, and what it is worth
+    # 3. Evaluation and model folder
     metrics = evaluate_at_end(trainer, train_metrics)
     if not trainer.is_world_process_zero():
         return
     report = RunReport(
-        **describe_run("image-segmentation", backbone, data_args, model_args, args),
-        model_description=f"UperNet on a {'GreenMIM' if backbone.is_greenmim else 'Swin'} backbone, for {len(id2label)} classes",
-        num_train_images=len(train_rows),
-        num_eval_images=len(eval_rows),
-        results={
-            "Mean IoU": metrics["eval_mean_iou"],
-            "Share of pixels that are right": metrics["eval_overall_accuracy"],
-        },
+        task="image-segmentation",
+        model_description=f"UperNet on a {backbone.name} backbone, for {len(label_names)} classes",
+        usage=backbone.get_usage("image-segmentation"),
+        **describe_data(data_args, model_args, args.load_best_model_at_end),
+        num_train_images=len(train_dataset),
+        num_eval_images=len(eval_dataset),
+        origin=backbone.origin,
+        results={"Mean IoU": metrics["eval_mean_iou"], "Pixel accuracy": metrics["eval_overall_accuracy"]},
         main_result=("mean_iou", metrics["eval_mean_iou"]),
         num_steps=trainer.state.global_step,
         seconds=train_metrics["train_runtime"],
         command=command,
-        picture=draw_segmentations(model, eval_pairs),
+        license=backbone.license,
+        picture=draw_predictions(model, eval_dataset),
     )
     folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
     print(describe_result(report, folder, backbone.is_greenmim))
