@@ -297,10 +297,10 @@ def build_page(demonstration: Demonstration):
                 with gr.Tab("Reconstruction"):
                     description = gr.Markdown()
                     with gr.Row():
-                        original, masked = add_image("Input"), add_image("Seen by the encoder")
+                        original, masked = add_image("Input"), add_image("Visible part")
                     with gr.Row():
-                        predicted, combined = add_image("Prediction of all units"), add_image("Reconstruction")
-                    gr.Markdown("Click a unit of the image that the encoder sees to hide or show it.")
+                        predicted, combined = add_image("Prediction"), add_image("Reconstruction")
+                    gr.Markdown("Click a unit of the visible part to hide or show it.")
                 with gr.Tab("How windows are packed") as packing:
                     gr.Markdown(PACKING)
                     with gr.Row():

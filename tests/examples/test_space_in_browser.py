@@ -136,7 +136,7 @@ def read_image(page: Page, title: str) -> np.ndarray:
 
 
 def find_hidden_units(page: Page) -> set[int]:
-    units = read_image(page, "Seen by the encoder")
+    units = read_image(page, "Visible part")
     return {number for number, unit in enumerate(units) if (unit == HIDDEN_GRAY).all()}
 
 
@@ -150,7 +150,7 @@ def set_number(page: Page, name: str, value: float):
     field.press("Enter")
 
 
-def change(page: Page, action, title: str = "Seen by the encoder") -> float:
+def change(page: Page, action, title: str = "Visible part") -> float:
     """Does something that changes a picture; returns after how many seconds it had changed."""
     src = get_image(page, title).get_attribute("src")
     handle = get_image(page, title).element_handle()
@@ -171,8 +171,8 @@ def upload(page: Page, path: Path):
 def test_a_visit(open_page, files, width):
     page = open_page(width)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    first, second = (get_image(page, title).bounding_box() for title in ("Input", "Seen by the encoder"))
-    assert first["y"] == second["y"] and min(first["width"], second["width"]) > 130  # beside each other, and not tiny
+    first, second = (get_image(page, title).bounding_box() for title in ("Input", "Visible part"))
+    assert first["y"] == second["y"] and min(first["width"], second["width"]) > 130  # side by side, and not tiny
 
     expect_tokens(page, 16)
     set_number(page, "Fraction of units to hide", 0.5)
@@ -184,7 +184,7 @@ def test_a_visit(open_page, files, width):
 
     hidden = find_hidden_units(page)
     for unit, position in {0: 0.125, 15: 0.875}.items():  # the first and the last
-        picture = get_image(page, "Seen by the encoder")
+        picture = get_image(page, "Visible part")
         box = picture.bounding_box()
         where = {"x": position * box["width"], "y": position * box["height"]}
         change(page, lambda where=where, picture=picture: picture.click(position=where))
@@ -247,7 +247,7 @@ def test_visitors_keep_their_masks(open_page):
     mask = find_hidden_units(first)
     for page in (second, first):
         hidden = find_hidden_units(page)
-        change(page, lambda page=page: get_image(page, "Seen by the encoder").click(position={"x": 5, "y": 5}))
+        change(page, lambda page=page: get_image(page, "Visible part").click(position={"x": 5, "y": 5}))
         assert find_hidden_units(page) ^ hidden == {0}
     assert find_hidden_units(first) ^ mask == {0}
     expect_tokens(second, 16 + TOKENS_OF_A_UNIT * (1 if 0 not in find_hidden_units(second) else -1))
