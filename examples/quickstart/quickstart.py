@@ -184,6 +184,7 @@ def run(args: QuickstartArguments, command: str):
     config = make_config(image_size, args.mask_ratio, args.norm_pix_loss)
     output_dir.mkdir(parents=True, exist_ok=True)
     start_run_folder(output_dir, args.overwrite_output_dir, asdict(args))
+    config.save_pretrained(output_dir)
     if args.train_dir is None:
         write_digits(train_dir, image_size)
 
@@ -191,7 +192,7 @@ def run(args: QuickstartArguments, command: str):
     pretrain(
         train_dir,
         output_dir,
-        config,
+        output_dir / "config.json",
         image_column_name=args.image_column_name,
         train_val_split=0.05,
         max_eval_samples=128,
