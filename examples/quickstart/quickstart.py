@@ -136,6 +136,8 @@ def choose_image_size(train_dir: str, image_column_name: str | None) -> int:
 
 def make_config(image_size: int, mask_ratio: float = 0.6, norm_pix_loss: bool = False) -> "GreenMimConfig":
     """A model small enough for a CPU: two layers in each stage, and a narrow decoder."""
+    from huggingface_hub.errors import StrictDataclassError
+
     from modeling_greenmim import GreenMimConfig
 
     if image_size < 128:  # two stages: mask units of 4 or 8 pixels
@@ -156,7 +158,7 @@ def make_config(image_size: int, mask_ratio: float = 0.6, norm_pix_loss: bool = 
             decoder_intermediate_size=4 * decoder_hidden_size,
             **encoder,
         )
-    except ValueError as error:
+    except StrictDataclassError as error:  # of a `mask_ratio` that hides nothing, or everything
         raise UserError(str(error)) from error
     unit = config.mask_unit_size
     if image_size % unit:
