@@ -40,16 +40,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from transformers.hf_argparser import HfArg
 
 from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 
-
-if TYPE_CHECKING:
-    from modeling_greenmim import GreenMimConfig
 
 DEFAULT_IMAGE_SIZES = (32, 64, 224)
 DIGITS_SIZE = 64
@@ -134,8 +131,8 @@ def choose_image_size(train_dir: str, image_column_name: str | None) -> int:
     return max([size for size in DEFAULT_IMAGE_SIZES if size <= shorter_side], default=DEFAULT_IMAGE_SIZES[0])
 
 
-def make_config(image_size: int, mask_ratio: float = 0.6, norm_pix_loss: bool = False) -> "GreenMimConfig":
-    """A model small enough for a CPU: two layers in each stage, and a narrow decoder."""
+def make_config(image_size: int, mask_ratio: float = 0.6, norm_pix_loss: bool = False):
+    """The [`GreenMimConfig`] of a model small enough for a CPU: two layers in each stage, and a narrow decoder."""
     from huggingface_hub.errors import StrictDataclassError
 
     from modeling_greenmim import GreenMimConfig

@@ -32,14 +32,13 @@ from transformers import SwinConfig, SwinForMaskedImageModeling, TrainerCallback
 from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.checkpoint_folders import create_folder
 from modeling_greenmim.masking_greenmim import get_unit_grid
-from modeling_greenmim.parameter_groups import get_decay_parameter_names
 from modeling_greenmim.training.command_line import run_command
-from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.micro_batches import PretrainingCollator
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
-from modeling_greenmim.training.pretraining_data import PretrainingData, open_data
+from modeling_greenmim.training.pretraining_data import open_data
 from modeling_greenmim.training.pretraining_model import make_pretrained_model
-from modeling_greenmim.training.trainer import CheckpointTrainer, find_checkpoint, train
+from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
+from modeling_greenmim.training.trainer import train
 
 
 # fmt: off
@@ -74,39 +73,15 @@ def get_patch_masks(unit_masks: torch.Tensor, config: GreenMimConfig) -> torch.T
     return masks.repeat_interleave(patches_per_side, 1).repeat_interleave(patches_per_side, 2).flatten(1)
 
 
-class SimMimTrainer(CheckpointTrainer):
-    """
-    A Trainer on the micro-batches of GreenMIM's pre-training, without weight decay for norms, biases, position tables and tokens.
-
-    Args:
-        data ([`PretrainingData`]):
-            The images.
-        first_step (`int`):
-            Steps that a resumed run has made.
-        **kwargs:
-            Of [`~transformers.Trainer`].
-    """
-
-    def __init__(self, data: PretrainingData, first_step: int, **kwargs):
-        super().__init__(
-            train_dataset=data.held_out.examples, **kwargs
-        )  # the Trainer asks for a data set, and does not use it
-        self.data, self.first_step = data, first_step
-
-    def get_train_dataloader(self):
-        batch_size = self.args.per_device_train_batch_size
-        numbers = range(self.first_step, self.args.max_steps)
-        return self.data.make_loader(self.data_collator, batch_size, numbers, self.data.choose_lanes(1, batch_size))
+class SimMimTrainer(PretrainingTrainer):
+    """The Trainer of GreenMIM's pre-training, with the loss of SimMIM on the same micro-batches."""
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-        masks = get_patch_masks(inputs["inputs"]["bool_masked_pos"], self.data_collator.collator.config)
-        if inputs["image_weights"] is not None:
+        masks = get_patch_masks(inputs["bool_masked_pos"], self.collator.collator.config)
+        if "image_weights" in inputs:
             masks &= inputs["image_weights"][:, None] > 0  # an empty place has no hidden patches, and so no loss
-        outputs = model(inputs["inputs"]["pixel_values"], bool_masked_pos=masks)
+        outputs = model(inputs["pixel_values"], bool_masked_pos=masks)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
-
-    def get_decay_parameter_names(self, model) -> list[str]:
-        return get_decay_parameter_names(model)
 
 
 class StepClock(TrainerCallback):
@@ -120,30 +95,21 @@ class StepClock(TrainerCallback):
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
-    """A run from top to bottom, in one process."""
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
-    if args.max_steps <= 0:
-        raise UserError(f"--max_steps must be at least 1, got {args.max_steps}")
-    args.remove_unused_columns = False
-    args.ignore_data_skip = True  # the loader starts with the next micro-batch
+    """A run from top to bottom."""
+    checkpoint, _, lock = start_pretraining(args)  # the lock is held until the end
     start = make_pretrained_model(model_args, args.seed)
     config = start.model.config
     data = open_data(data_args, config, args.seed)
     set_seed(args.seed)
-    trainer = SimMimTrainer(
-        data,
-        first_step=0 if checkpoint is None else int(Path(checkpoint).name.rpartition("-")[2]),
-        model=make_simmim(config),
-        args=args,
-        data_collator=PretrainingCollator(config, start.image_processor),
-        processing_class=start.image_processor,
-    )
+    collator = PretrainingCollator(config, start.image_processor)
+    model = make_simmim(config)
+    trainer = SimMimTrainer(data, collator, model=model, args=args, processing_class=start.image_processor)
     clock = StepClock()
     trainer.add_callback(clock)
     metrics = train(trainer, checkpoint)
     if len(clock.ends) > 1:
         seconds = statistics.median(end - start for start, end in pairwise(clock.ends))
-        metrics["images_per_second"] = args.per_device_train_batch_size / seconds
+        metrics["images_per_second"] = trainer.images_per_step / seconds
     trainer.save_metrics("train", metrics)
     with create_folder(Path(args.output_dir) / "model") as folder:
         trainer.save_model(str(folder))
