@@ -13,9 +13,9 @@
 # limitations under the License.
 """Compares two results of a benchmark: which medians became slower, or which counts larger, and by how much.
 
-    python benchmarks/training_step.py --json before.json
-    python benchmarks/training_step.py --json after.json
-    python benchmarks/compare_results.py before.json after.json
+    python -m benchmarks.training_step --json before.json
+    python -m benchmarks.training_step --json after.json
+    python -m benchmarks.compare_results before.json after.json
 
 It ends with 1 if a time became slower, a speed lower, or a count of `fake_cuda.py` larger, by more than `--tolerance`, so that
 a script can use it. On a shared machine, peers vary too: compare a time of ours with theirs.

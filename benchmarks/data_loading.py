@@ -17,8 +17,8 @@ Times the loader alone, with each number of workers; the model alone, on a batch
 share of the time that the model waits. And one image after the other, what is done to it: read, decode, crop, and, in the
 batch, rescale, mask and plan.
 
-    python benchmarks/data_loading.py --train_dir path/to/images --num_workers 0 1 2
-    python benchmarks/data_loading.py --data_files 'path/to/*.parquet' --config_name_or_path my_config.json
+    python -m benchmarks.data_loading --train_dir path/to/images --num_workers 0 1 2
+    python -m benchmarks.data_loading --data_files 'path/to/*.parquet' --config_name_or_path my_config.json
 """
 
 import argparse

@@ -24,9 +24,9 @@ seconds on a CPU, forward and backward, and every operator is seen. Reported are
 
 It says nothing about values, time, or limits of other kernels. It needs a CPU build of torch and g++.
 
-    python benchmarks/fake_cuda.py                                      # every case, tiny
-    python benchmarks/fake_cuda.py --model_size base --batch_size 256 --dtype bfloat16 --cases masks --json trace.json
-    python benchmarks/compare_results.py before.json trace.json
+    python -m benchmarks.fake_cuda                                      # every case, tiny
+    python -m benchmarks.fake_cuda --model_size base --batch_size 256 --dtype bfloat16 --cases masks --json trace.json
+    python -m benchmarks.compare_results before.json trace.json
 """
 
 import argparse
@@ -103,6 +103,7 @@ def load_shim():
 
 load_shim()
 
+# ruff: noqa: E402 - before the shim, torch must not be imported
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode

@@ -20,11 +20,11 @@ masks and plans made ahead, as the workers of a loader do; not compiled, compile
 shapes. Each row runs in a process of its own. A model that cannot run costs only its own figures, and the reason is printed.
 Results are written after every row.
 
-    python benchmarks/gpu.py --json gpu.json --plot gpu.png
+    python -m benchmarks.gpu --json gpu.json --plot gpu.png
 
 On a machine without a GPU, this runs the same rows, to see that they run:
 
-    python benchmarks/gpu.py --device cpu --model_sizes tiny --batch_sizes 2 --image_sizes 224 256 --dtype float32 --compile_modes none
+    python -m benchmarks.gpu --device cpu --model_sizes tiny --batch_sizes 2 --image_sizes 224 256 --dtype float32 --compile_modes none
 """
 
 import argparse

@@ -18,7 +18,7 @@ the search has chosen, its fill (fraction of the slots that hold a token), and i
 of groups filled to the last slot at the cheapest size. Beside it, the packing as published: groups of fixed size, filled
 one at a time by a dynamic program over nested lists.
 
-    python benchmarks/planning.py --num_images 1 64 --image_size 224 896
+    python -m benchmarks.planning --num_images 1 64 --image_size 224 896
 """
 
 import argparse

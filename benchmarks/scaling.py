@@ -16,8 +16,8 @@
 Ours and SimMIM in turn, as in `training_step.py`, at mask ratios from 0.4 to 0.9 and at sizes from 224 to 1024 pixels (at these,
 with as many images in a batch as make about the same number of pixels). Prints tables, and draws a plot.
 
-    python benchmarks/scaling.py --plot scaling.png --json scaling.json
-    python benchmarks/scaling.py --model_size base --device cuda --dtype bfloat16 --num_pixels 12845056
+    python -m benchmarks.scaling --plot scaling.png --json scaling.json
+    python -m benchmarks.scaling --model_size base --device cuda --dtype bfloat16 --num_pixels 12845056
 """
 
 import argparse

@@ -16,7 +16,7 @@
 For every setting, plans of `--draws` batches with a mask for each image: how many different shapes they have as searched, how
 many with `measure_group_shapes`, and the multiply-adds of all attention layers over those of the searched plans.
 
-    python benchmarks/static_plans.py --json static_plans.json
+    python -m benchmarks.static_plans --json static_plans.json
 """
 
 import argparse

@@ -20,9 +20,9 @@ backward: the optimizer costs the same for all models of one size. "By arithmeti
 memory of each model is measured alone: on the CPU the resident set over that of the idle model (weights and gradients), on
 a GPU what its allocator had given out at most.
 
-    python benchmarks/training_step.py --model_size tiny --batch_size 8 --peers simmim hiera vit_mae
-    python benchmarks/training_step.py --model greenmim_full --peers swin_full
-    python benchmarks/training_step.py --model greenmim_full --peers swin_full --inference
+    python -m benchmarks.training_step --model_size tiny --batch_size 8 --peers simmim hiera vit_mae
+    python -m benchmarks.training_step --model greenmim_full --peers swin_full
+    python -m benchmarks.training_step --model greenmim_full --peers swin_full --inference
 """
 
 import argparse

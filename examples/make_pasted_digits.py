@@ -11,22 +11,25 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Makes a small data set for segmentation and detection, without a download: photographs with stickers on them, round pieces of
-paper with a handwritten digit each.
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["datasets>=4.0", "numpy", "pillow", "scikit-learn>=1.4"]
+# ///
+"""Makes a small data set for segmentation and detection, without a download: photographs with stickers, which are round pieces of paper
+with a handwritten digit.
 
     python make_pasted_digits.py --output_dir pasted_digits
 
-Digits and photographs are those that come with scikit-learn. As stickers are pasted at known places, masks and boxes are exact.
-Images have all sizes and shapes, stickers many colors and sizes; one may cover another, and one that is covered by more than half
-is not labeled. No digit and no part of a photograph is in two splits.
+Digits and photographs come with scikit-learn. Stickers are pasted at known places, so masks and boxes are exact. Images have different
+sizes and shapes, stickers different colors and sizes; stickers may overlap, and one that is covered by more than half is not labeled.
+No digit and no part of a photograph is in two splits.
 
-Columns: `image`; `annotation`, a picture of classes, 0 for what is no sticker, 1 to 10 for those with the digits 0 to 9; `image_id`,
+Columns: `image`; `annotation`, an image of classes, 0 for the background, 1 to 10 for stickers with the digits 0 to 9; `image_id`,
 `width`, `height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and `category` from 0 to 9.
-Names of the classes of `annotation` are in `id2label.json`.
+`id2label.json` has the names of the classes of `annotation`.
 """
 
 import argparse
-import io
 import json
 from pathlib import Path
 
@@ -53,29 +56,20 @@ FEATURES = Features(
         },
     }
 )
-EVALUATION_SHARE = 0.25  # of digits and of each photograph
+EVALUATION_FRACTION = 0.25  # of digits and of each photograph
 IMAGE_SIZES = (64, 128)  # smallest and largest side, in pixels
 STICKER_SIZES = (24, 52)  # smallest and largest diameter, in pixels
 MAX_STICKERS = 4
 PAPER_VALUES, INK_VALUES = (180, 256), (0, 80)  # of each color
-DIGIT_SHARE = 0.75  # of the diameter of a sticker
-SMALLEST_VISIBLE_SHARE = 0.5
+DIGIT_FRACTION = 0.75  # of the diameter of a sticker
+MIN_VISIBLE_FRACTION = 0.5
 
 
 def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: list[tuple[np.ndarray, int]]):
     """
-    Makes an image.
+    Makes an image of photographs, larger than the largest image, and of digits: ink from 0 to 1, of shape `(8, 8)`, and class.
 
-    Args:
-        rng (`np.random.Generator`):
-            Source of everything random.
-        photographs (`list[np.ndarray]`):
-            Of shape `(height, width, 3)` and `uint8`, larger than the largest image.
-        digits (`list[tuple[np.ndarray, int]]`):
-            Ink from 0 to 1, of shape `(8, 8)`, and class.
-
-    Returns:
-        Pixels of shape `(height, width, 3)`, and a list of objects: class, and a mask of shape `(height, width)`.
+    Returns the pixels, of shape `(height, width, 3)`, and a list of objects: class, and mask of shape `(height, width)`.
     """
     height, width = rng.integers(IMAGE_SIZES[0], IMAGE_SIZES[1] + 1, size=2)
     photograph = photographs[rng.integers(len(photographs))]
@@ -92,19 +86,18 @@ def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: 
         pixels[mask] = sticker[is_paper]
         objects = [(other, other_mask & ~mask, number) for other, other_mask, number in objects]
         objects.append((label, mask, mask.sum()))
-    objects = [(label, mask) for label, mask, number in objects if mask.sum() >= SMALLEST_VISIBLE_SHARE * number]
+    objects = [(label, mask) for label, mask, number in objects if mask.sum() >= MIN_VISIBLE_FRACTION * number]
     return pixels.clip(0, 255).astype(np.uint8), objects
 
 
 def make_sticker(rng: np.random.Generator, digit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of shape `(size, size, 3)` of a sticker with a digit, of shape `(8, 8)` from 0 to 1, and where it is, `(size, size)`."""
+    """Makes a sticker with a digit, of shape `(8, 8)` from 0 to 1: its pixels, `(size, size, 3)`, and its mask, `(size, size)`."""
     size = int(rng.integers(STICKER_SIZES[0], STICKER_SIZES[1] + 1))
-    digit_size = round(DIGIT_SHARE * size)
-    resized = PIL.Image.fromarray((255 * digit).astype(np.uint8)).resize(
-        (digit_size, digit_size), PIL.Image.Resampling.BICUBIC
-    )
+    digit_size = round(DIGIT_FRACTION * size)
+    ink = PIL.Image.fromarray((255 * digit).astype(np.uint8))
+    ink = ink.resize((digit_size, digit_size), PIL.Image.Resampling.BICUBIC)
     margin = size - digit_size
-    ink = np.pad(np.asarray(resized) / 255, (margin // 2, margin - margin // 2))[:, :, None]
+    ink = np.pad(np.asarray(ink) / 255, (margin // 2, margin - margin // 2))[:, :, None]
     distances = np.arange(size) - (size - 1) / 2
     is_paper = distances[:, None] ** 2 + distances**2 <= (size / 2) ** 2
     paper_color, ink_color = rng.integers(*PAPER_VALUES, size=3), rng.integers(*INK_VALUES, size=3)
@@ -124,13 +117,13 @@ def make_split(name: str, num_images: int, seed: int) -> Dataset:
     data = load_digits()
     digits = [(ink / 16, int(label)) for ink, label in zip(data.images, data.target)]
     photographs = [np.asarray(photograph) for photograph in load_sample_images().images]
-    # the right of each photograph, and the last digits, are those of the evaluation
-    first_digit = round((1 - EVALUATION_SHARE) * len(digits))
-    first_column = round((1 - EVALUATION_SHARE) * photographs[0].shape[1])
+    # the right part of each photograph and the last digits are for the evaluation
+    first_digit = round((1 - EVALUATION_FRACTION) * len(digits))
+    first_column = round((1 - EVALUATION_FRACTION) * photographs[0].shape[1])
     if name == "train":
-        digits, photographs = digits[:first_digit], [each[:, :first_column] for each in photographs]
+        digits, photographs = digits[:first_digit], [photograph[:, :first_column] for photograph in photographs]
     else:
-        digits, photographs = digits[first_digit:], [each[:, first_column:] for each in photographs]
+        digits, photographs = digits[first_digit:], [photograph[:, first_column:] for photograph in photographs]
     rows = []
     for image_id in tqdm(range(num_images), desc=name):
         pixels, objects = make_image(rng, photographs, digits)
@@ -140,10 +133,10 @@ def make_split(name: str, num_images: int, seed: int) -> Dataset:
         rows.append(
             {
                 "image_id": image_id,
-                "image": encode(pixels),
+                "image": PIL.Image.fromarray(pixels),
                 "width": pixels.shape[1],
                 "height": pixels.shape[0],
-                "annotation": encode(annotation),
+                "annotation": PIL.Image.fromarray(annotation),
                 "objects": {
                     "id": list(range(100 * image_id, 100 * image_id + len(objects))),
                     "area": [int(mask.sum()) for _, mask in objects],
@@ -155,25 +148,17 @@ def make_split(name: str, num_images: int, seed: int) -> Dataset:
     return Dataset.from_list(rows, features=FEATURES)
 
 
-def encode(pixels: np.ndarray) -> dict:
-    content = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(content, "PNG")
-    return {"bytes": content.getvalue(), "path": None}
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("pasted_digits"), help="Folder to write. [%(default)s]"
-    )
+    parser.add_argument("--output_dir", type=Path, default="pasted_digits", help="Folder to write. [%(default)s]")
     parser.add_argument("--num_train_images", type=int, default=2000, help="Images to train on. [%(default)s]")
     parser.add_argument("--num_eval_images", type=int, default=300, help="Images to evaluate on. [%(default)s]")
-    parser.add_argument("--seed", type=int, default=0, help="Of everything random. [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the images. [%(default)s]")
     args = parser.parse_args()
+    if (number := min(args.num_train_images, args.num_eval_images)) < 1:
+        parser.error(f"--num_train_images and --num_eval_images must be at least 1, got {number}")
+    args.output_dir.mkdir(parents=True, exist_ok=True)
     for name, number in (("train", args.num_train_images), ("validation", args.num_eval_images)):
-        if number < 1:
-            parser.error(f"there must be at least one image of each split, not {number}")
-        args.output_dir.mkdir(parents=True, exist_ok=True)
         make_split(name, number, args.seed).to_parquet(args.output_dir / f"{name}-0.parquet")
     (args.output_dir / "id2label.json").write_text(json.dumps(["background", *map(str, range(NUM_CLASSES))]))
     print(

@@ -11,6 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["modeling-greenmim[training]"]
+# ///
 """Pre-trains a GreenMIM model on images without labels, on one device or many, in runs that can be stopped at any time.
 
 On one device, and on all of a machine:
@@ -18,130 +22,147 @@ On one device, and on all of a machine:
     python run_pretraining_no_trainer.py --train_dir path/to/images --output_dir my_run --num_train_epochs 100
     accelerate launch run_pretraining_no_trainer.py --train_dir path/to/images --output_dir my_run --mixed_precision bf16
 
-After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` goes on with the very images,
-masks and weights that would have been next. At the end, `my_run/model` loads with `AutoModel.from_pretrained`, after `import modeling_greenmim`.
+After Ctrl-C, a kill or a crash, the same command with `--resume_from_checkpoint latest` continues with exactly the images, masks and
+weights that would have been next. At the end, `my_run/model` loads with `AutoModel.from_pretrained`, after `import modeling_greenmim`.
 """
 
 import json
 import math
-import shutil
-import sys
-import tempfile
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Literal
 
-import datasets
-import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType, ProjectConfiguration, set_seed
-from huggingface_hub import get_token
-from transformers.utils import logging
+from transformers.hf_argparser import HfArg
 
-from modeling_greenmim.training.checkpoints import check_same_run_config
-from modeling_greenmim.training.command_line import UserError, check_num_processes, run_command
-from modeling_greenmim.training.evaluation import NUM_FOLDS
-from modeling_greenmim.training.fine_tuning_report import describe_hardware, describe_number
-from modeling_greenmim.training.micro_batches import HeldOutImages
-from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments, RunArguments
-from modeling_greenmim.training.pretraining_data import PretrainingData, open_data
-from modeling_greenmim.training.pretraining_model import PretrainedModel, make_pretrained_model
-from modeling_greenmim.training.pretraining_report import (
-    RunReport,
-    describe_data,
-    summarize,
-    write_results,
+from modeling_greenmim.training.command_line import StoppedBySignal, check_num_processes, check_range, run_command
+from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
+
+
+# torch and all that needs it is imported in functions: --help and refused arguments need not wait for it
+
+# fmt: off
+# the settings that, with the model and the images, decide what is learned
+TRAINING_SETTINGS = (
+    "min_crop_scale", "flip", "mask_sampler", "mask_per_sample", "seed", "max_train_steps", "num_warmup_steps", "max_pixels",
+    "learning_rate", "lr_scheduler_type", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm", "allow_external_files",
 )
-from modeling_greenmim.training.run_lock import lock_run
-
-from pretraining_run import NUM_NAMED_UNREADABLE, PretrainingRun, Schedule, make_schedule
-
-
-ARGUMENTS_FILE = "arguments.json"
-# what a run writes into its folder beside it
-RESULTS = ("checkpoint-*", "reconstructions", "logs", "model", "metrics.json", "loss_curve.png")
-# what decides, beside the configuration of the model, which images, masks and weights come next
-RUN_CONFIG_SETTINGS = (
-    *(
-        "min_crop_scale",
-        "flip",
-        "mask_sampler",
-        "mask_per_sample",
-        "seed",
-        "max_train_steps",
-        "num_warmup_steps",
-        "max_pixels",
-    ),
-    *(
-        "learning_rate",
-        "lr_scheduler_type",
-        "weight_decay",
-        "adam_beta1",
-        "adam_beta2",
-        "max_grad_norm",
-        "allow_external_files",
-    ),
-)
-# the same images in a step may be divided in another way when a run is resumed, but for those of a stream
-DIVISION_SETTINGS = (
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "num_workers",
-    "shuffle_buffer_size",
-)
+# how the images of a step are divided, which may differ when a run is resumed, but not for streams
+DIVISION_SETTINGS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_workers", "shuffle_buffer_size")
+# the schedulers of transformers that need no further arguments
+SchedulerName = Literal["cosine", "linear", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"]
+# fmt: on
 
 
-def prepare_output_dir(args: RunArguments, accelerator: Accelerator) -> TextIO | None:
-    """
-    Makes and locks the folder of the run, and finds out now, not after the training, whether files can be written there. Returns the
-    lock of the main process, see [`lock_run`].
-    """
-    output_dir = Path(args.output_dir)
-    found = [path.name for pattern in RESULTS for path in output_dir.glob(pattern)]
-    if found and not (output_dir / ARGUMENTS_FILE).is_file():
-        raise UserError(
-            f"--output_dir {output_dir} has a {found[0]!r} that is of no run of this script. Choose another folder."
-        )
-    if found and not args.overwrite_output_dir and not args.resume_from_checkpoint:
-        raise UserError(
-            f"--output_dir {output_dir} holds a run already. Go on with it: --resume_from_checkpoint latest. Discard it: "
-            "--overwrite_output_dir. Or choose another folder."
-        )
-    accelerator.wait_for_everyone()  # all have looked before one writes
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output_dir) as file:
-            file.write(b"0")
-    except OSError as error:
-        raise UserError(f"Cannot write to --output_dir {output_dir}: {error}") from error
-    return lock_run(output_dir) if accelerator.is_main_process else None
+@dataclass
+class RunArguments:
+    """How to train, and what to keep."""
+
+    output_dir: str = HfArg(
+        default="pretraining", help="Folder of the run: checkpoints, pictures, logs, and the model."
+    )
+    overwrite_output_dir: bool = HfArg(default=False, help="Discard the run in --output_dir.")
+    seed: int = HfArg(default=0, help="Seed of weights, order, crops and masks.")
+    per_device_train_batch_size: int = HfArg(default=64, help="Images in a batch of each process.")
+    per_device_eval_batch_size: int | None = HfArg(
+        default=None, help="Images at a time in evaluations. Without it, as in training."
+    )
+    gradient_accumulation_steps: int = HfArg(default=1, help="Batches whose gradients make a step.")
+    num_workers: int = HfArg(default=4, help="Processes that decode images, for each process that trains.")
+    num_train_epochs: float | None = HfArg(default=None, help="Epochs to train. 100 without --max_train_steps.")
+    max_train_steps: int | None = HfArg(default=None, help="Steps to train.")
+    base_learning_rate: float = HfArg(
+        default=1.5e-4, help="Peak learning rate for 256 images in a step. It is scaled by the images in a step / 256."
+    )
+    learning_rate: float | None = HfArg(default=None, help="Peak learning rate, instead of --base_learning_rate.")
+    lr_scheduler_type: SchedulerName = HfArg(default="cosine", help="Schedule of the learning rate.")
+    num_warmup_steps: int | None = HfArg(
+        default=None, help="Steps in which the learning rate rises. Without it, 5 %% of all."
+    )
+    weight_decay: float = HfArg(
+        default=0.05, help="Of AdamW, for weight matrices: norms, biases, position tables and tokens have none."
+    )
+    adam_beta1: float = HfArg(default=0.9, help="First decay rate of AdamW.")
+    adam_beta2: float = HfArg(default=0.95, help="Second decay rate of AdamW.")
+    max_grad_norm: float = HfArg(default=1.0, help="Norm that gradients are clipped to.")
+    mixed_precision: str | None = HfArg(
+        default=None, help="no, bf16 or fp16. Without it, the setting of `accelerate config` or `accelerate launch`."
+    )
+    gradient_checkpointing: bool = HfArg(default=False, help="Compute activations twice, and keep fewer in memory.")
+    torch_compile: bool = HfArg(
+        default=False,
+        help="Compile the model: minutes at the start, faster steps then. With a mask for each image, all batches get plans of "
+        "the same shapes, so that it is compiled once.",
+    )
+    torch_compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = HfArg(
+        default="default",
+        help="Mode of --torch_compile. On a GPU, the other two replay CUDA graphs: not measured yet.",
+    )
+    logging_steps: int = HfArg(default=10, help="Steps between two records of loss and speed.")
+    eval_steps: int | None = HfArg(
+        default=None,
+        help="Steps between two evaluations on the held-out images, with a picture. Without it, ten of them.",
+    )
+    knn: bool = HfArg(
+        default=False,
+        help="Evaluate also the accuracy of nearest neighbors among the held-out images, by their labels.",
+    )
+    checkpointing_steps: int = HfArg(default=1000, help="Steps between two checkpoints.")
+    checkpoints_total_limit: int = HfArg(default=2, help="Checkpoints to keep; older ones are removed.")
+    resume_from_checkpoint: str | None = HfArg(
+        default=None,
+        help="'latest' (in --output_dir; if there is none, the run starts), or the folder of a checkpoint.",
+    )
+    with_tracking: bool = HfArg(default=False, help="Report to trackers.")
+    report_to: str = HfArg(default="all", help="tensorboard, wandb, trackio, ..., or all that are installed.")
+    license: str | None = HfArg(default=None, help="License of the weights, by its name on the Hub: apache-2.0, ...")
+    push_to_hub: bool = HfArg(default=False, help="Upload the model at the end. Log in first: `hf auth login`.")
+    hub_model_id: str | None = HfArg(default=None, help="Repository to upload to: 'organization/name'.")
+    hub_private_repo: bool = HfArg(default=False, help="A repository that is created is private.")
+
+    def __post_init__(self):
+        for name in ("num_workers", "num_warmup_steps", "weight_decay"):
+            check_range(self, name, 0)
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            check_range(self, name, 1)
+        for name in (
+            "max_train_steps",
+            "logging_steps",
+            "eval_steps",
+            "checkpointing_steps",
+            "checkpoints_total_limit",
+        ):
+            check_range(self, name, 1)
+        check_range(self, "seed", 0, 2**32 - 1)
+        for name in ("adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"--{name} must be at least 0 and below 1, got {getattr(self, name)}.")
+        for name in ("base_learning_rate", "learning_rate", "num_train_epochs", "max_grad_norm"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise UserError(f"--{name} must be above 0, got {getattr(self, name)}.")
+        if self.num_train_epochs and self.max_train_steps:
+            raise UserError("Give --num_train_epochs or --max_train_steps, not both.")
+        if self.mixed_precision not in (None, "no", "bf16", "fp16"):
+            raise UserError(f"--mixed_precision must be no, bf16 or fp16, got {self.mixed_precision!r}.")
+        if self.push_to_hub != (self.hub_model_id is not None):
+            raise UserError("--push_to_hub and --hub_model_id go together.")
+        if self.overwrite_output_dir and self.resume_from_checkpoint:
+            raise UserError("--overwrite_output_dir discards the run that --resume_from_checkpoint would resume.")
 
 
-def begin_output(args: RunArguments, accelerator: Accelerator, hyper_parameters: dict, command: str):
-    """
-    Removes what an earlier run has written, if that is wanted, and nothing else; and leaves a mark that the folder is of a run.
-    Late, when all that can be wrong with the arguments has been looked at.
-    """
-    output_dir = Path(args.output_dir)
-    if accelerator.is_main_process:
-        if args.overwrite_output_dir:
-            for path in [path for pattern in RESULTS for path in output_dir.glob(pattern)]:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        content = {"command": command, "hyper_parameters": hyper_parameters}
-        (output_dir / ARGUMENTS_FILE).write_text(json.dumps(content, indent=2))
-    accelerator.wait_for_everyone()
+def make_accelerator(args: RunArguments):
+    """The accelerator, with the trackers."""
+    import torch
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedType, ProjectConfiguration
+    from huggingface_hub import get_token
 
-
-def make_accelerator(args: RunArguments) -> Accelerator:
-    """One for the devices of this run, with its trackers."""
     try:
         accelerator = Accelerator(
             mixed_precision=args.mixed_precision,
             gradient_accumulation_steps=args.gradient_accumulation_steps,
-            # else several processes on a CPU would not know of each other
-            cpu=not torch.accelerator.is_available(),
+            cpu=not torch.accelerator.is_available(),  # else several processes on a CPU would not know of each other
             log_with=args.report_to if args.with_tracking else None,
             project_config=ProjectConfiguration(args.output_dir, logging_dir=str(Path(args.output_dir) / "logs")),
         )
@@ -159,116 +180,204 @@ def make_accelerator(args: RunArguments) -> Accelerator:
     return accelerator
 
 
-def check_labels(args: RunArguments, held_out: HeldOutImages):
-    """Raises an error if --knn has no labels to work with."""
-    if not args.knn:
-        return
-    counts = Counter(held_out.labels)
-    if None in counts or len(counts) < 2:
-        raise UserError(
-            "--knn needs held-out images with labels of at least two kinds: --label_column_name, or a folder for each class."
-        )
-    if max(counts.values()) < NUM_FOLDS:
-        raise UserError(
-            f"--knn needs {NUM_FOLDS} held-out images of a class, but there are {max(counts.values())}: raise --max_eval_samples "
-            "and --train_val_split."
-        )
-
-
-def get_hyper_parameters(
-    data_args: DataArguments,
-    model_args: ModelArguments,
-    args: RunArguments,
-    schedule: Schedule,
-    accelerator: Accelerator,
-) -> dict:
-    """Settings that decide what is learned, beside those of the model."""
-    settings = asdict(data_args) | asdict(model_args) | asdict(args) | asdict(schedule)
-    return {
-        **{name: settings[name] for name in (*RUN_CONFIG_SETTINGS, *DIVISION_SETTINGS)},
-        "mixed_precision": accelerator.mixed_precision,
-        "num_processes": accelerator.num_processes,
-    }
-
-
-def get_run_config(hyper_parameters: dict, start: PretrainedModel, data: PretrainingData) -> dict:
-    """Everything that decides which images, masks and weights come next: a run is resumed with the same alone."""
-    config = start.model.config.to_dict()
-    config = {name: config[name] for name in config.keys() - {"transformers_version", "_name_or_path"}}
-    divided = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_processes")
-    images_per_step = math.prod(hyper_parameters[name] for name in divided)
+def get_run_config(hyperparameters: dict, images_per_step: int, pretrained, data) -> dict:
+    """Everything that decides which images, masks and weights come next: a run resumes only with the same."""
+    ignored = set()
     if not data.is_stream:
-        names = {*DIVISION_SETTINGS, "num_processes"}
-        if not hyper_parameters["mask_per_sample"]:
-            names.remove("per_device_train_batch_size")  # images that share a mask
-        hyper_parameters = {name: value for name, value in hyper_parameters.items() if name not in names}
+        ignored = {*DIVISION_SETTINGS, "num_processes"}
+        if not hyperparameters["mask_per_sample"]:  # images of a batch share a mask
+            ignored.remove("per_device_train_batch_size")
+    config = pretrained.model.config.to_dict()
     run_config = {
         "streaming": data.is_stream,
-        **hyper_parameters,
-        **config,
+        **{name: value for name, value in hyperparameters.items() if name not in ignored},
+        **{name: config[name] for name in config.keys() - {"transformers_version", "_name_or_path"}},
         "images in a step": images_per_step,
-        "image_mean": start.image_processor.image_mean,
-        "image_std": start.image_processor.image_std,
-        **data.images.checksums,
-        "held-out images (checksum)": sum(data.held_out.checksums) % 2**32,
+        "image_mean": pretrained.image_processor.image_mean,
+        "image_std": pretrained.image_processor.image_std,
+        **data.fingerprint,
     }
     return json.loads(json.dumps(run_config))  # as it will be read again
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments, command: str):
     """A run from top to bottom."""
-    accelerator = make_accelerator(args)
-    output_dir = Path(args.output_dir)
-    lock = prepare_output_dir(args, accelerator)  # noqa: F841 - held until the end
-    # one progress bar is enough: that of the training
-    datasets.disable_progress_bars()
-    logging.disable_progress_bar()
+    import datasets
+    import torch
+    from accelerate.utils import send_to_device, set_seed
+    from tqdm.auto import tqdm
+    from transformers import get_scheduler
+    from transformers.utils import logging
 
-    # 1. model and images
-    start = make_pretrained_model(model_args, args.seed)
-    license = get_license(args, start)
-    config = start.model.config
+    from modeling_greenmim.parameter_groups import make_parameter_groups
+    from modeling_greenmim.training.checkpoints import Checkpoints, check_same_run_config
+    from modeling_greenmim.training.evaluation import Evaluation
+    from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss, seed_micro_batch
+    from modeling_greenmim.training.pretraining_data import open_data
+    from modeling_greenmim.training.pretraining_model import make_pretrained_model
+    from modeling_greenmim.training.progress import Progress
+    from modeling_greenmim.training.reports import PretrainingReport, describe_hardware, describe_number
+    from modeling_greenmim.training.run_folder import check_run_folder, lock_run, start_run_folder
+    from modeling_greenmim.training.stop_signals import StopSignals
+
+    datasets.disable_progress_bars()  # that of the training is enough
+    logging.disable_progress_bar()
+    accelerator = make_accelerator(args)
+    output_dir, num_processes = Path(args.output_dir), accelerator.num_processes
+    check_run_folder(output_dir, args.overwrite_output_dir, bool(args.resume_from_checkpoint))
+    accelerator.wait_for_everyone()  # all have looked before one writes
+    lock = lock_run(output_dir) if accelerator.is_main_process else None  # noqa: F841 - held until the end
+
+    # 1. Model and images
+    pretrained = make_pretrained_model(model_args, args.seed, license=args.license)
+    config = pretrained.model.config
     data = open_data(data_args, config, args.seed)
-    check_labels(args, data.held_out)
-    images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * accelerator.num_processes
-    schedule = make_schedule(args, images_per_step, data.num_train_images)
-    hardware = describe_hardware(accelerator.device, accelerator.num_processes)
+    collator = PretrainingCollator(
+        config,
+        pretrained.image_processor,
+        mask_sampler=model_args.mask_sampler,
+        per_sample=model_args.mask_per_sample,
+        static_shapes=args.torch_compile and model_args.mask_per_sample,
+    )
+    evaluation = None
+    if data.held_out.examples or args.knn:
+        eval_batch_size = args.per_device_eval_batch_size or args.per_device_train_batch_size
+        evaluation = Evaluation(data.held_out, collator, eval_batch_size, args.knn)
+
+    # 2. Schedule
+    batch_size, batches_per_step = args.per_device_train_batch_size, num_processes * args.gradient_accumulation_steps
+    images_per_step = batches_per_step * batch_size
+    num_steps = data.count_steps(images_per_step, args.max_train_steps, args.num_train_epochs or 100.0)
+    num_warmup_steps = round(0.05 * num_steps) if args.num_warmup_steps is None else args.num_warmup_steps
+    learning_rate = args.learning_rate or args.base_learning_rate * images_per_step / 256
+    eval_steps = args.eval_steps or math.ceil(num_steps / 10)
+    hardware = describe_hardware(accelerator.device, num_processes)
     accelerator.print(
         f"{describe_number(data.num_train_images).capitalize()} to train on, {len(data.held_out.examples)} held out, cropped to "
         f"{' x '.join(map(str, config.image_height_and_width))} pixels.\n"
-        f"Model of {start.model.num_parameters() / 1e6:.2f} M parameters with mask units of {config.mask_unit_size} pixels.\n"
-        f"{schedule.max_train_steps:,} steps of {images_per_step} images, on {hardware}, with a learning rate of up to {schedule.learning_rate:.3g}."
+        f"Model of {pretrained.model.num_parameters() / 1e6:.2f} M parameters with mask units of {config.mask_unit_size} pixels.\n"
+        f"{num_steps:,} steps of {images_per_step} images, on {hardware}, with a learning rate of up to {learning_rate:.3g}."
     )
-
-    # 2. training
-    hyper_parameters = get_hyper_parameters(data_args, model_args, args, schedule, accelerator)
-    set_seed(args.seed, device_specific=True)
-    run_config = get_run_config(hyper_parameters, start, data)
+    settings = asdict(data_args) | asdict(model_args) | asdict(args)
+    settings |= {"max_train_steps": num_steps, "num_warmup_steps": num_warmup_steps, "learning_rate": learning_rate}
+    hyperparameters = {name: settings[name] for name in (*TRAINING_SETTINGS, *DIVISION_SETTINGS)}
+    hyperparameters |= {"mixed_precision": accelerator.mixed_precision, "num_processes": num_processes}
+    run_config = get_run_config(hyperparameters, images_per_step, pretrained, data)
     check_same_run_config(run_config)
-    for name, reason in list(data.images.unreadable.items())[:NUM_NAMED_UNREADABLE]:
-        accelerator.print(f"Skipped {name} ({reason})", file=sys.stderr)
-    pretraining = PretrainingRun(accelerator, start, data, schedule, model_args, args)
-    pretraining.start_or_resume(run_config)
-    begin_output(args, accelerator, hyper_parameters, command)
+
+    # 3. Optimizer and checkpoints
+    set_seed(args.seed, device_specific=True)
+    if args.gradient_checkpointing:
+        pretrained.model.gradient_checkpointing_enable()
+    if args.torch_compile:
+        pretrained.model.compile(mode=args.torch_compile_mode)  # in place: the names of the weights stay
+    optimizer = torch.optim.AdamW(
+        make_parameter_groups(pretrained.model, learning_rate, args.weight_decay),
+        betas=(args.adam_beta1, args.adam_beta2),
+        fused=True,
+    )
+    # not prepared: Accelerate would step it once for each process
+    scheduler = get_scheduler(args.lr_scheduler_type, optimizer, num_warmup_steps, num_steps)
+    model, optimizer = accelerator.prepare(pretrained.model, optimizer)
+    parts = pretrained.image_processor, model, optimizer.optimizer, scheduler
+    checkpoints = Checkpoints(accelerator, output_dir, args.checkpoints_total_limit, *parts)
+    progress = Progress(accelerator, checkpoints, data)
+    # a row group is read by one worker only, as long as there are this many
+    lanes = data.choose_lanes(num_processes * max(1, args.num_workers), batch_size)
+    loader_state = None
+    if checkpoint := checkpoints.find(args.resume_from_checkpoint):
+        run_state, loader_state = checkpoints.load(checkpoint, run_config)
+        progress.load_state_dict(run_state)
+        lanes = tuple(run_state["lanes"])
+        accelerator.print(f"Resuming after step {progress.step}, from {checkpoint}.")
+    elif args.resume_from_checkpoint:
+        accelerator.print(f"There is no checkpoint in {output_dir} yet: starting at the first step.")
+    if accelerator.is_main_process:
+        arguments = {"command": command, "hyper_parameters": hyperparameters}
+        start_run_folder(output_dir, args.overwrite_output_dir, arguments)
+    accelerator.wait_for_everyone()
     if (output_dir / "model").exists():
         accelerator.print(f"The run is complete: {output_dir / 'model'}. There is nothing to resume.")
         return
     if args.with_tracking:
-        accelerator.init_trackers(
-            "greenmim_pretraining", config={name: str(value) for name, value in run_config.items()}
-        )
-    pretraining.train()
+        tracked = {name: str(value) for name, value in run_config.items()}
+        accelerator.init_trackers("greenmim_pretraining", config=tracked)
 
-    # 3. the model
-    state_dict = accelerator.get_state_dict(pretraining.model)
+    # 4. Training
+    def evaluate():
+        if evaluation is not None:
+            progress.log(evaluation.measure(model, accelerator))
+            evaluation.save_pictures(model, accelerator, output_dir, progress.step)
+
+    if progress.step == 0:
+        evaluate()
+    loader = data.make_loader(
+        collator,
+        batch_size,
+        range(progress.step * batches_per_step, num_steps * batches_per_step),
+        lanes,
+        rank=accelerator.process_index,
+        world_size=num_processes,
+        num_workers=args.num_workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    if loader_state is not None:
+        loader.load_state_dict(loader_state)
+    batches = progress.iterate(loader)
+    settings = {"initial": progress.step, "total": num_steps, "unit": "step"}
+    bar = tqdm(desc="Training", disable=not accelerator.is_main_process, **settings)
+    with StopSignals() as signals, bar:
+        progress.restart()
+        while progress.step < num_steps:
+            first = progress.step * batches_per_step + accelerator.process_index
+            for number in range(first, first + batches_per_step, num_processes):
+                batch = next(batches)
+                inputs = send_to_device(batch["inputs"], accelerator.device, non_blocking=True)
+                seed_micro_batch(args.seed, number)
+                with accelerator.accumulate(model):
+                    outputs = model(**inputs)
+                    loss = get_weighted_loss(pretrained.model, inputs, outputs, batch["image_weights"])
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients:
+                        grad_norm = accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                progress.add_micro_batch(batch, loss)
+            progress.add_step(grad_norm)
+            if not accelerator.optimizer_step_was_skipped:
+                scheduler.step()
+            bar.update()
+
+            stopped_by = signals.get_agreed()
+            is_last = progress.step == num_steps
+            is_stopping = stopped_by and not is_last
+            is_evaluated = is_last or (progress.step % eval_steps == 0 and not is_stopping)
+            is_saved = is_last or is_stopping or progress.step % args.checkpointing_steps == 0
+            if is_evaluated or is_saved or progress.step % args.logging_steps == 0:
+                record = progress.record(scheduler.get_last_lr()[0])
+                speed = f"{record['images_per_second']:.0f} images/s"
+                bar.set_postfix_str(f"epoch {batch['epochs'][-1]}, loss {record['loss']:.4f}, {speed}")
+                if is_evaluated:
+                    evaluate()
+                if is_saved:
+                    run_state = {"run_config": run_config, **progress.state_dict(), "lanes": lanes}
+                    checkpoints.save(progress.step, run_state, loader.state_dict() if data.is_stream else None)
+                progress.restart()
+            if is_stopping:
+                message = f"Stopped after step {progress.step}, as asked. {checkpoints.describe_last()}"
+                raise StoppedBySignal(message, stopped_by)
+
+    # 5. Model folder
+    state_dict = accelerator.get_state_dict(model)
     accelerator.end_training()
     if not accelerator.is_main_process:
         return
-    progress = pretraining.progress
-    report = RunReport(
-        data=describe_data(data_args, data.num_train_images),
-        origin=start.origin,
-        hyper_parameters={**hyper_parameters, "mask_ratio": config.mask_ratio, "norm_pix_loss": config.norm_pix_loss},
+    trained = type(pretrained.model)(config)
+    trained.load_state_dict(state_dict)
+    report = PretrainingReport(
+        pretrained=pretrained,
+        data=data,
+        settings=hyperparameters,
         hardware=hardware,
         command=command,
         step=progress.step,
@@ -276,24 +385,9 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         images_timed=progress.images_seen,
         seconds=progress.seconds,
         history=progress.history,
-        num_held_out=len(data.held_out.examples),
-        unreadable={**data.images.unreadable, **pretraining.unreadable},
-        license=license,
+        unreadable=progress.unreadable,
     )
-    model = type(start.model)(config)
-    model.load_state_dict(state_dict)
-    folder = write_results(model, start.image_processor, report, args)
-    print(summarize(report, folder, args))
-
-
-def get_license(args: RunArguments, start: PretrainedModel) -> dict[str, str]:
-    """That of the weights it started from, which is not changed by training; else the one that is asked for."""
-    stated = start.license.get("license")
-    if args.license and stated and stated != args.license:
-        raise UserError(
-            f"The weights that it starts from are under {stated!r}: --license {args.license} would contradict. Leave it out."
-        )
-    return start.license or ({"license": args.license} if args.license else {})
+    report.write(trained, output_dir, args.hub_model_id, args.hub_private_repo)
 
 
 def main(arguments: Sequence[str] | None = None, command: Sequence[str] | None = None):

@@ -11,6 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["modeling-greenmim[training]"]
+# ///
 """Masked image modeling on a laptop: pre-trains a small Swin Transformer, shows what it has learned, and saves it.
 
 Without arguments, it learns from scikit-learn's handwritten digits, in two to three minutes on a CPU and without a download:
@@ -21,93 +25,82 @@ With `--train_dir`, it learns from your own images, in a folder or in parquet fi
 
     python quickstart.py --train_dir path/to/images --output_dir my_images
 
-It chooses a small model and starts `examples/pretraining/run_pretraining_no_trainer.py`, which is the script for everything
-larger. What that script takes for the training may be given here too, such as `--mask_ratio 0.75` or `--resume_from_checkpoint latest`.
+It chooses a small model for the images, and calls `modeling_greenmim.training.pretrain`. For everything larger, call that function
+yourself, or start examples/pretraining/run_pretraining.py.
 """
 
 import os
 
 
-# before PyTorch is loaded: its threads sleep while they wait, and do not slow each other down on a busy machine
+# set before PyTorch is loaded: waiting threads sleep, and leave a busy machine to others
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import argparse
 import io
 import sys
-import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-import PIL.Image
-from datasets import ClassLabel, Dataset, Features, Image, disable_progress_bars
-from sklearn.datasets import load_digits
-from transformers.image_utils import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
+from transformers.hf_argparser import HfArg
 
-from modeling_greenmim import GreenMimConfig, GreenMimImageProcessorPil
+from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
-from modeling_greenmim.training.pretraining_arguments import DataArguments
-from modeling_greenmim.training.pretraining_data import open_images
-
-import run_pretraining_no_trainer as pretraining
 
 
 DEFAULT_IMAGE_SIZES = (32, 64, 224)
-NUM_LOOKED_AT = 64
-# of run_pretraining_no_trainer.py, where a laptop wants something else
-DEFAULTS = {
-    "max_train_steps": 700,
-    "num_warmup_steps": 50,
-    "learning_rate": 2e-3,
-    "per_device_train_batch_size": 32,
-    "num_workers": 0,
-    "mixed_precision": "no",
-    "max_eval_samples": 128,
-    "train_val_split": 0.05,
-    "checkpointing_steps": 350,
-    "mask_ratio": 0.6,
-}
-# a flip makes another sign of most digits
-DIGITS_DEFAULTS = {"min_crop_scale": 0.7, "flip": "false"}
+DIGITS_SIZE = 64
+NUM_SAMPLED = 64  # images whose sizes are looked at
 
 
-def parse_args(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Returns the arguments of this script, and those for the other one."""
-    parser = argparse.ArgumentParser(
-        description="Pre-trains a small GreenMIM model and shows what it has learned.",
-        epilog="Arguments of examples/pretraining/run_pretraining_no_trainer.py may follow, but for those that choose the model "
-        "and where its images come from (its --help explains them). Defaults "
-        f"here: {', '.join(f'--{name} {value}' for name, value in DEFAULTS.items())}.",
-    )
-    parser.add_argument(
-        "--train_dir",
-        type=Path,
+@dataclass
+class QuickstartArguments:
+    """The few arguments that are worth changing first."""
+
+    train_dir: str | None = HfArg(
+        default=None,
         help="Folder of images (at any depth, of any size, color or gray), of parquet files with an image column, or of tars. "
         "Without it, scikit-learn's handwritten digits are used.",
     )
-    parser.add_argument(
-        "--image_size",
-        type=int,
-        help="Side of the images in pixels, made of whole mask units: 4 pixels below a size of 48, 8 below 128, 32 from "
-        "there on. Without it, 64 for the digits, and for your images the largest of 32, 64 and 224 that most of them "
-        "need not be enlarged to.",
+    image_column_name: str | None = HfArg(default=None, help="Column of the images in parquet files.")
+    output_dir: str = HfArg(default="quickstart", help="Folder of the run.")
+    overwrite_output_dir: bool = HfArg(default=False, help="Discard the run in --output_dir.")
+    resume_from_checkpoint: str | None = HfArg(
+        default=None, help="'latest' resumes the run in --output_dir, or starts one; or the folder of a checkpoint."
     )
-    parser.add_argument(
-        "--norm_pix_loss",
-        action="store_true",
-        help="Predict pixels normalized by the mean and variance of their unit, as the paper does: better features for "
-        "photos. Pictures then borrow mean and variance from the image itself. Flat units, as in the digits, have no "
-        "normalized pixels worth learning.",
+    image_size: int | None = HfArg(
+        default=None,
+        help="Side of the images in pixels, a multiple of the mask unit: 4 pixels below a size of 48, 8 below 128, and 32 from "
+        "there on. Without it, 64 for the digits, and for your images the largest of 32, 64 and 224 that most of them have.",
     )
-    parser.add_argument("--image_column_name", help="Column of the images in parquet files.")
-    parser.add_argument("--output_dir", type=Path, default=Path("quickstart"), help="Folder of the run. [quickstart]")
-    args, others = parser.parse_known_args(arguments)
-    if args.image_size is not None and args.image_size < 8:
-        parser.error(f"--image_size must be at least 8, but is {args.image_size}")
-    return args, others
+    mask_ratio: float = HfArg(default=0.6, help="Fraction of the mask units to hide.")
+    norm_pix_loss: bool = HfArg(
+        default=False,
+        help="Predict pixels normalized by the mean and variance of their unit, as in the paper: better features for photos. "
+        "Reconstructions then take mean and variance from the image itself. Not for the digits, whose units are flat.",
+    )
+    max_train_steps: int = HfArg(default=700, help="Number of steps.")
+    num_warmup_steps: int = HfArg(default=50, help="Steps in which the learning rate rises.")
+    learning_rate: float = HfArg(default=2e-3, help="Highest learning rate.")
+    per_device_train_batch_size: int = HfArg(default=32, help="Images in a step.")
+    checkpointing_steps: int = HfArg(default=350, help="Steps between two checkpoints.")
+    num_workers: int = HfArg(default=0, help="Processes that decode images.")
+    mixed_precision: Literal["no", "bf16", "fp16"] = HfArg(default="no", help="Precision of the computation.")
+    seed: int = HfArg(default=0, help="Seed of weights, order, crops and masks.")
+
+    def __post_init__(self):
+        check_range(self, "image_size", 8)
+        for name in ("max_train_steps", "per_device_train_batch_size", "checkpointing_steps"):
+            check_range(self, name, 1)
 
 
 def write_digits(folder: Path, image_size: int, num_files: int = 4):
     """Stores scikit-learn's 1,797 handwritten digits (8 x 8 pixels, part of the package), enlarged, as parquet."""
+    import numpy as np
+    import PIL.Image
+    from datasets import ClassLabel, Dataset, Features, Image, disable_progress_bars
+    from sklearn.datasets import load_digits
+
     disable_progress_bars()
     digits = load_digits()
     images = [PIL.Image.fromarray(np.uint8(np.round(image * 255 / 16))) for image in digits.images]
@@ -116,27 +109,34 @@ def write_digits(folder: Path, image_size: int, num_files: int = 4):
     dataset = Dataset.from_dict({"image": images, "label": digits.target}, features=features)
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(num_files):
-        path = folder / f"train-{index:05d}-of-{num_files:05d}.parquet"
-        dataset.shard(num_files, index).to_parquet(path)
+        dataset.shard(num_files, index).to_parquet(folder / f"train-{index:05d}-of-{num_files:05d}.parquet")
 
 
-def choose_image_size(train_dir: Path, image_column_name: str | None) -> int:
-    """The largest of the default sizes that most images need not be enlarged to."""
+def choose_image_size(train_dir: str, image_column_name: str | None) -> int:
+    """The largest of the default sizes to which most images need not be enlarged."""
+    import PIL.Image
+
+    from modeling_greenmim.training.pretraining_arguments import DataArguments
+    from modeling_greenmim.training.pretraining_data import open_images
+
     shorter_sides = []
-    args = DataArguments(train_dir=str(train_dir), image_column_name=image_column_name)
-    images = open_images(args, [args.train_dir], "--train_dir")
-    for encoded in images.sample(NUM_LOOKED_AT, seed=0):
+    data_args = DataArguments(train_dir=train_dir, image_column_name=image_column_name)
+    for encoded in open_images(data_args, [train_dir], "--train_dir").sample(NUM_SAMPLED, seed=0):
         try:
             with PIL.Image.open(io.BytesIO(encoded.read())) as image:
                 shorter_sides.append(min(image.size))
         except Exception:
-            continue  # the training will name it
-    shorter_side = np.median(shorter_sides) if shorter_sides else 0
+            continue  # the training will report it
+    shorter_side = sorted(shorter_sides)[len(shorter_sides) // 2] if shorter_sides else 0
     return max([size for size in DEFAULT_IMAGE_SIZES if size <= shorter_side], default=DEFAULT_IMAGE_SIZES[0])
 
 
-def make_config(image_size: int, norm_pix_loss: bool) -> GreenMimConfig:
-    """A model small enough for a CPU: two layers in each stage, and a narrow decoder."""
+def make_config(image_size: int, mask_ratio: float = 0.6, norm_pix_loss: bool = False):
+    """The [`GreenMimConfig`] of a model small enough for a CPU: two layers in each stage, and a narrow decoder."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    from modeling_greenmim import GreenMimConfig
+
     if image_size < 128:  # two stages: mask units of 4 or 8 pixels
         patch_size = 2 if image_size < 48 else 4
         encoder = {"patch_size": patch_size, "embed_dim": 64, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4}
@@ -144,81 +144,80 @@ def make_config(image_size: int, norm_pix_loss: bool) -> GreenMimConfig:
     else:  # four stages, as in the paper: mask units of 32 pixels
         encoder = {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16)}
         decoder_hidden_size = 256
-    config = GreenMimConfig(
-        image_size=image_size,
-        norm_pix_loss=norm_pix_loss,
-        decoder_hidden_size=decoder_hidden_size,
-        decoder_num_hidden_layers=2,
-        decoder_num_attention_heads=4,
-        decoder_intermediate_size=4 * decoder_hidden_size,
-        **encoder,
-    )
+    try:
+        config = GreenMimConfig(
+            image_size=image_size,
+            mask_ratio=mask_ratio,
+            norm_pix_loss=norm_pix_loss,
+            decoder_hidden_size=decoder_hidden_size,
+            decoder_num_hidden_layers=2,
+            decoder_num_attention_heads=4,
+            decoder_intermediate_size=4 * decoder_hidden_size,
+            **encoder,
+        )
+    except StrictDataclassError as error:  # of a `mask_ratio` that hides nothing, or everything
+        raise UserError(str(error)) from error
     unit = config.mask_unit_size
     if image_size % unit:
         below = image_size // unit * unit
         raise UserError(
-            f"--image_size {image_size} is not made of whole mask units of {unit} x {unit} pixels. "
-            f"Nearest: {below} or {below + unit}."
+            f"--image_size must be a multiple of the mask unit of {unit} pixels, got {image_size}. Nearest: {below} or {below + unit}."
         )
     return config
 
 
-def make_image_processor(config: GreenMimConfig) -> GreenMimImageProcessorPil:
-    """Scales images to the size of the model, crops the square in the middle, and maps pixels to values from -1 to 1."""
-    return GreenMimImageProcessorPil(
-        size={"shortest_edge": config.image_size},
-        do_center_crop=True,
-        crop_size={"height": config.image_size, "width": config.image_size},
-        image_mean=IMAGENET_STANDARD_MEAN,
-        image_std=IMAGENET_STANDARD_STD,
-    )
+def run(args: QuickstartArguments, command: str):
+    """A run from top to bottom."""
+    from modeling_greenmim.training import pretrain
+    from modeling_greenmim.training.run_folder import check_run_folder, start_run_folder
 
-
-def run(args: argparse.Namespace, others: list[str], arguments: list[str]):
-    """Chooses data and model, and trains."""
-    train_dir, defaults = args.train_dir, DEFAULTS
-    if train_dir is None:
-        train_dir, defaults = args.output_dir / "digits", DEFAULTS | DIGITS_DEFAULTS
-        image_size = args.image_size or 64
-        config = make_config(image_size, args.norm_pix_loss)
-        write_digits(train_dir, image_size)
+    # 1. Images and model
+    output_dir, resume = Path(args.output_dir), args.resume_from_checkpoint
+    check_run_folder(output_dir, args.overwrite_output_dir, resume is not None)
+    if args.train_dir is None:
+        train_dir, image_size = output_dir / "digits", args.image_size or DIGITS_SIZE
+        crops = {"min_crop_scale": 0.7, "flip": False}  # a flip turns most digits into different signs
     else:
-        config = make_config(
-            args.image_size or choose_image_size(train_dir, args.image_column_name), args.norm_pix_loss
-        )
-    for option, default in {
-        "--num_train_epochs": "max_train_steps",
-        "--base_learning_rate": "learning_rate",
-    }.items():
-        if any(other.startswith(option) for other in others):
-            defaults = {name: value for name, value in defaults.items() if name != default}
-    if args.image_column_name is not None:
-        others = [f"--image_column_name={args.image_column_name}", *others]
-    with tempfile.TemporaryDirectory() as folder:
-        config.save_pretrained(folder)
-        make_image_processor(config).save_pretrained(folder)
-        pretraining.main(
-            [
-                *(f"--train_dir={train_dir}", f"--output_dir={args.output_dir}"),
-                *(f"--config_name_or_path={folder}", f"--image_processor_name={folder}"),
-                *(f"--{name}={value}" for name, value in defaults.items()),
-                *others,
-            ],
-            command=["python", Path(sys.argv[0]).name, *arguments],
-        )
+        train_dir, crops = args.train_dir, {}
+        image_size = args.image_size or choose_image_size(train_dir, args.image_column_name)
+    config = make_config(image_size, args.mask_ratio, args.norm_pix_loss)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    start_run_folder(output_dir, args.overwrite_output_dir, asdict(args))
+    config.save_pretrained(output_dir)
+    if args.train_dir is None:
+        write_digits(train_dir, image_size)
+
+    # 2. Training
+    pretrain(
+        train_dir,
+        output_dir,
+        output_dir / "config.json",
+        image_column_name=args.image_column_name,
+        train_val_split=0.05,
+        max_eval_samples=128,
+        **crops,
+        max_steps=args.max_train_steps,
+        warmup_steps=args.num_warmup_steps,
+        learning_rate=args.learning_rate,
+        per_device_train_batch_size=args.per_device_train_batch_size,
+        dataloader_num_workers=args.num_workers,
+        bf16=args.mixed_precision == "bf16",
+        fp16=args.mixed_precision == "fp16",
+        eval_on_start=True,
+        logging_steps=50,
+        save_steps=args.checkpointing_steps,
+        resume_from_checkpoint=resume,
+        report_to="none",
+        seed=args.seed,
+    )
     if args.train_dir is None:
         print(
-            f"Next: the same with your own images: {sys.executable} {sys.argv[0]} --train_dir path/to/images --output_dir my_images"
+            f"Next, with your own images: {sys.executable} {sys.argv[0]} --train_dir path/to/images --output_dir my_images"
         )
 
 
-def main(arguments: list[str] | None = None):
-    arguments = sys.argv[1:] if arguments is None else arguments
-    args, others = parse_args(arguments)
-    try:
-        run(args, others, arguments)
-    except (UserError, OSError) as error:
-        sys.exit(f"quickstart.py: {error}")
+def main(arguments: Sequence[str] | None = None):
+    run_command(run, (QuickstartArguments,), __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -11,186 +11,330 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A Space: see what GreenMIM computes of an image, what it paints, and how visible windows are packed into groups.
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["modeling-greenmim", "gradio>=6,<7", "matplotlib>=3.8"]
+# ///
+"""A Space: shows what GreenMIM computes of an image, what it reconstructs, and how visible windows are packed into groups.
 
-    python app.py
+    MODEL_ID=my_run/model python app.py
 
-The model is the one that the environment variable `MODEL_ID` names, a folder or a repository on the Hub; else the folder `model`
-beside this file; else the small one of the repository of GreenMIM for transformers.
+`MODEL_ID` is the folder of a pre-trained model, or its name on the Hub. Without it, the folder `model` next to this file is shown, or
+in a clone of the repository its small model.
 """
 
+import os
+
+
+# set before PyTorch is loaded: waiting threads sleep, and leave a shared machine to others
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import statistics
 import sys
+import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
-import gradio as gr
 import numpy as np
 import PIL.Image
-from demonstration import (
-    Demonstration,
-    Result,
-    UnreadableImageError,
-    enlarge,
-    find_model,
-    open_image,
-)
+import PIL.ImageOps
+import torch
+from matplotlib.figure import Figure
 
-from modeling_greenmim.plotting import GroupLayout
+from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil, make_plan, sample_masks
+from modeling_greenmim.checkpoint_folders import load_checkpoint
+from modeling_greenmim.masking_greenmim import get_unit_grid
+from modeling_greenmim.plotting import GroupLayout, draw_groups, get_group_layout
 
 
+FOLDER = Path(__file__).resolve().parent
+IMAGES = sorted(str(path) for path in (FOLDER / "images").glob("*.jpg"))
 MAX_FILE_SIZE = "10mb"
-MAX_WAITING = 32
+MAX_PIXELS = 40_000_000
+MAX_WAITING = 32  # visitors
+SHOWN_SIDE = 384  # of the images on the page, in pixels
+HIDDEN_GRAY = 210
 DEFAULT_RATIO = 0.75
-IMAGES = sorted(str(path) for path in (Path(__file__).resolve().parent / "images").glob("*.jpg"))
-INTRODUCTION = """
-# GreenMIM: masked image modeling on the visible part alone
+NUM_TIMINGS = 3
+MAX_TIMED_IMAGES = 32  # one small image would only time the overhead
+TIMING_SECONDS = 0.4  # for the timing of whole images: of a large model, fewer images are timed
 
-A Swin Transformer sees a part of an image and paints the rest. Its encoder computes the visible tokens only: it packs partly
-visible windows into groups. [The paper](https://huggingface.co/papers/2205.13515).
-The model here is a small one, for demonstration: it sees images of {height} x {width} pixels.
+INTRODUCTION = """
+# GreenMIM: masked image modeling on visible patches only
+
+A Swin Transformer sees a part of an image and reconstructs the rest. Its encoder computes only the visible tokens: it packs partly
+visible windows into groups ([paper](https://huggingface.co/papers/2205.13515)). This is a small model for demonstration, for images of
+{height} x {width} pixels.
+"""
+PACKING = """
+These are the windows of the current mask. Attention is computed in groups of equal size, so that few slots stay empty; tokens in
+different windows of a group do not attend to each other. Each group has its own color, and its windows have shades of that color.
 """
 NORMALIZED = (
-    "The model predicts each unit up to its mean and contrast, which are taken from the image itself: the pictures show more than "
-    "it knows."
+    "*The model predicts each unit up to its mean and contrast, which are taken from the image itself: the images show more than the "
+    "model knows.*"
 )
-NO_IMAGE = "Choose an image, or upload one."
+NO_IMAGE = "Choose or upload an image."
 
 
-def open_file(path: str | None) -> PIL.Image.Image:
-    """
-    Opens what was uploaded; where it is no image, a visitor is told, with a message over the page, too.
+class UnreadableImageError(ValueError):
+    """An error of the visitor, shown as a message."""
 
-    Raises:
-        [`UnreadableImageError`]: if there is nothing, or no image.
-    """
+
+def find_model() -> str:
+    """Returns the folder or the name of the model, or raises a `ValueError` if there is none."""
+    if name := os.environ.get("MODEL_ID"):
+        return name
+    for folder in (FOLDER / "model", FOLDER / "../../experiments/cifar10/pretrained"):
+        if (folder / "config.json").is_file():
+            return str(folder.resolve())
+    raise ValueError("There is no model to show: set MODEL_ID to a folder, or to a name on the Hub.")
+
+
+def open_image(path: str | None) -> PIL.Image.Image:
+    """Opens an upload, or raises an [`UnreadableImageError`] if it is missing, not an image, or too large."""
     if path is None:
         raise UnreadableImageError(NO_IMAGE)
     try:
-        return open_image(path)
-    except UnreadableImageError as error:
-        gr.Warning(str(error))
-        raise
+        with PIL.Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImageError(
+                    f"This image has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS // 1_000_000} million."
+                )
+            return PIL.ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise UnreadableImageError("This file is not an image that can be read.") from error
 
 
-def describe(result: Result, norm_pix_loss: bool) -> str:
-    """The numbers of a result, in Markdown."""
-    share = 100 * result.num_visible_tokens / result.num_tokens
-    lines = [
-        f"**{result.num_visible_tokens} of {result.num_tokens}** tokens computed ({share:.0f} %). "
-        f"Loss on the hidden units: **{result.loss:.3f}**.",
-        f"Encoder, measured now on this machine, {result.num_timed_images} such images at a time: "
-        f"**{result.visible_ms:.1f} ms** for the visible part, **{result.full_ms:.1f} ms** for full images "
-        f"({result.full_ms / result.visible_ms:.1f} times).",
-    ]
-    return "\n\n".join([*lines, f"*{NORMALIZED}*"] if norm_pix_loss else lines)
+def measure_milliseconds(function: Callable[[], object]) -> float:
+    """Median time of several calls, after one to warm up."""
+    function()
+    times = []
+    for _ in range(NUM_TIMINGS):
+        start = time.perf_counter()
+        function()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def enlarge(pixels: np.ndarray) -> PIL.Image.Image:
+    """Enlarges an image by a whole factor, with sharp pixels."""
+    image = PIL.Image.fromarray(pixels)
+    factor = max(1, SHOWN_SIDE // max(image.size))
+    return image.resize((factor * image.width, factor * image.height), PIL.Image.Resampling.NEAREST)
+
+
+class Demonstration:
+    """
+    A model, and what the page shows of it.
+
+    Args:
+        name (`str`):
+            Folder of a pre-trained GreenMIM model, or its name on the Hub.
+
+    Raises:
+        `OSError` or `ValueError`: if there is no such model, or it was not pre-trained as a GreenMIM model.
+    """
+
+    def __init__(self, name: str):
+        # first, as its error is clearest about a wrong name
+        self.image_processor = GreenMimImageProcessorPil.from_pretrained(name, do_mask=False)
+        self.model = load_checkpoint(GreenMimForMaskedImageModeling, name, dtype=torch.float32)
+        self.config = self.model.config
+        self.image_size = self.config.image_height_and_width
+        self.grid_size = get_unit_grid(self.image_size, self.config.mask_unit_size)
+
+    @cached_property
+    def num_timed_images(self) -> int:
+        """Number of images to time at once, so that a visitor need not wait."""
+        pixel_values = torch.zeros(1, self.config.num_channels, *self.image_size)
+        with torch.inference_mode():
+            seconds = measure_milliseconds(lambda: self.model.greenmim(pixel_values)) / 1000
+        num_images = int(TIMING_SECONDS / ((1 + NUM_TIMINGS) * seconds))
+        return min(max(num_images, 1), MAX_TIMED_IMAGES)
+
+    def draw_mask(self, mask_ratio: float, sampler: str, seed: int) -> np.ndarray:
+        """Draws a mask of shape `(num_units,)`, `True` where a unit is hidden."""
+        return sample_masks(1, self.grid_size, mask_ratio, sampler, seed=seed)[0]
+
+    def toggle_unit(self, mask: np.ndarray, x: float, y: float) -> np.ndarray:
+        """Hides or shows the unit at a position from 0 to 1, unless all units would then be hidden, or all visible."""
+        row, column = (min(int(position * side), side - 1) for position, side in zip((y, x), self.grid_size))
+        changed = mask.copy()
+        changed[row * self.grid_size[1] + column] ^= True
+        return mask if changed.all() or not changed.any() else changed
+
+    @torch.inference_mode()
+    def reconstruct(self, image: PIL.Image.Image, mask: np.ndarray) -> tuple[list[np.ndarray], str]:
+        """
+        Masks and reconstructs an image, and times the encoder.
+
+        Args:
+            image (`PIL.Image.Image`):
+                The image.
+            mask (`np.ndarray` of `bool` and shape `(num_units,)`):
+                `True` where a unit is hidden.
+
+        Returns:
+            Four images of shape `(height, width, 3)` and `uint8`: the input of the model, what the encoder sees of it, the
+            prediction of all units, and the input with the hidden units as predicted. Then their description, in Markdown.
+        """
+        pixel_values, masks = self.process(image), torch.from_numpy(mask[None])
+        outputs = self.model(pixel_values, bool_masked_pos=masks)
+        reconstruction = self.model.reconstruct(pixel_values, outputs)
+        outputs.mask.fill_(1.0)
+        prediction = self.model.reconstruct(pixel_values, outputs)
+        original = self.unnormalize(pixel_values)
+        masked = self.model.mask_pixels(original, masks, value=HIDDEN_GRAY / 255)
+        images = (original, masked, self.unnormalize(prediction), self.unnormalize(reconstruction))
+
+        encoder, batch = self.model.greenmim, pixel_values.expand(self.num_timed_images, -1, -1, -1)
+        visible_ms = measure_milliseconds(lambda: encoder(batch, bool_masked_pos=masks.expand(len(batch), -1)))
+        full_ms = measure_milliseconds(lambda: encoder(batch))
+        tokens_per_unit = (self.config.mask_unit_size // self.config.patch_size) ** 2
+        lines = [
+            f"**{tokens_per_unit * (~mask).sum()} of {tokens_per_unit * mask.size}** tokens computed "
+            f"({100 * (~mask).mean():.0f} %). Loss on the hidden units: **{float(outputs.loss):.3f}**.",
+            f"Encoder, timed on this machine with a batch of {len(batch)}: **{visible_ms:.1f} ms** for the visible part, "
+            f"**{full_ms:.1f} ms** for whole images ({full_ms / visible_ms:.1f} times).",
+        ]
+        lines += [NORMALIZED] if self.config.norm_pix_loss else []
+        return [to_pixels(image) for image in images], "\n\n".join(lines)
+
+    def draw_groups(
+        self, image: PIL.Image.Image, mask: np.ndarray, stage: int, token_mixer: str
+    ) -> tuple[Figure, GroupLayout]:
+        """Draws how the visible windows of a mask are packed, without titles, which would be too small on a phone."""
+        layout = get_group_layout(make_plan(mask[None], self.config), self.config, stage, token_mixer)
+        figure = draw_groups(layout, to_pixels(self.unnormalize(self.process(image))) / 255)
+        figure.set_size_inches(7, 3.2)
+        for axes in figure.axes:
+            axes.set_title("")
+        return figure, layout
+
+    def process(self, image: PIL.Image.Image) -> torch.Tensor:
+        """Crops and normalizes an image: `(1, num_channels, height, width)`."""
+        fitted = PIL.ImageOps.fit(image, self.image_size[::-1], PIL.Image.Resampling.BICUBIC)
+        return self.image_processor(fitted, return_tensors="pt")["pixel_values"]
+
+    def unnormalize(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        mean, std = (torch.tensor(getattr(self.image_processor, f"image_{name}")) for name in ("mean", "std"))
+        return pixel_values * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
+
+
+def to_pixels(images: torch.Tensor) -> np.ndarray:
+    """The first image, with values from 0 to 1, as `uint8` of shape `(height, width, 3)`."""
+    return np.moveaxis((255 * images[0]).round().clamp(0, 255).numpy().astype(np.uint8), 0, -1)
 
 
 def describe_groups(layout: GroupLayout, stage: int, token_mixer: str) -> str:
-    """The numbers of a packing, in Markdown."""
+    """Describes a packing, in Markdown."""
     num_groups, group_size = layout.slot_windows.shape
-    num_windows = layout.slot_windows.max() + 1
-    lines = [
-        f"**{len(layout.rows)} of {np.prod(layout.grid_size)}** tokens, of **{num_windows}** windows, in **{num_groups}** groups of "
-        f"**{group_size}** slots: **{100 * layout.fill:.0f} %** filled. Attention costs **{100 * layout.cost_fraction:.0f} %** of that "
-        "over the full image."
-    ]
+    text = (
+        f"**{len(layout.rows)} of {np.prod(layout.grid_size)}** tokens, in **{layout.slot_windows.max() + 1}** windows, packed into "
+        f"**{num_groups}** groups of **{group_size}** slots: **{100 * layout.fill:.0f} %** filled. Attention costs "
+        f"**{100 * layout.cost_fraction:.0f} %** of that over the full image."
+    )
     if token_mixer == "shifted_window" and not layout.shift:
-        lines.append(f"*In stage {stage}, one window covers the grid: it is not shifted.*")
-    return "\n\n".join(lines)
+        text += f"\n\n*In stage {stage}, one window covers the grid, so it is not shifted.*"
+    return text
 
 
-def add_picture(title: str) -> gr.Image:
-    """A picture with its title above it, where it covers nothing: two beside each other, also on a phone."""
-    with gr.Column(min_width=140):
-        gr.Markdown(f"**{title}**")
-        # as PNG, which keeps pixels as they are
-        return gr.Image(label=title, show_label=False, format="png", interactive=False, buttons=[])
+def build_page(demonstration: Demonstration):
+    """Builds the page, as [`gradio.Blocks`](https://www.gradio.app/docs/gradio/blocks)."""
+    import gradio as gr  # here, as only the page needs it
 
-
-def build_demo(demonstration: Demonstration) -> gr.Blocks:
-    """The page."""
     config = demonstration.config
-    height, width = config.image_height_and_width
-    stages = list(range(1, len(config.depths) + 1))
+    height, width = demonstration.image_size
     token_mixers = list(dict.fromkeys(config.get_layer_mixers(0)))
 
     def show(path: str | None, mask: np.ndarray):
         try:
-            image = open_file(path)
+            images, description = demonstration.reconstruct(open_image(path), mask)
         except UnreadableImageError as error:
+            if path is not None:
+                gr.Warning(str(error))
             return (None, None, None, None, str(error), mask)
-        result = demonstration.reconstruct(image, mask)
-        pictures = (result.original, result.masked, result.predicted, result.pasted)
-        return (*map(enlarge, pictures), describe(result, config.norm_pix_loss), mask)
+        return (*map(enlarge, images), description, mask)
 
     def show_new_mask(path: str | None, mask_ratio: float, sampler: str, seed: float):
         return show(path, demonstration.draw_mask(mask_ratio, sampler, int(seed)))
 
     def show_changed_mask(path: str | None, mask: np.ndarray, click: gr.SelectData):
-        picture_side = enlarge(np.zeros((height, width, 3), dtype=np.uint8)).size
-        x, y = (position / side for position, side in zip(click.index, picture_side))
+        shown_size = enlarge(np.zeros((height, width, 3), dtype=np.uint8)).size
+        x, y = (position / side for position, side in zip(click.index, shown_size))
         return show(path, demonstration.toggle_unit(mask, x, y))
 
     def show_groups(path: str | None, mask: np.ndarray, stage: int, token_mixer: str):
         try:
-            figure, layout = demonstration.draw_groups(open_file(path), mask, stage, token_mixer)
+            figure, layout = demonstration.draw_groups(open_image(path), mask, stage, token_mixer)
         except ValueError as error:
             return None, str(error)
         return figure, describe_groups(layout, stage, token_mixer)
 
-    with gr.Blocks(title="GreenMIM") as demo:
+    def add_image(title: str) -> gr.Image:
+        """Adds an image below its title, narrow enough for two in a row on a phone."""
+        with gr.Column(min_width=140):
+            gr.Markdown(f"**{title}**")
+            # PNG keeps pixels as they are
+            return gr.Image(label=title, show_label=False, format="png", interactive=False, buttons=[])
+
+    with gr.Blocks(title="GreenMIM") as page:
         gr.Markdown(INTRODUCTION.format(height=height, width=width))
         mask = gr.State(demonstration.draw_mask(DEFAULT_RATIO, "random", 0))
         with gr.Row():
             with gr.Column(min_width=260):
                 image = gr.Image(type="filepath", label="Image", sources=["upload", "clipboard"], height=260)
-                # gradio would open the file itself, and show a visitor no reason if that fails
+                # gradio would open the file itself, without a reason for the visitor if that fails
                 image.preprocess = lambda file: file and file.path
-                gr.Examples(IMAGES, image, label="Examples", cache_examples=False)
-                mask_ratio = gr.Slider(0.1, 0.9, DEFAULT_RATIO, step=0.05, label="Share of the units to hide")
-                sampler = gr.Radio(["random", "block"], value="random", label="How units are chosen")
+                if IMAGES:
+                    gr.Examples(IMAGES, image, label="Examples", cache_examples=False)
+                mask_ratio = gr.Slider(0.1, 0.9, DEFAULT_RATIO, step=0.05, label="Fraction of units to hide")
+                sampler = gr.Radio(["random", "block"], value="random", label="Mask sampler")
                 seed = gr.Slider(0, 100, 0, step=1, label="Seed")
             with gr.Column(min_width=320), gr.Tabs():
                 with gr.Tab("Reconstruction"):
-                    numbers = gr.Markdown()
+                    description = gr.Markdown()
                     with gr.Row():
-                        original = add_picture("The image")
-                        masked = add_picture("The encoder sees")
+                        original, masked = add_image("Input"), add_image("Visible part")
                     with gr.Row():
-                        predicted = add_picture("The decoder paints")
-                        pasted = add_picture("Both together")
-                    gr.Markdown("A click on a unit of what the encoder sees hides it, or shows it.")
+                        predicted, combined = add_image("Prediction"), add_image("Reconstruction")
+                    gr.Markdown("Click a unit of the visible part to hide or show it.")
                 with gr.Tab("How windows are packed") as packing:
-                    gr.Markdown(
-                        "The windows of this very mask. Attention runs over groups of equal size, so that few slots stay empty; "
-                        "tokens of different windows in a group do not see each other. A group has a color, its windows have shades of it."
-                    )
+                    gr.Markdown(PACKING)
                     with gr.Row():
+                        stages = list(range(1, len(config.depths) + 1))
                         stage = gr.Radio(stages, value=1, label="Stage", min_width=120)
                         token_mixer = gr.Radio(token_mixers, value=token_mixers[0], label="Token mixer", min_width=120)
-                    group_numbers = gr.Markdown()
+                    group_description = gr.Markdown()
                     groups = gr.Plot(show_label=False)
 
-        outputs = [original, masked, predicted, pasted, numbers, mask]
-        group_inputs, group_outputs = [image, mask, stage, token_mixer], [groups, group_numbers]
-        answers = [
+        outputs = [original, masked, predicted, combined, description, mask]
+        group_inputs, group_outputs = [image, mask, stage, token_mixer], [groups, group_description]
+        events = [
             component.change(show_new_mask, [image, mask_ratio, sampler, seed], outputs, show_progress="minimal")
             for component in (image, mask_ratio, sampler, seed)
         ]
-        # every click counts, also while the answer to the one before is on its way
-        answers.append(
+        # every click counts, also while an earlier one is being answered
+        events.append(
             masked.select(show_changed_mask, [image, mask], outputs, show_progress="hidden", trigger_mode="multiple")
         )
-        for answer in answers:
-            answer.then(show_groups, group_inputs, group_outputs, show_progress="hidden")
+        for event in events:
+            event.then(show_groups, group_inputs, group_outputs, show_progress="hidden")
         for trigger in (packing.select, stage.change, token_mixer.change):
             trigger(show_groups, group_inputs, group_outputs, show_progress="hidden")
-        demo.load(lambda: IMAGES[0] if IMAGES else None, None, image)
-    return demo.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
+        page.load(lambda: IMAGES[0] if IMAGES else None, None, image)
+    return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 
-if __name__ == "__main__":
+def main():
     try:
         demonstration = Demonstration(find_model())
     except (OSError, ValueError) as error:
         sys.exit(f"app.py: {error}")
-    build_demo(demonstration).launch(max_file_size=MAX_FILE_SIZE)
+    build_page(demonstration).launch(max_file_size=MAX_FILE_SIZE)
+
+
+if __name__ == "__main__":
+    main()

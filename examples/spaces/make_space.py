@@ -11,34 +11,35 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Puts together the folder of a Space: the page, the code and the model that it needs, and what the Hub wants to know.
+"""Writes the folder of a Space: the page, its images, the installed package, and a model.
 
     python make_space.py --output_dir my_space --model_name_or_path my_run/model
     cd my_space && pip install -r requirements.txt && python app.py
 
-`hf upload me/my-space my_space --repo-type space` then shows it to everybody.
+`hf upload me/my-space my_space --repo-type space` publishes it.
 """
 
 import argparse
 import shutil
 from pathlib import Path
 
+import modeling_greenmim
 from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from modeling_greenmim.checkpoint_folders import create_folder
 
 
 FOLDER = Path(__file__).resolve().parent
-PACKAGE = FOLDER.parents[1] / "modeling_greenmim"
-FILES = ("app.py", "demonstration.py", "requirements.txt", "README.md")
+PACKAGE = Path(modeling_greenmim.__file__).parent
+FILES = ("app.py", "requirements.txt", "README.md")
 
 
-def make_space(output_dir: str | Path, model_name_or_path: str | Path) -> Path:
+def make_space(output_dir: str | Path, model_name_or_path: str | Path):
     """
     Writes the folder of a Space.
 
     Args:
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must not exist, or be empty.
         model_name_or_path (`str` or `Path`):
             A pre-trained GreenMIM model, in a folder or on the Hub.
 
@@ -51,29 +52,28 @@ def make_space(output_dir: str | Path, model_name_or_path: str | Path) -> Path:
         for name in FILES:
             shutil.copy(FOLDER / name, folder / name)
         shutil.copytree(FOLDER / "images", folder / "images")
-        shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", ".*", "training"))
         model.save_pretrained(folder / "model")
         image_processor.save_pretrained(folder / "model")
         card = Path(model_name_or_path) / "README.md"
         if card.is_file():
             shutil.copy(card, folder / "model" / "README.md")
-    return Path(output_dir)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must not exist, or be empty.")
     parser.add_argument(
-        "--model_name_or_path",
-        default=FOLDER.parent / "cifar10" / "pretrained",
-        help="Pre-trained GreenMIM model, in a folder or on the Hub. Default: the small one of this repository.",
+        "--model_name_or_path", required=True, help="Pre-trained GreenMIM model, in a folder or on the Hub."
     )
     args = parser.parse_args()
     try:
-        folder = make_space(args.output_dir, args.model_name_or_path)
+        make_space(args.output_dir, args.model_name_or_path)
     except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
-    print(f"Wrote {folder}. To try it: cd {folder} && pip install -r requirements.txt && python app.py")
+        parser.exit(1, f"make_space.py: {error}\n")
+    print(
+        f"Wrote {args.output_dir}. To try it: cd {args.output_dir} && pip install -r requirements.txt && python app.py"
+    )
 
 
 if __name__ == "__main__":

@@ -11,18 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pre-trains a GreenMIM model whose decoder gets the visible latents at the wrong units, as in the original implementation.
+"""Runs a pre-training script with a decoder that gets the visible latents at the wrong units, as in the original implementation.
+
+    python run_scrambled.py ../../examples/pretraining/run_pretraining_no_trainer.py ...
 
 There, the encoder returns the latents in ascending order of their units, and the decoder places them as if they came in the order
-in which the units were drawn: a latent lands at a random one of the visible units. This script is an experiment: what does that
-cost? Arguments are those of examples/pretraining/run_pretraining_no_trainer.py.
+in which the units were drawn: a latent lands at a random one of the visible units.
 """
+
+import runpy
+import sys
 
 import torch
 
 from modeling_greenmim.modeling_greenmim import GreenMimDecoder
-
-import run_pretraining_no_trainer
 
 
 def scramble(visible_indices: torch.Tensor) -> torch.Tensor:
@@ -31,17 +33,19 @@ def scramble(visible_indices: torch.Tensor) -> torch.Tensor:
     return visible_indices.gather(1, order)
 
 
-def main():
-    place_latents = GreenMimDecoder.forward
+def scramble_latents(decoder_class: type[GreenMimDecoder]):
+    """Makes all decoders of a class place the visible latents at random visible units."""
+    forward = decoder_class.forward
 
-    def forward(self, hidden_states, visible_indices, grid_size, *args):
+    def forward_scrambled(self, hidden_states, visible_indices, *args):
         if visible_indices is not None:
             visible_indices = scramble(visible_indices)
-        return place_latents(self, hidden_states, visible_indices, grid_size, *args)
+        return forward(self, hidden_states, visible_indices, *args)
 
-    GreenMimDecoder.forward = forward
-    run_pretraining_no_trainer.main()
+    decoder_class.forward = forward_scrambled
 
 
 if __name__ == "__main__":
-    main()
+    scramble_latents(GreenMimDecoder)
+    del sys.argv[0]
+    runpy.run_path(sys.argv[0], run_name="__main__")

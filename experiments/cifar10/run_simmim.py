@@ -11,75 +11,81 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pre-trains with SimMIM, transformers' `SwinForMaskedImageModeling`, on the images, crops and masks of GreenMIM: the peer of an
-experiment. The encoder computes the whole grid, with mask tokens in the place of hidden patches.
+"""Pre-trains with SimMIM, transformers' `SwinForMaskedImageModeling`, on the images, crops and masks of GreenMIM. The encoder
+computes all patches, with mask tokens in the places of the hidden ones.
 
     python run_simmim.py --data_files 'cifar10/train-*.parquet' --config_name_or_path greenmim_cifar10.json --output_dir simmim \\
         --max_steps 1000 --learning_rate 1.5e-3
 
-Arguments are those of examples/pretraining/run_pretraining.py. The configuration is that of a GreenMIM model, whose Swin is
-trained.
+The configuration is that of a GreenMIM model, whose Swin is trained. The images, the configuration and the schedule are set by the
+arguments of examples/pretraining/run_pretraining.py.
 """
 
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import torch
 from transformers import SwinConfig, SwinForMaskedImageModeling, TrainerCallback, TrainingArguments, set_seed
 
 from modeling_greenmim import GreenMimConfig
 from modeling_greenmim.checkpoint_folders import create_folder
-from modeling_greenmim.training.command_line import UserError, check_num_processes, run_command
+from modeling_greenmim.masking_greenmim import get_unit_grid
+from modeling_greenmim.training.command_line import run_command
 from modeling_greenmim.training.micro_batches import PretrainingCollator
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_data import open_data
 from modeling_greenmim.training.pretraining_model import make_pretrained_model
-from modeling_greenmim.training.trainer import find_checkpoint, train
+from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
+from modeling_greenmim.training.trainer import train
 
-from run_pretraining import PretrainingTrainer
 
-
-SHARED_SETTINGS = (
-    *("image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio"),
-    *("qkv_bias", "drop_path_rate", "layer_norm_eps"),
+# fmt: off
+SWIN_SETTINGS = (
+    "image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "qkv_bias",
+    "drop_path_rate", "layer_norm_eps",
 )
+# fmt: on
 
 
-@dataclass
-class PatchMasks:
+def make_simmim(config: GreenMimConfig) -> SwinForMaskedImageModeling:
+    """Makes a SimMIM model with the Swin of a GreenMIM configuration."""
+    settings = {name: getattr(config, name) for name in SWIN_SETTINGS}
+    return SwinForMaskedImageModeling(SwinConfig(**settings, encoder_stride=config.mask_unit_size))
+
+
+def get_patch_masks(unit_masks: torch.Tensor, config: GreenMimConfig) -> torch.Tensor:
     """
-    Makes the arguments of [`~transformers.SwinForMaskedImageModeling`] of crops: the masks of GreenMIM, patch by patch.
+    Converts masks of units into masks of patches that hide the same pixels.
 
     Args:
-        collator ([`PretrainingCollator`]):
-            That of GreenMIM.
-        patches_per_unit (`int`):
-            Patches along the side of a mask unit.
-        units_per_row (`int`):
-            Mask units along the side of an image.
+        unit_masks (`torch.Tensor` of `bool` and shape `(batch_size, num_units)`):
+            `True` where a unit is hidden.
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+
+    Returns:
+        `torch.Tensor` of `bool` and shape `(batch_size, num_patches)`.
     """
+    patches_per_side = config.mask_unit_size // config.patch_size
+    masks = unit_masks.unflatten(1, get_unit_grid(config.image_height_and_width, config.mask_unit_size))
+    return masks.repeat_interleave(patches_per_side, 1).repeat_interleave(patches_per_side, 2).flatten(1)
 
-    collator: PretrainingCollator
-    patches_per_unit: int
-    units_per_row: int
 
-    def __call__(self, examples: Sequence[dict]) -> dict:
-        batch = self.collator(examples)
-        masks = batch["inputs"]["bool_masked_pos"].unflatten(1, (-1, self.units_per_row))
-        masks = (
-            masks.repeat_interleave(self.patches_per_unit, 1).repeat_interleave(self.patches_per_unit, 2).flatten(1)
-        )
-        if batch["image_weights"] is not None:
-            masks &= batch["image_weights"][:, None] > 0  # its loss is that of masked patches only
-        inputs = {"pixel_values": batch["inputs"]["pixel_values"], "bool_masked_pos": masks}
-        return {**batch, "inputs": inputs, "image_weights": None}
+class SimMimTrainer(PretrainingTrainer):
+    """The Trainer of GreenMIM's pre-training, with the loss of SimMIM on the same micro-batches."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+        masks = get_patch_masks(inputs["bool_masked_pos"], self.collator.collator.config)
+        if "image_weights" in inputs:
+            masks &= inputs["image_weights"][:, None] > 0  # an empty place has no hidden patches, and so no loss
+        outputs = model(inputs["pixel_values"], bool_masked_pos=masks)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
 
 
 class StepClock(TrainerCallback):
-    """Times steps, from the end of one to the end of the next. The median leaves out what happens now and then: checkpoints."""
+    """Notes when steps end. Medians omit what happens now and then, such as checkpoints."""
 
     def __init__(self):
         self.ends = []
@@ -87,50 +93,27 @@ class StepClock(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         self.ends.append(time.perf_counter())
 
-    def get_median_seconds(self) -> float:
-        return statistics.median(end - start for start, end in pairwise(self.ends))
-
-
-def make_simmim(config: GreenMimConfig) -> SwinForMaskedImageModeling:
-    """A SimMIM model with the Swin of a GreenMIM configuration."""
-    settings = {name: getattr(config, name) for name in SHARED_SETTINGS}
-    return SwinForMaskedImageModeling(SwinConfig(**settings, encoder_stride=config.mask_unit_size))
-
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
     """A run from top to bottom."""
-    check_num_processes(args.world_size)
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
-    if args.max_steps <= 0:
-        raise UserError("Give --max_steps.")
-    args.remove_unused_columns = False  # images are cropped in the collator
+    checkpoint, _, lock = start_pretraining(args)  # the lock is held until the end
     start = make_pretrained_model(model_args, args.seed)
     config = start.model.config
     data = open_data(data_args, config, args.seed)
-    collator = PatchMasks(
-        PretrainingCollator(config, start.image_processor),
-        config.mask_unit_size // config.patch_size,
-        config.image_height_and_width[1] // config.mask_unit_size,
-    )
     set_seed(args.seed)
-    first_step = 0 if checkpoint is None else int(Path(checkpoint).name.rpartition("-")[2])
-    trainer = PretrainingTrainer(
-        data, collator, first_step, model=make_simmim(config), args=args, processing_class=start.image_processor
-    )
+    collator = PretrainingCollator(config, start.image_processor)
+    model = make_simmim(config)
+    trainer = SimMimTrainer(data, collator, model=model, args=args, processing_class=start.image_processor)
     clock = StepClock()
     trainer.add_callback(clock)
     metrics = train(trainer, checkpoint)
-    images_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     if len(clock.ends) > 1:
-        metrics["images_per_second"] = images_per_step / clock.get_median_seconds()
+        seconds = statistics.median(end - start for start, end in pairwise(clock.ends))
+        metrics["images_per_second"] = trainer.images_per_step / seconds
     trainer.save_metrics("train", metrics)
     with create_folder(Path(args.output_dir) / "model") as folder:
         trainer.save_model(str(folder))
 
 
-def main(arguments: Sequence[str] | None = None):
-    run_command(run, (DataArguments, ModelArguments, TrainingArguments), __doc__, arguments)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(run, (DataArguments, ModelArguments, TrainingArguments), __doc__)

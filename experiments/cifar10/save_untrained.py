@@ -11,12 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Saves a model with random weights: what the features of a network are worth before it has learned anything.
+"""Saves an encoder with random weights, whose features are the baseline of the probes.
 
 python save_untrained.py greenmim_cifar10.json output_dir
 """
 
-import argparse
+import sys
 
 from transformers import AutoConfig, set_seed
 
@@ -24,17 +24,13 @@ from modeling_greenmim import GreenMimModel
 from modeling_greenmim.checkpoint_folders import create_folder, make_image_processor
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config_name", help="Configuration: a file, a folder or a name.")
-    parser.add_argument("output_dir", help="Folder for the model and its image processor.")
-    args = parser.parse_args()
-    config = AutoConfig.from_pretrained(args.config_name)
+def save_untrained(config_name: str, output_dir: str):
+    config = AutoConfig.from_pretrained(config_name)
     set_seed(0)
-    with create_folder(args.output_dir) as folder:
+    with create_folder(output_dir) as folder:
         GreenMimModel(config).save_pretrained(folder)
         make_image_processor(config).save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    main()
+    save_untrained(*sys.argv[1:])

@@ -28,5 +28,21 @@ From the first byte to the micro-batch that the model takes, in the workers of a
 
 Where images cannot be read by number (the Hub, tars, addresses, `--streaming`), `image_streams` stands for the first three rows.
 
-Around the training: `checkpoints` (written whole or not at all), `run_lock` (one run in a folder), `stop_signals` and `errors`.
+Around the training: `pretraining_arguments`, `pretraining_data` and `pretraining_model` open what a run starts from; `progress` and
+`evaluation` measure it; `checkpoints` are written whole or not at all, in a `run_folder` of one run; `stop_signals` and `errors` end it,
+and `reports` describe it. With transformers' Trainer: `pretraining_trainer`, `trainer`, `fine_tuning`. In one call:
+
+    from modeling_greenmim.training import pretrain
+
+    pretrain(train_dir="path/to/images", output_dir="my_run")
 """
+
+__all__ = ["pretrain"]
+
+
+def __getattr__(name: str):
+    if name != "pretrain":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .pretraining_trainer import pretrain  # only then: it imports torch and all that training needs
+
+    return pretrain

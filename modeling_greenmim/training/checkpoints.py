@@ -43,7 +43,7 @@ class Checkpoints:
     A checkpoint is a model folder, with `run.json`, and with `training_state.pt`: optimizer, schedule and, for streams, the state of
     the loader of each process. The main process writes it. Weights and optimizer are those of one process, whatever they are divided
     among. There are no random states: those of a step follow from the seed and its number. Nothing is unpickled: `torch.load` reads
-    with `weights_only=True`.
+    with `weights_only=True`. (Accelerate's `save_state` unpickles, writes in place, and keeps one state for the loaders of all processes.)
 
     Args:
         accelerator ([`~accelerate.Accelerator`]):

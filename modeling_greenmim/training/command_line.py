@@ -11,14 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The command line of the examples: arguments, and errors that a user can mend as one line, without a traceback."""
+"""The command line of the examples: arguments, and errors that a user can fix as one line, without a traceback."""
 
 import argparse
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import field
 from pathlib import Path
 
 from transformers import HfArgumentParser
@@ -27,34 +26,15 @@ from .errors import UserError
 
 
 class StoppedBySignal(Exception):
-    """
-    The run was asked to stop, and did.
-
-    Args:
-        message (`str`):
-            How to go on.
-        number (`int`):
-            Number of the signal.
-    """
+    """A run stopped after the signal `number`; the message says how to resume."""
 
     def __init__(self, message: str, number: int):
         super().__init__(message)
         self.number = number
 
 
-def argument(help: str, default=None):
-    """A field whose help is shown by `--help`."""
-    shown = "" if default is None else f" [{default}]"
-    return field(default=default, metadata={"help": help.replace("%", "%%") + shown})
-
-
-def check_range(arguments, name: str, smallest: float, largest: float | None = None):
-    """Raises an error that names the value and the limit."""
-    value = getattr(arguments, name)
-    if value is None or (value >= smallest and (largest is None or value <= largest)):
-        return
-    limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
-    raise UserError(f"--{name} must be {limit}, but is {value}.")
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the docstring of a script as it is, and defaults."""
 
 
 def run_command(
@@ -77,43 +57,41 @@ def run_command(
         arguments (`Sequence[str]`, *optional*):
             Those of the command line by default.
         command (`Sequence[str]`, *optional*):
-            What the model card tells as the command, if it was another one.
+            The command for the model card, if it was a different one.
     """
-    parser = HfArgumentParser(
-        argument_classes, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = HfArgumentParser(argument_classes, description=description, formatter_class=HelpFormatter)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
     command = shlex.join(command or ["python", name, *arguments])
-    if (processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
-        command = f"# in each of {processes} processes\n{command}"
+    if (num_processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
+        command = f"# in each of {num_processes} processes\n{command}"
     try:
         if unknown := parser.parse_known_args(arguments)[1]:
-            raise UserError(f"unknown arguments: {' '.join(unknown)}. --help lists those there are.")
+            raise UserError(f"unknown arguments: {' '.join(unknown)}. --help lists the known ones.")
         run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command)
     except UserError as error:
-        sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{get_message(error)}")
+        # of an error in a worker, without the traceback before it
+        message = str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip()
+        sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{message}")
     except StoppedBySignal as stop:
         if rank == "0":
             print(f"\n{name}: {stop}", file=sys.stderr)
-        sys.exit(128 + stop.number)  # as a shell tells it
+        sys.exit(128 + stop.number)  # as a shell reports it
     except KeyboardInterrupt:
-        sys.exit(
-            f"{name}: interrupted. Checkpoints that are there are whole: --resume_from_checkpoint latest goes on."
-        )
+        sys.exit(f"{name}: interrupted. All checkpoints are whole: --resume_from_checkpoint latest resumes.")
 
 
-def get_message(error: UserError) -> str:
-    """The message, of an error in a worker without the traceback that it comes with."""
-    _, is_of_worker, message = str(error).rpartition(f"{UserError.__module__}.UserError: ")
-    return message.strip() if is_of_worker else str(error).strip()
+def check_range(arguments, name: str, smallest: float, largest: float | None = None):
+    """Raises a [`UserError`] if an argument is given and outside of its limits, which are allowed values."""
+    value = getattr(arguments, name)
+    if value is None or (value >= smallest and (largest is None or value <= largest)):
+        return
+    limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
+    raise UserError(f"--{name} must be {limit}, got {value}.")
 
 
 def get_name(name: str) -> str:
-    """
-    The name of a folder, without where it is on this machine, or that of a repository. Runs call their models `model`: these are
-    named with the run.
-    """
+    """The name of a folder, without its path on this machine, or of a repository. The `model` of a run is named with the run."""
     folder = Path(name).resolve()
     if not folder.is_dir():
         return name
@@ -121,10 +99,10 @@ def get_name(name: str) -> str:
 
 
 def check_num_processes(num_processes: int):
-    """Raises an error if processes were started together that do not train together: each would write over the others."""
+    """Raises a [`UserError`] if processes that were started together do not train together: they would write over each other."""
     started = int(os.environ.get("WORLD_SIZE", 1))
     if started != num_processes:
         raise UserError(
             f"{started} processes were started, but {num_processes} train together. Start them with `torchrun` or `accelerate "
-            "launch`, and look at `accelerate env` for a configuration that says otherwise; the Trainer, on a CPU, needs --use_cpu."
+            "launch`, and check `accelerate env` for a different configuration; the Trainer, on a CPU, needs --use_cpu."
         )

@@ -11,23 +11,32 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What is measured on the held-out images: the loss with masks that stay the same, pictures, and nearest neighbors."""
+"""Evaluation on held-out images: the loss with masks that stay the same, pictures, and nearest neighbors."""
 
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL.Image
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
-from matplotlib.figure import Figure
-from sklearn.model_selection import cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
+from transformers.utils import logging
 
 from .. import GreenMimForMaskedImageModeling
 from ..plotting import draw_reconstructions
+from .errors import UserError
 from .micro_batches import HeldOutImages, PretrainingCollator
+from .reports import get_picture_path
 
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 NUM_PICTURES = 10
 NUM_NEIGHBORS = 20
@@ -41,42 +50,56 @@ class Evaluation:
 
     Args:
         held_out ([`HeldOutImages`]):
-            The images.
+            The images, at least one.
         collator ([`PretrainingCollator`]):
             Makes batches of them.
         batch_size (`int`):
             Images at a time.
-        knn (`bool`):
+        knn (`bool`, *optional*, defaults to `False`):
             Whether to measure the accuracy of nearest neighbors.
+
+    Raises:
+        [`UserError`]: if there are too few labels for nearest neighbors.
     """
 
     held_out: HeldOutImages
     collator: PretrainingCollator
     batch_size: int
-    knn: bool
+    knn: bool = False
+
+    def __post_init__(self):
+        counts = Counter(self.held_out.labels)
+        if self.knn and (None in counts or len(counts) < 2):
+            raise UserError(
+                "--knn needs held-out images with labels of at least two kinds: --label_column_name, or a folder for each class."
+            )
+        if self.knn and max(counts.values()) < NUM_FOLDS:
+            raise UserError(
+                f"--knn needs {NUM_FOLDS} held-out images of a class, but there are {max(counts.values())}: raise --max_eval_samples "
+                "and --train_val_split."
+            )
 
     @torch.no_grad()
     def measure(self, model: nn.Module, accelerator: Accelerator) -> dict[str, float]:
-        """Returns `eval_loss`, and `eval_knn_accuracy` if it is wanted."""
+        """Returns `eval_loss`, and with `knn` `eval_knn_accuracy`."""
         was_training = model.training
         model.eval()
         losses, features = [], []
         for inputs in self.held_out.iterate_batches(self.collator, self.batch_size):
             inputs = send_to_device(inputs, accelerator.device)
-            losses.append(model(**inputs).loss.item())
+            losses += len(inputs["pixel_values"]) * [model(**inputs).loss.item()]
             if self.knn:
                 encoder = accelerator.unwrap_model(model).greenmim
                 features.append(encoder(inputs["pixel_values"]).last_hidden_state.mean(dim=1).float().cpu())
         model.train(was_training)
-        weights = [min(self.batch_size, len(self.held_out.examples) - i * self.batch_size) for i in range(len(losses))]
-        results = {"eval_loss": float(np.average(losses, weights=weights))}
+        results = {"eval_loss": float(np.mean(losses))}
         if self.knn:
             results["eval_knn_accuracy"] = get_knn_accuracy(torch.cat(features).numpy(), self.held_out.labels)
         return results
 
     @torch.no_grad()
-    def draw(self, model: nn.Module, accelerator: Accelerator) -> Figure:
-        """Draws the first images: original, what the encoder sees, and the reconstruction."""
+    def draw(self, model: nn.Module, accelerator: Accelerator) -> "Figure":
+        """Draws the first images: original, input of the encoder, and reconstruction."""
         examples = HeldOutImages(self.held_out.examples[:NUM_PICTURES])
         inputs = next(examples.iterate_batches(self.collator, NUM_PICTURES))
         was_training = model.training
@@ -87,6 +110,26 @@ class Evaluation:
         mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (processor.image_mean, processor.image_std))
         rows = {title: images * std + mean for title, images in rows.items()}
         return draw_reconstructions(rows, make_note(accelerator.unwrap_model(model).config.norm_pix_loss))
+
+    def save_pictures(self, model: nn.Module, accelerator: Accelerator, output_dir: str | Path, step: int):
+        """
+        Draws the pictures after a step, for the trackers too. Collective. The main process stores them; that it cannot is no reason
+        to stop.
+        """
+        figure = self.draw(model, accelerator)
+        if not accelerator.is_main_process:
+            return
+        path = get_picture_path(output_dir, step)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            figure.savefig(path, dpi=100)
+            pixels = np.asarray(PIL.Image.open(path).convert("RGB"))[None]
+            for tracker in accelerator.trackers:
+                if hasattr(tracker, "log_images"):
+                    settings = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                    tracker.log_images({"reconstructions": pixels}, step=step, **settings)
+        except OSError as error:
+            logger.warning(f"Cannot write the reconstructions of step {step}: {error}")
 
 
 def make_picture_rows(model: GreenMimForMaskedImageModeling, pixel_values: torch.Tensor, outputs) -> dict:
@@ -100,7 +143,7 @@ def make_picture_rows(model: GreenMimForMaskedImageModeling, pixel_values: torch
 
 
 def make_note(norm_pix_loss: bool) -> str:
-    """What a reader of the pictures has to know."""
+    """The caption of the pictures."""
     note = "Held-out images. Reconstruction: visible units from the image, hidden units as predicted"
     if norm_pix_loss:
         return note + (
@@ -118,8 +161,11 @@ def get_knn_accuracy(features: np.ndarray, labels: list) -> float:
         features (`np.ndarray` of shape `(num_images, hidden_size)`):
             Mean over the tokens of each image.
         labels (`list`):
-            One label each.
+            Their labels.
     """
+    from sklearn.model_selection import cross_val_score  # seconds, in runs that do not need it
+    from sklearn.neighbors import KNeighborsClassifier
+
     num_neighbors = min(NUM_NEIGHBORS, len(labels) // 2)
     classifier = KNeighborsClassifier(num_neighbors, metric="cosine", weights="distance")
     classes = np.unique([str(label) for label in labels], return_inverse=True)[1]

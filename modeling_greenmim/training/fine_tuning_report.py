@@ -11,79 +11,86 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""How a fine-tuning starts, and what it leaves: a model folder, with a card that is filled from the run."""
+"""The beginning and the end of a fine-tuning run: checks before anything is loaded, and the model folder with its card."""
 
 import json
-import platform
-import shutil
-import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from huggingface_hub import EvalResult, ModelCard, get_token
-from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import httpx
-from matplotlib.figure import Figure
+from huggingface_hub import EvalResult, ModelCard
 from transformers import BaseImageProcessor, PreTrainedModel
 from transformers.integrations import get_available_reporting_integrations
 from transformers.utils import logging
 
-from ..checkpoint_folders import create_folder
 from ..model_card import make_model_card
-from ..publish import UNKNOWN_NAME, publish, push_to_hub
-from .command_line import UserError, check_num_processes
-from .fine_tuning import FineTuningArguments, FineTuningTrainer
+from ..publish import UNKNOWN_NAME
+from .command_line import check_num_processes
+from .errors import UserError
+from .reports import (
+    check_hub_settings,
+    describe_hardware,
+    describe_number,
+    describe_training,
+    explain_errors,
+    make_png,
+    write_folder,
+)
 from .trainer import find_checkpoint
 
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .fine_tuning import FineTuningArguments, FineTuningTrainer
+
 PICTURE = "predictions.png"
 SETTINGS_FILE = "arguments.json"
+# fmt: off
 PLACES = (
-    *("dataset_name", "train_dir", "validation_dir", "id2label_file"),
-    *("model_name_or_path", "config_name", "image_processor_name"),
+    "dataset_name", "train_dir", "validation_dir", "id2label_file",
+    "model_name_or_path", "config_name", "image_processor_name",
 )
-PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate")
 REPORTED_SETTINGS = (
-    *("num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate"),
-    *("layer_decay", "weight_decay", "lr_scheduler_type", "warmup_steps", "label_smoothing_factor", "ema_decay"),
-    *("max_grad_norm", "bf16", "fp16", "seed"),
+    "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
+    "layer_decay", "weight_decay", "lr_scheduler_type", "warmup_steps", "label_smoothing_factor", "ema_decay",
+    "max_grad_norm", "bf16", "fp16", "seed",
 )
+# fmt: on
 
 
 @dataclass
 class RunReport:
     """
-    What there is to tell about a fine-tuning.
+    A fine-tuning run, for its card and its summary.
 
     Attributes:
         task (`str`):
             Its name on the Hub, such as `image-classification`.
         model_description (`str`):
-            What was fine-tuned, as a part of a sentence.
+            The model, as a part of a sentence.
         usage (`str`):
             Python code that uses the model, with `{name}` for its folder or repository.
         dataset_name (`str`):
-            What it learned from, by name.
+            Name of the training data.
         eval_description (`str`):
-            What it was evaluated on.
+            The evaluation data.
         num_train_images, num_eval_images (`int`, *optional*):
-            How many, where that is known.
+            Their numbers, where they are known.
         origin (`str`):
-            What the weights started from.
+            A sentence on what the weights started from.
         settings (`dict`):
-            Name -> value of what decides what is learned, beside `REPORTED_SETTINGS`.
+            Name -> value of hyperparameters that are not among `REPORTED_SETTINGS`.
         results (`dict[str, float]`):
-            Title -> what was measured in the last evaluation.
+            Title -> result of the last evaluation.
         main_result (`tuple[str, float]`):
             Type on the Hub, such as `accuracy`, and value of the first of them.
         num_steps (`int`):
             Steps of the whole run.
         seconds (`float`):
-            How long the training took, in the last session of the run.
+            Duration of the training, in the last session of the run.
         command (`str`):
-            The command, as it was given.
+            The command.
         license (`dict[str, str]`):
             License of the weights, see [`make_model_card`].
         picture (`Figure`, *optional*):
@@ -105,80 +112,67 @@ class RunReport:
     seconds: float
     command: str
     license: dict[str, str]
-    picture: Figure | None = None
+    picture: "Figure | None" = None
 
 
-def start_run(args: FineTuningArguments) -> tuple[str | None, str | None]:
+def start_run(args: "FineTuningArguments") -> tuple[str | None, str | None]:
     """
-    Before anything is loaded: what can be known to go wrong.
+    Checks the settings of a run before anything is loaded.
 
     Returns:
-        `str`, *optional*: the checkpoint to go on from; and `str`, *optional*: where to upload the model to.
+        `str`, *optional*: the checkpoint to resume from; and `str`, *optional*: the repository to upload the model to.
 
     Raises:
         [`UserError`]: if processes do not train together, a run would be written over, or nothing could be logged or uploaded.
     """
     if Path(args.output_dir).exists() and not Path(args.output_dir).is_dir():
-        raise UserError(f"--output_dir {args.output_dir} is a file. Give a folder.")
+        raise UserError(f"--output_dir must be a folder, got {args.output_dir}, which is a file.")
     if missing := set(args.report_to) - set(get_available_reporting_integrations()):
         raise UserError(
             f"--report_to {', '.join(missing)}: not installed. `pip install tensorboard` installs one that needs no account."
         )
-    logging.disable_progress_bar()  # of loading and saving: that of the training is enough
+    logging.disable_progress_bar()  # of loading and saving
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
     check_num_processes(args.world_size)
     checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
     return checkpoint, check_hub_settings(args)
 
 
-def save_or_compare_arguments(args: FineTuningArguments, checkpoint: str | None, *others):
+def save_or_compare_arguments(args: "FineTuningArguments", checkpoint: str | None, *others):
     """
-    Before the training: writes what decides its result into the folder of the run; or, where a run goes on, compares.
+    Writes the settings into the folder of a new run, or compares those of a resumed run.
 
     Args:
         args ([`FineTuningArguments`]):
             Of the run.
         checkpoint (`str`, *optional*):
-            What it goes on from.
+            The checkpoint that it resumes from.
         *others:
-            Other dataclasses of arguments. What only says where something is may differ: folders are moved.
+            Other dataclasses of arguments. Paths may differ: folders are moved.
 
     Raises:
-        [`UserError`]: if an argument is not that which the run began with.
+        [`UserError`]: if a setting differs from that of the run.
     """
     path = Path(args.output_dir) / SETTINGS_FILE
     settings = get_reported_settings(args)
-    for each in others:
-        settings |= {name: value for name, value in vars(each).items() if name not in PLACES}
+    for arguments in others:
+        settings |= {name: value for name, value in vars(arguments).items() if name not in PLACES}
     if checkpoint is None:
         if args.process_index == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(settings, indent=2))
         return
-    began_with = json.loads(path.read_text()) if path.is_file() else {}
-    for name, before in began_with.items():
-        if settings.get(name) != before:
+    saved = json.loads(path.read_text()) if path.is_file() else {}
+    for name, value in saved.items():
+        if settings.get(name) != value:
             raise UserError(
-                f"--{name} was {before} when this run began, and is {settings.get(name)} now: it would not go on as it began. Give "
-                "the same, or another --output_dir."
+                f"--{name} must be {value}, as when this run started, got {settings.get(name)}. Give the same value, or a different "
+                "--output_dir."
             )
 
 
-def check_hub_settings(args: FineTuningArguments) -> str | None:
-    """
-    Where to upload the model folder at the end; the Trainer shall upload nothing.
-
-    Raises:
-        [`UserError`]: if it is to be uploaded, and there is no name or no token.
-    """
-    push, args.push_to_hub = args.push_to_hub, False
-    if push and (args.hub_model_id is None or get_token() is None):
-        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
-    return args.hub_model_id if push else None
-
-
-def evaluate_at_end(trainer: FineTuningTrainer, train_metrics: dict[str, float]) -> dict[str, float]:
-    """The last evaluation, of the model that is kept. Prints and saves metrics, as the scripts of transformers do."""
+def evaluate_at_end(trainer: "FineTuningTrainer", train_metrics: dict[str, float]) -> dict[str, float]:
+    """Evaluates the final model. Prints and saves metrics, as the scripts of transformers do."""
     trainer.keep_average()
     eval_metrics = trainer.evaluate()
     for split, metrics in (("train", train_metrics), ("eval", eval_metrics)):
@@ -191,7 +185,7 @@ def write_model_folder(
     model: PreTrainedModel,
     image_processor: BaseImageProcessor,
     report: RunReport,
-    args: FineTuningArguments,
+    args: "FineTuningArguments",
     hub_model_id: str | None,
     with_code: bool,
 ) -> Path:
@@ -219,38 +213,16 @@ def write_model_folder(
     Raises:
         [`UserError`]: if it cannot be written or uploaded.
     """
-    folder, private = Path(args.output_dir) / "model", bool(args.hub_private_repo)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
-            new = Path(temporary) / "model"
-            model.cpu().save_pretrained(new)
-            image_processor.save_pretrained(new)
-            make_card(report, args, hub_model_id).save(new / "README.md")
-            if report.picture is not None:
-                report.picture.savefig(new / PICTURE, dpi=120)
-            if with_code:
-                return publish(new, folder, hub_model_id, private=private)
-            with create_folder(folder) as complete:
-                shutil.copytree(new, complete, dirs_exist_ok=True)
-        if hub_model_id is not None:
-            push_to_hub(folder, hub_model_id, private)
-        return folder
-    except (HfHubHTTPError, httpx.HTTPError) as error:
-        raise UserError(
-            f"{folder} is complete, but was not uploaded ({type(error).__name__}: {' '.join(str(error).split())}). "
-            f"`hf upload {hub_model_id} {folder}` uploads it."
-        ) from error
-    except (OSError, ValueError) as error:
-        remedy = (
-            "Mend that, and give the same command with --resume_from_checkpoint latest: the last checkpoint is there."
-        )
-        if not any(folder.parent.glob("checkpoint-*")):
-            remedy = "Mend that, and train again: --save_strategy no has left no checkpoint."
-        raise UserError(f"The training is complete, but the model folder is not ({error}). {remedy}") from error
+    folder = Path(args.output_dir) / "model"
+    with explain_errors(folder, hub_model_id):
+        card = make_card(report, args, hub_model_id)
+        pictures = {} if report.picture is None else {PICTURE: make_png(report.picture)}
+        private = bool(args.hub_private_repo)
+        return write_folder(folder, model, image_processor, card, pictures, hub_model_id, private, with_code)
 
 
 def describe_result(report: RunReport, folder: Path, is_greenmim: bool) -> str:
-    """What is said at the end."""
+    """The summary at the end of a run."""
     title, (_, value) = next(iter(report.results)), report.main_result
     condition = ", after import modeling_greenmim" if is_greenmim else ""
     return (
@@ -259,7 +231,7 @@ def describe_result(report: RunReport, folder: Path, is_greenmim: bool) -> str:
     )
 
 
-def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | None) -> ModelCard:
+def make_card(report: RunReport, args: "FineTuningArguments", hub_model_id: str | None) -> ModelCard:
     """The model card of a run: every number in it was measured in the run."""
     settings = get_reported_settings(args)
     del settings["num_train_epochs" if args.max_steps > 0 else "max_steps"]  # the other one counts
@@ -271,27 +243,22 @@ def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | 
         **report.settings,
         "hardware": describe_hardware(args.device, args.world_size),
         "time": f"{report.seconds:.0f} s in the last session of the run",
-        "software": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
     }
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     title = report.task.replace("-", " ")
-    picture = "" if report.picture is None else f"\n\n![Predictions on images of the evaluation]({PICTURE})"
+    pictures = {} if report.picture is None else {PICTURE: "Predictions on images of the evaluation"}
     metric, value = report.main_result
     dataset = report.dataset_name.strip("`")
     return make_model_card(
         title=f"Fine-tuned for {title}",
         summary=f"A {report.model_description}.",
         usage=report.usage.format(name=hub_model_id or UNKNOWN_NAME),
-        provenance=(
-            f"Fine-tuned for {title}. {report.origin}\n\n| | |\n|---|---|\n{table}\n\nThe command:\n\n"
-            f"```bash\n{report.command}\n```{picture}"
-        ),
+        provenance=describe_training(f"Fine-tuned for {title}. {report.origin}", rows, report.command, pictures),
         measured=[
             f"{title} on {describe_number(report.num_eval_images)} of {report.eval_description}: {value:.4f} (one run, seed "
             f"{args.seed})"
             for title, value in report.results.items()
         ],
-        not_measured=["What it is worth on images of any other kind or origin.", "The spread over several seeds."],
+        not_measured=["The quality on images of any other kind or origin.", "The spread over several seeds."],
         license=report.license,
         pipeline_tag=report.task,
         tags=["greenmim", report.task],
@@ -308,21 +275,7 @@ def make_card(report: RunReport, args: FineTuningArguments, hub_model_id: str | 
     )
 
 
-def get_reported_settings(args: FineTuningArguments) -> dict:
-    """The `REPORTED_SETTINGS`, as JSON knows them."""
+def get_reported_settings(args: "FineTuningArguments") -> dict:
+    """The `REPORTED_SETTINGS`, with values that JSON knows."""
     settings = {name: getattr(args, name) for name in REPORTED_SETTINGS}
     return settings | {"lr_scheduler_type": args.lr_scheduler_type.value}
-
-
-def describe_number(number: int | None) -> str:
-    """How many images."""
-    if number is None:
-        return "an unknown number of images"
-    return f"{number:,} image{'' if number == 1 else 's'}"
-
-
-def describe_hardware(device: torch.device, num_processes: int) -> str:
-    """The machine."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
-    threads = f", {torch.get_num_threads()} threads each" if device.type == "cpu" else ""
-    return f"{num_processes} x {name}{threads}"

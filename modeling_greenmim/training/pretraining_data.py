@@ -11,14 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Opens what the arguments of a pre-training script name: the images to train on, and those to evaluate on."""
+"""Opens the images that [`DataArguments`] name: those to train on, and those to evaluate on."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import GreenMimConfig
-from .errors import check_unreadable, make_unreadable_error
+from .errors import UserError, check_unreadable, make_unreadable_error
 from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
 from .image_files import ImageFiles, ParquetImages, RowSettings, find_images, is_address
 from .image_order import ImageOrder
@@ -39,11 +40,11 @@ class PretrainingData:
         args ([`DataArguments`]):
             Which images.
         images ([`ImageFiles`], [`ParquetImages`] or [`ImageStream`]):
-            Those that are trained on, and those that are held out of them.
+            All images, those that are held out included.
         make_example ([`ExampleMaker`]):
             Crops an image.
         held_out ([`HeldOutImages`]):
-            What is evaluated on.
+            The images to evaluate on.
         num_train_images (`int`, *optional*):
             Number of images to train on over all processes, where it is known.
     """
@@ -57,6 +58,42 @@ class PretrainingData:
     @property
     def is_stream(self) -> bool:
         return isinstance(self.images, ImageStream)
+
+    @property
+    def fingerprint(self) -> dict:
+        """What identifies the images, those that are held out included."""
+        held_out = sum(self.held_out.checksums) % 2**32
+        return {**self.images.checksums, "held-out images (checksum)": held_out}
+
+    def count_steps(self, images_per_step: int, max_train_steps: int | None, num_train_epochs: float) -> int:
+        """
+        Counts the steps of a run.
+
+        Args:
+            images_per_step (`int`):
+                Images in a step over all processes.
+            max_train_steps (`int`, *optional*):
+                The steps, if they are given.
+            num_train_epochs (`float`):
+                The epochs, if they are not.
+
+        Raises:
+            [`UserError`]: if an epoch is shorter than a step, or of unknown length and needed.
+        """
+        number = self.num_train_images
+        if number is not None and number < images_per_step:
+            raise UserError(
+                f"There are {number} images to train on, fewer than the {images_per_step} in a step over all processes: lower "
+                "--per_device_train_batch_size, --gradient_accumulation_steps or --max_eval_samples, which are held out."
+            )
+        if max_train_steps is not None:
+            return max_train_steps
+        if number is None:
+            raise UserError(
+                "Cannot count the steps of an epoch because these data do not tell how many images they hold: give "
+                "--max_train_steps instead of epochs (with the Trainer, --max_steps)."
+            )
+        return math.ceil(num_train_epochs * number / images_per_step)
 
     def choose_lanes(self, num_readers: int, batch_size: int) -> tuple[int, int]:
         """Number and width of the lanes, see [`ImageOrder`]: one for each worker that reads row groups."""
@@ -73,7 +110,7 @@ class PretrainingData:
             batch_size (`int`):
                 Number of images in a micro-batch.
             numbers (`range`):
-                Numbers of the micro-batches that are left, over all processes. A stream has no numbers: it begins with the first.
+                Numbers of the remaining micro-batches, over all processes. A stream has no numbers: it begins with the first.
             lanes (`tuple[int, int]`):
                 See `choose_lanes`.
             rank, world_size (`int`, *optional*, defaults to 0 and 1):
@@ -110,9 +147,11 @@ def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> Pretrai
     if args.dataset_name and not Path(args.dataset_name).is_dir():
         source = args.dataset_name, (), args.dataset_config_name, args.dataset_split
         images = ImageStream(*source, get_row_settings(args))
+    elif args.data_files:
+        images = open_images(args, args.data_files, "--data_files")
     else:
-        argument = next(name for name in ("train_dir", "data_files", "dataset_name") if getattr(args, name))
-        images = open_images(args, args.data_files or [getattr(args, argument)], f"--{argument}")
+        argument = "train_dir" if args.train_dir else "dataset_name"
+        images = open_images(args, [getattr(args, argument)], f"--{argument}")
     held_out_images = images
     if args.validation_dir is not None:
         held_out_images = open_images(args, [args.validation_dir], "--validation_dir")
@@ -159,8 +198,8 @@ def get_row_settings(args: DataArguments) -> RowSettings:
 
 
 def count_held_out_images(args: DataArguments, num_images: int | None) -> int:
-    """Number of images to hold out of so many."""
+    """Number of images to hold out."""
     if num_images is None or args.validation_dir is not None:
         return args.max_eval_samples
-    share = max(MIN_HELD_OUT, round(args.train_val_split * num_images))
-    return min(args.max_eval_samples, share, num_images // 2)
+    fraction = max(MIN_HELD_OUT, round(args.train_val_split * num_images))
+    return min(args.max_eval_samples, fraction, num_images // 2)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What a pre-training starts from: a new model, a GreenMIM model, or any Swin of transformers."""
+"""The model that pre-training starts from: a new one, a GreenMIM model, or any Swin of transformers."""
 
 import tempfile
 from dataclasses import dataclass
@@ -22,24 +22,17 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, SwinConfig, set_seed
 
 from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
-from ..checkpoint_folders import (
-    load_checkpoint,
-    make_image_processor,
-    read_image_processor_settings,
-    read_license,
-)
+from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
 from ..convert_swin_to_greenmim import convert_swin_to_greenmim
 from ..masking_greenmim import get_unit_grid
-from .command_line import UserError, get_name
+from .command_line import get_name
+from .errors import UserError
 from .pretraining_arguments import ModelArguments
-
-
-NEW_MODULES = ("decoder",)
 
 
 @dataclass
 class PretrainedModel:
-    """A model that is ready to be trained, and where it comes from."""
+    """A model that is ready to be trained, its image processor, a sentence on its weights, and their license."""
 
     model: GreenMimForMaskedImageModeling
     image_processor: GreenMimImageProcessorPil
@@ -47,42 +40,59 @@ class PretrainedModel:
     license: dict[str, str]
 
 
-def make_pretrained_model(args: ModelArguments, seed: int) -> PretrainedModel:
+def make_pretrained_model(
+    args: ModelArguments, seed: int, config: GreenMimConfig | None = None, license: str | None = None
+) -> PretrainedModel:
     """
     Makes or loads the model.
 
+    Args:
+        args ([`ModelArguments`]):
+            Which model.
+        seed (`int`):
+            Seed of new weights.
+        config ([`GreenMimConfig`], *optional*):
+            Configuration of a new model, instead of `args.config_name_or_path`.
+        license (`str`, *optional*):
+            License of weights that start at random. Training does not change the license of others.
+
     Raises:
-        [`UserError`]: if there is none, or its weights do not fit the settings.
+        [`UserError`]: if there is no such model, its weights do not fit the settings, or have another license.
     """
     set_seed(seed)
+    name = args.model_name_or_path
     try:
-        if args.model_name_or_path is None:
-            config = _read_config(args)
-            model, origin, license = GreenMimForMaskedImageModeling(config), "Its weights started at random.", {}
+        if name is None:
+            model = GreenMimForMaskedImageModeling(_override(config or _read_config(args.config_name_or_path), args))
+            origin, stated = "Its weights started at random.", {}
         else:
             model, is_swin = _load_model(args, seed)
-            decoder = ", with a new decoder" if is_swin else ""
-            license = read_license(args.model_name_or_path)
-            origin = f"It started from the weights of `{get_name(args.model_name_or_path)}`{decoder}."
+            origin = f"It started from the weights of `{get_name(name)}`{', with a new decoder' if is_swin else ''}."
+            stated = read_license(name)
         # raises, if images of this size are not made of whole units
         get_unit_grid(model.config.image_height_and_width, model.config.mask_unit_size)
-        return PretrainedModel(model, _make_image_processor(args, model.config), origin, license)
+        image_processor = _make_image_processor(args, model.config)
     except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
         raise UserError(str(error)) from error
+    if license and stated.get("license", license) != license:
+        raise UserError(
+            f"--license must be {stated['license']!r}, that of the weights in {name}, got {license!r}. Omit it."
+        )
+    return PretrainedModel(model, image_processor, origin, stated or ({"license": license} if license else {}))
 
 
-def _read_config(args: ModelArguments) -> GreenMimConfig:
-    if args.config_name_or_path is None:
-        config = GreenMimConfig()
-    else:
-        config = AutoConfig.from_pretrained(args.config_name_or_path)
-        if not isinstance(config, GreenMimConfig):
-            raise ValueError(f"--config_name_or_path {args.config_name_or_path} is of type {config.model_type!r}.")
-    return _override(config, args)
+def _read_config(name: str | None) -> GreenMimConfig:
+    if name is None:
+        return GreenMimConfig()
+    config = AutoConfig.from_pretrained(name)
+    if not isinstance(config, GreenMimConfig):
+        raise ValueError(f"--config_name_or_path {name} is of type {config.model_type!r}.")
+    return config
 
 
 def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
     settings = {name: getattr(args, name) for name in ("image_size", "mask_ratio") if getattr(args, name) is not None}
+    config = GreenMimConfig.from_dict(config.to_dict())
     if args.config_overrides:
         config.update_from_string(args.config_overrides)
     return GreenMimConfig.from_dict({**config.to_dict(), **settings})  # which checks them together
@@ -90,29 +100,21 @@ def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
 
 def _load_model(args: ModelArguments, seed: int) -> tuple[GreenMimForMaskedImageModeling, bool]:
     """The model, and whether it comes from a Swin."""
-    if (Path(args.model_name_or_path) / "model" / "config.json").is_file():
-        raise ValueError(
-            f"--model_name_or_path {args.model_name_or_path} is the folder of a run: its model is {args.model_name_or_path}/model."
-        )
-    config = AutoConfig.from_pretrained(args.model_name_or_path)
-    if isinstance(config, SwinConfig):
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / "model"
-            convert_swin_to_greenmim(args.model_name_or_path, folder, seed=seed)
-            return _load_greenmim(folder, args), True
-    if not isinstance(config, GreenMimConfig):
-        raise ValueError(
-            f"--model_name_or_path {args.model_name_or_path} is of type {config.model_type!r}, neither GreenMIM nor Swin."
-        )
-    return _load_greenmim(args.model_name_or_path, args), False
-
-
-def _load_greenmim(folder: str | Path, args: ModelArguments) -> GreenMimForMaskedImageModeling:
-    config = _override(GreenMimConfig.from_pretrained(folder), args)
-    # of an encoder alone, the decoder is new; and in float32, whatever it was saved in
-    return load_checkpoint(
-        GreenMimForMaskedImageModeling, folder, new_modules=NEW_MODULES, config=config, dtype=torch.float32
-    )
+    name = args.model_name_or_path
+    if (Path(name) / "model" / "config.json").is_file():
+        raise ValueError(f"--model_name_or_path {name} is the folder of a run: its model is {name}/model.")
+    config = AutoConfig.from_pretrained(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        if is_swin := isinstance(config, SwinConfig):
+            convert_swin_to_greenmim(name, folder := Path(temporary) / "model", seed=seed)
+            name, config = folder, GreenMimConfig.from_pretrained(folder)
+        if not isinstance(config, GreenMimConfig):
+            raise ValueError(
+                f"--model_name_or_path {name} is of type {config.model_type!r}, neither GreenMIM nor Swin."
+            )
+        # of a bare encoder, the decoder is new; and in float32, whatever it was saved in
+        settings = {"config": _override(config, args), "dtype": torch.float32}
+        return load_checkpoint(GreenMimForMaskedImageModeling, name, new_modules=("decoder",), **settings), is_swin
 
 
 def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> GreenMimImageProcessorPil:
@@ -120,6 +122,6 @@ def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> Green
     settings = {} if name is None else read_image_processor_settings(name)
     if args.image_processor_name is not None and not settings:
         raise ValueError(f"--image_processor_name {name} has no preprocessor_config.json.")
-    if args.image_size is not None:  # that of the settings is another one
+    if args.image_size is not None:  # the settings are for another one
         settings = {key: value for key, value in settings.items() if key not in ("size", "crop_size")}
     return make_image_processor(config, settings)

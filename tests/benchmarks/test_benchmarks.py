@@ -16,7 +16,6 @@
 import copy
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,20 +24,15 @@ import numpy as np
 import PIL.Image
 import pytest
 
-
-ROOT = Path(__file__).parents[2]
-
 from benchmarks.compare_results import compare
 
 
-def run(script: str, *arguments, expected: int = 0) -> str:
-    python_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": python_path},
-        capture_output=True,
-        text=True,
-    )
+ROOT = Path(__file__).parents[2]
+
+
+def run(name: str, *arguments, expected: int = 0) -> str:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == expected, process.stderr[-3000:]
     return process.stdout
 
@@ -99,8 +93,8 @@ def test_comparing_from_the_command_line(tmp_path):
     for name, median_ms in (("before", 100.0), ("after", 120.0)):
         (tmp_path / f"{name}.json").write_text(json.dumps(make_results(median_ms)))
     before, after = tmp_path / "before.json", tmp_path / "after.json"
-    assert "1.20 | SLOWER" in run("compare_results.py", before, after, expected=1)
-    run("compare_results.py", before, after, "--tolerance=0.3")
+    assert "1.20 | SLOWER" in run("compare_results", before, after, expected=1)
+    run("compare_results", before, after, "--tolerance=0.3")
 
 
 def test_data_loading(tmp_path):
@@ -110,7 +104,7 @@ def test_data_loading(tmp_path):
         PIL.Image.fromarray(pixels).save(content, "PNG")
         (tmp_path / f"{index}.png").write_bytes(content.getvalue())
     output = run(
-        *("data_loading.py", "--train_dir", tmp_path, "--batch_size=8", "--num_workers", 0, 1, "--num_steps=2"),
+        *("data_loading", "--train_dir", tmp_path, "--batch_size=8", "--num_workers", 0, 1, "--num_steps=2"),
         *("--config_name_or_path", ROOT / "examples" / "configs" / "greenmim_cifar10_32.json"),
         *("--json", tmp_path / "results.json", "--device=cpu"),
     )
@@ -123,18 +117,8 @@ def test_data_loading(tmp_path):
 @pytest.mark.slow
 def test_scaling(tmp_path):
     output = run(
-        *(
-            "scaling.py",
-            "--mask_ratios",
-            0.5,
-            0.75,
-            "--image_sizes",
-            224,
-            256,
-            "--num_pixels=1",
-            "--repeats=1",
-            "--device=cpu",
-        ),
+        *("scaling", "--mask_ratios", 0.5, 0.75, "--image_sizes", 224, 256),
+        *("--num_pixels=1", "--repeats=1", "--device=cpu"),
         *("--plot", tmp_path / "plot.png", "--json", tmp_path / "results.json"),
     )
     assert "| 224 | 1 | 0.5 | 1536 |" in output and "| 256 | 1 | 0.75 | 1024 |" in output
@@ -145,7 +129,7 @@ def test_scaling(tmp_path):
 
 def test_static_plans(tmp_path):
     arguments = ("--model_sizes", "tiny", "--batch_sizes", 4, "--image_size", 96, "--draws", 5)
-    text = run("static_plans.py", *arguments, "--json", tmp_path / "static.json")
+    text = run("static_plans", *arguments, "--json", tmp_path / "static.json")
     (row,) = json.loads((tmp_path / "static.json").read_text())["results"]
     assert "| tiny | 4 |" in text and row["static_shapes"] <= row["searched_shapes"] and row["cost_over_searched"] >= 1
 

@@ -14,7 +14,6 @@
 """The counts of `benchmarks/fake_cuda.py`: what a training step on a GPU launches and moves, and whether it waits."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -37,12 +36,8 @@ pytestmark = [
 def trace(folder: Path, *arguments) -> dict:
     """The results of the script, by case."""
     path = folder / "trace.json"
-    process = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "fake_cuda.py"), *map(str, arguments), "--json", str(path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "benchmarks.fake_cuda", *map(str, arguments), "--json", str(path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-3000:]
     return json.loads(path.read_text())["results"]
 

@@ -18,6 +18,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -29,6 +30,7 @@ from benchmarks.training_step import run_alone
 from modeling_greenmim import planning_greenmim
 
 
+ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["--device=cpu", "--model_sizes=tiny", "--batch_sizes=2", "--image_sizes", "224", "256"]
 ARGUMENTS += ["--repeats=1", "--warmup=1", "--dtype=float32"]
 SMALL_SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 7}
@@ -221,8 +223,9 @@ def test_a_function_that_takes_too_long_is_killed():
 @pytest.mark.slow
 def test_the_command(tmp_path):
     """Each row in a process of its own, as on a GPU."""
-    command = [sys.executable, gpu.__file__, *ARGUMENTS, "--compile_modes=none", "--json", str(tmp_path / "gpu.json")]
-    process = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.gpu", *ARGUMENTS, "--compile_modes=none"]
+    command += ["--json", str(tmp_path / "gpu.json")]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-3000:]
     results = json.loads((tmp_path / "gpu.json").read_text())["results"]
     assert len(results["rows"]) == 6 and all(row["faster"] > 0 for row in results["rows"])

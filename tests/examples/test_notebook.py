@@ -11,17 +11,18 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The notebook: it runs, at small sizes, and the outputs that are committed are those of a run of its present cells."""
+"""The notebook: it runs with small sizes, and its committed outputs are those of a run of its current cells."""
 
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+
+from tests.helpers.scripts import ROOT
 
 
 nbclient = pytest.importorskip("nbclient")
@@ -29,8 +30,8 @@ nbformat = pytest.importorskip("nbformat")
 for name in ("ipykernel", "datasets", "matplotlib", "sklearn"):
     pytest.importorskip(name)
 
-PATH = Path(__file__).parents[2] / "examples" / "notebooks" / "greenmim_in_ten_minutes.ipynb"
-NUM_PICTURES = 5
+PATH = ROOT / "examples" / "notebooks" / "greenmim_in_ten_minutes.ipynb"
+NUM_FIGURES = 5
 SMALL = {
     "image_size": 16,
     "embed_dim": 16,
@@ -39,7 +40,7 @@ SMALL = {
     "pretraining_steps": 4,
     "fine_tuning_steps": 2,
 }
-# Loads a folder by the pipeline where this package is not installed.
+# loads a folder with the pipeline where this package is not installed
 CLASSIFY = """
 import sys
 
@@ -66,16 +67,16 @@ def get_outputs(notebook) -> list:
 
 
 def read_text(notebook) -> str:
-    """All that was printed. There may be no warnings."""
+    """Returns the printed text, and checks that there were no warnings."""
     outputs = [output for output in get_outputs(notebook) if output.output_type == "stream"]
     assert {output.name for output in outputs} == {"stdout"}
     return "".join(output.text for output in outputs)
 
 
 def check_outputs(notebook):
-    """Pictures and numbers are there."""
-    pictures = [output.data for output in get_outputs(notebook) if "data" in output and "image/png" in output.data]
-    assert len(pictures) == NUM_PICTURES
+    """Checks that figures and numbers exist."""
+    figures = [output.data for output in get_outputs(notebook) if "data" in output and "image/png" in output.data]
+    assert len(figures) == NUM_FIGURES
     text = read_text(notebook)
     for pattern in (r"from the pre-trained model: +(\S+) %", r"from scratch: +(\S+) %"):
         (accuracy,) = re.findall(pattern, text)
@@ -85,8 +86,8 @@ def check_outputs(notebook):
     assert "model.safetensors" in text and "modeling_greenmim.py" in text  # of the published folder
 
 
-def run(folder: Path, monkeypatch, **sizes):
-    """Runs the notebook in a folder, with other values for the names in its cell of parameters."""
+def run(folder, monkeypatch, **sizes):
+    """Runs the notebook in a folder, with other values in its parameters cell."""
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
     monkeypatch.setenv("HF_HOME", str(folder / "huggingface"))
     notebook = nbformat.read(PATH, as_version=4)
@@ -99,7 +100,7 @@ def run(folder: Path, monkeypatch, **sizes):
     return notebook
 
 
-def test_it_runs(tmp_path, monkeypatch):
+def test_it_publishes_a_classifier_that_loads_without_the_package(tmp_path, monkeypatch):
     notebook = run(tmp_path, monkeypatch, **SMALL)
     check_outputs(notebook)
     result = subprocess.run(
@@ -122,13 +123,12 @@ def test_it_runs_on_images_of_all_kinds(tmp_path, monkeypatch):
         for number in range(20):
             size = tuple(int(side) for side in generator.integers(10, 90, 2))
             PIL.Image.effect_noise(size, 90).convert(mode).save(tmp_path / "images" / name / f"{number}.png")
-    sizes = SMALL | {"image_folder": str(tmp_path / "images"), "norm_pix_loss": True, "labeled_share": 0.5}
+    sizes = SMALL | {"image_folder": str(tmp_path / "images"), "norm_pix_loss": True, "labeled_fraction": 0.5}
     notebook = run(tmp_path, monkeypatch, **sizes)
     assert "3 classes: bird, cat, dog" in read_text(notebook)
 
 
-def test_committed_outputs():
-    """They are those of one run from top to bottom, at the sizes that are there, and tell nothing of the machine."""
+def test_committed_outputs_are_those_of_one_run_and_name_no_path():
     notebook = nbformat.read(PATH, as_version=4)
     nbformat.validate(notebook)
     cells = get_code_cells(notebook)
@@ -140,7 +140,7 @@ def test_committed_outputs():
     text = read_text(notebook)
     assert f"\n{names['pretraining_steps']} steps, " in text
     num_images = int(re.search(r"(\d+) images to train on", text).group(1))
-    assert f"trained on {int(names['labeled_share'] * num_images)} labeled images" in text
+    assert f"trained on {int(names['labeled_fraction'] * num_images)} labeled images" in text
     channels = names["embed_dim"] * 2 ** (len(names["depths"]) - 1)
     num_units = (names["image_size"] // (names["patch_size"] * 2 ** (len(names["depths"]) - 1))) ** 2
     assert f"Features: (8, {num_units}, {channels})" in text

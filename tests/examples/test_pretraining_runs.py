@@ -11,18 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs of examples/pretraining as a user starts them, in processes of their own: stopped, killed, resumed, and on bad data."""
+"""Runs of the pre-training script as a user starts them, in processes of their own: stopped, killed, resumed, and on damaged data. One of
+each kind is fast; the others are slow."""
 
-import io
 import json
 import os
 import random
 import resource
-import shlex
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 import zlib
 from contextlib import suppress
@@ -34,90 +32,45 @@ import psutil
 import pyarrow.parquet
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features, Image
+from datasets import Dataset, Features, Image
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-import modeling_greenmim  # noqa: F401 - registers the Auto classes
 from modeling_greenmim.training.image_order import ImageOrder
+from tests.helpers.pretraining import NUM_IMAGES, SCRIPT, encode, write_images
+from tests.helpers.scripts import ROOT
 
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "examples" / "pretraining" / "run_pretraining_no_trainer.py"
-NUM_IMAGES = 60
-CONFIG = {
-    "model_type": "greenmim",
-    "image_size": 32,
-    "patch_size": 2,
-    "embed_dim": 8,
-    "depths": [1, 1],
-    "num_heads": [1, 2],
-    "window_size": 4,
-    "decoder_hidden_size": 16,
-    "decoder_num_hidden_layers": 1,
-    "decoder_num_attention_heads": 2,
-    "decoder_intermediate_size": 32,
-}
 # with dropped paths, weights depend on random states too
 OPTIONS = (
-    "--config_overrides=drop_path_rate=0.2,norm_pix_loss=true --per_device_train_batch_size=4 --logging_steps=1 "
-    "--eval_steps=1000 --max_eval_samples=8 --learning_rate=1e-3"
+    "--config_overrides=drop_path_rate=0.2,norm_pix_loss=true",
+    "--per_device_train_batch_size=4",
+    "--logging_steps=1",
+    "--eval_steps=1000",
+    "--max_eval_samples=8",
+    "--learning_rate=1e-3",
 )
-
-
-def encode(index: int) -> bytes:
-    rng = np.random.default_rng(index)
-    pixels = rng.integers(256, size=(4, 4, 3), dtype=np.uint8)
-    content = io.BytesIO()
-    PIL.Image.fromarray(pixels).resize((40, 36), PIL.Image.Resampling.BICUBIC).save(content, "PNG")
-    return content.getvalue()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The same images as files, and as parquet files of different sizes; and a configuration."""
-    folder = tmp_path_factory.mktemp("pretraining")
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    for index in range(NUM_IMAGES):
-        path = folder / "files" / f"class{index % 2}" / f"{index:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(index))
-    (folder / "parquet").mkdir()
-    features = Features({"image": Image(), "label": ClassLabel(num_classes=2)})
-    for number, indices in enumerate(np.split(np.arange(NUM_IMAGES), [13, 35])):
-        rows = {"image": [{"bytes": encode(i), "path": None} for i in indices], "label": [int(i % 2) for i in indices]}
-        Dataset.from_dict(rows, features=features).to_parquet(folder / "parquet" / f"{number}.parquet", batch_size=6)
-    (folder / "tars").mkdir()
-    for number, indices in enumerate(np.split(np.arange(NUM_IMAGES), [13, 35])):
-        with tarfile.open(folder / "tars" / f"{number}.tar", "w") as tar:
-            for index in indices:
-                member = tarfile.TarInfo(f"{index:02d}.png")
-                member.size = len(encode(index))
-                tar.addfile(member, io.BytesIO(encode(index)))
-    return folder
+    return write_images(tmp_path_factory.mktemp("pretraining"))
 
 
 def get_command(folder, output_dir, *options, kind="parquet", processes=1, script=(SCRIPT,)) -> list[str]:
+    """The command of a run. `script` may be that of a test, or begin with `-m`."""
     launcher = [sys.executable]
     if processes > 1:  # `accelerate launch --cpu --num_processes 2` starts one, without a word
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    data = ["--dataset_name", "me/images"] if kind == "hub" else ["--train_dir", str(folder / kind)]
+    data = ["--train_dir", folder / kind]
     if kind == "hub":
-        script = (ROOT / "tests" / "helpers" / "fake_hub.py", folder / "parquet")
-    data += ["--config_name_or_path", str(folder / "config.json")]
-    return [
-        *launcher,
-        *map(str, script),
-        *data,
-        "--output_dir",
-        str(output_dir),
-        *shlex.split(OPTIONS),
-        *map(str, options),
-    ]
+        data, script = ["--dataset_name", "me/images"], ("-m", "tests.helpers.fake_hub", folder / "parquet")
+    data += ["--config_name_or_path", folder / "config.json", "--output_dir", output_dir]
+    return [*map(str, [*launcher, *script, *data, *OPTIONS, *options])]
 
 
 class Run:
-    """A run in a process of its own, whose output goes to a file: nobody has to read it for the run to go on."""
+    """A run in a process of its own, whose output goes to a file: nobody has to read it for the run to continue."""
 
     def __init__(self, folder, output_dir: Path, *options, **settings):
         self.output_dir = output_dir
@@ -125,7 +78,8 @@ class Run:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 get_command(folder, output_dir, *options, **settings),
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                cwd=ROOT,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that all of its processes can be killed together
@@ -187,19 +141,13 @@ def run_with_kills(folder, output_dir, patterns, num_steps, *options, **settings
     run.kill_after(f"checkpoint-{num_steps}")
 
 
-def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_exactly(folder, tmp_path):
+def test_a_run_killed_while_it_writes_a_checkpoint_ends_with_the_same_weights(folder, tmp_path):
     options = ("--max_train_steps=60", "--num_workers=2", "--checkpointing_steps=10")
     Run(folder, tmp_path / "whole", *options).kill_after("checkpoint-60")
     run_with_kills(folder, tmp_path / "killed", ["*checkpoint-40"], 60, *options)
     assert_same_run(tmp_path / "whole", tmp_path / "killed", 60)
     # the one before it is left; so may be one more, if the kill came before that was removed
     AutoModel.from_pretrained(tmp_path / "killed" / "checkpoint-50")
-    # killed before the model folder was written: that is made up for; and then there is nothing left to do
-    output = Run(folder, tmp_path / "killed", *options, "--resume_from_checkpoint=latest").finish()
-    assert "Resuming after step 60" in output
-    AutoModel.from_pretrained(tmp_path / "killed" / "model")
-    output = Run(folder, tmp_path / "killed", *options, "--resume_from_checkpoint=latest").finish()
-    assert "The run is complete" in output
 
 
 @pytest.mark.slow
@@ -218,15 +166,11 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(folder, tmp_path, nu
     assert_same_run(tmp_path / "whole", tmp_path / "killed", 440)
 
 
-@pytest.mark.parametrize(
-    ("kind", "processes"),
-    [
-        ("hub", 1),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("hub", 2), ("parquet", 1), ("parquet", 2))),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hub", "parquet"])
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_streamed_run_that_is_killed_ends_as_one_that_was_not(folder, tmp_path, kind, processes):
-    """A data set on the Hub, and a folder of parquet files; another number of workers is refused."""
+    """A dataset on the Hub, and a folder of parquet files; another number of workers is refused."""
     options = ("--max_train_steps=40", "--num_workers=1", "--checkpointing_steps=5", "--streaming")
     settings = {"kind": kind, "processes": processes}
     Run(folder, tmp_path / "whole", *options, **settings).kill_after("checkpoint-40")
@@ -245,7 +189,8 @@ def read_steps(folder: Path, processes: int, num_steps: int) -> list[list[str]]:
     return [sorted(step) for step in steps]
 
 
-@pytest.mark.parametrize("kind", ["parquet", pytest.param("files", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parquet", "files"])
 def test_a_run_is_resumed_with_other_processes_and_workers_on_the_same_images(folder, tmp_path, kind):
     """Eight images in a step: of two processes, then of one that accumulates, then of one with larger micro-batches."""
     options = ("--max_train_steps=24", "--config_overrides=drop_path_rate=0", "--checkpointing_steps=8")
@@ -257,7 +202,7 @@ def test_a_run_is_resumed_with_other_processes_and_workers_on_the_same_images(fo
 
     def record(name, output_dir, processes, stop, *layout):
         (tmp_path / name).mkdir()
-        script = (ROOT / "tests" / "helpers" / "record_images.py", tmp_path / name)
+        script = ("-m", "tests.helpers.record_images", tmp_path / name)
         settings = {"kind": kind, "processes": processes, "script": script}
         latest = "--resume_from_checkpoint=latest"
         Run(folder, output_dir, *options, *layout, latest, **settings).kill_after(f"checkpoint-{stop}")
@@ -276,6 +221,7 @@ def test_a_run_is_resumed_with_other_processes_and_workers_on_the_same_images(fo
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_starts_again_at_once_after_its_main_process_was_killed(folder, tmp_path):
     """Its workers live on for seconds; and while it runs, no other run writes into its folder."""
     options = ("--max_train_steps=4000", "--num_workers=2", "--checkpointing_steps=10")
@@ -295,6 +241,7 @@ def test_a_run_starts_again_at_once_after_its_main_process_was_killed(folder, tm
             worker.kill()
 
 
+@pytest.mark.slow
 def test_processes_that_see_other_files_do_not_train(folder, tmp_path):
     """A node that lags: it sees fewer files."""
     for rank, number in ((0, 40), (1, 30)):
@@ -303,8 +250,8 @@ def test_processes_that_see_other_files_do_not_train(folder, tmp_path):
             (tmp_path / f"images{rank}" / f"{index}.png").write_bytes(encode(index))
     script = tmp_path / "script.py"
     script.write_text(
-        f"import os, runpy, sys\nsys.argv = [argument.replace('RANK', os.environ['RANK']) for argument in sys.argv]\n"
-        f"sys.path.insert(0, {str(SCRIPT.parent)!r})\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+        "import os, runpy, sys\nsys.argv = [argument.replace('RANK', os.environ['RANK']) for argument in sys.argv]\n"
+        f"runpy.run_path({str(ROOT / SCRIPT)!r}, run_name='__main__')\n"
     )
     options = ("--max_train_steps=40", "--num_workers=0", f"--train_dir={tmp_path}/imagesRANK")
     output = Run(folder, tmp_path / "run", *options, processes=2, script=(script,)).finish(returncode=1)
@@ -312,6 +259,7 @@ def test_processes_that_see_other_files_do_not_train(folder, tmp_path):
     assert not list((tmp_path / "run").glob("checkpoint-*"))
 
 
+@pytest.mark.slow
 def test_a_damaged_row_group_costs_its_rows(folder, tmp_path):
     """Also if it comes first; and null rows count each: the run continues to its end, and its card has the number."""
     images = tmp_path / "images"
@@ -331,6 +279,7 @@ def test_a_damaged_row_group_costs_its_rows(folder, tmp_path):
     assert "10 images could not be read" in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_too_many_images_that_cannot_be_read_end_the_run_with_the_last_one_named(folder, tmp_path):
     images = tmp_path / "images"
     images.mkdir()
@@ -346,14 +295,20 @@ def test_too_many_images_that_cannot_be_read_end_the_run_with_the_last_one_named
 @pytest.mark.parametrize(
     ("number", "processes", "whole_group"),
     [
-        (signal.SIGINT, 1, True),
-        (signal.SIGHUP, 1, True),
-        pytest.param(signal.SIGUSR1, 1, True, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 1, False, marks=pytest.mark.slow),
-        (signal.SIGTERM, 2, True),
+        (signal.SIGTERM, 1, True),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (signal.SIGINT, 1, True),
+                (signal.SIGHUP, 1, True),
+                (signal.SIGUSR1, 1, True),
+                (signal.SIGTERM, 1, False),
+                (signal.SIGTERM, 2, True),
+            )
+        ),
     ],
 )
-def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(folder, tmp_path, number, processes, whole_group):
+def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_resume(folder, tmp_path, number, processes, whole_group):
     """As Ctrl-C in a terminal does it, or a scheduler: all processes get the signal, workers of the loader too."""
     options = ("--max_train_steps=400", "--num_workers=1", "--checkpointing_steps=200")
     run = Run(folder, tmp_path / "run", *options, processes=processes)
@@ -372,6 +327,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(folder, tmp_pat
     assert [entry[0] for entry in get_history(tmp_path / "run", 200)] == list(range(1, 201))
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(folder, tmp_path):
     """The same global batches: losses and weights agree to rounding."""
     options = (
@@ -395,7 +351,7 @@ def test_two_processes_train_as_one(folder, tmp_path):
 def test_two_processes_see_each_image_once_in_an_epoch(folder, tmp_path, kind):
     """Three shards cannot be divided by two."""
     options = ("--max_train_steps=20", "--num_workers=2", "--max_eval_samples=0", "--checkpointing_steps=20")
-    script = (ROOT / "tests" / "helpers" / "record_images.py", tmp_path)
+    script = ("-m", "tests.helpers.record_images", tmp_path)
     run = Run(folder, tmp_path / "run", *options, kind=kind, processes=2, script=script)
     run.kill_after("checkpoint-20")
     seen = [line.split() for rank in range(2) for line in (tmp_path / f"{rank}.txt").read_text().splitlines()]
@@ -405,6 +361,7 @@ def test_two_processes_see_each_image_once_in_an_epoch(folder, tmp_path, kind):
         assert checksums == sorted(zlib.crc32(encode(index)) for index in range(NUM_IMAGES)), epoch
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(folder, tmp_path):
     options = ("--max_train_steps=4000", "--num_workers=0", "--checkpointing_steps=20")
     run = Run(folder, tmp_path / "run", *options)
@@ -418,6 +375,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(folder, tmp_pa
     run.kill_after(f"checkpoint-{last + 40}")
 
 
+@pytest.mark.slow
 def test_damaged_files_are_dropped_and_counted(folder, tmp_path):
     """3 % of the files, in an epoch and more."""
     images = tmp_path / "images"

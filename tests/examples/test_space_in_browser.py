@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The Space in a browser, as visitors have it, at the width of a desk and of a phone. Needs gradio, playwright and a Chromium."""
+"""The Space in a browser, at the widths of a desktop and a phone. Needs gradio, playwright and Chromium."""
 
 import io
 import os
@@ -43,7 +43,7 @@ WIDTHS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "heigh
 WAIT = 30_000  # milliseconds: the machine may be busy
 NUM_TOKENS, TOKENS_OF_A_UNIT = 64, 4  # of the model of the repository
 HIDDEN_GRAY = 210
-NO_IMAGE = "This file is no image that can be read."
+NO_IMAGE = "This file is not an image that can be read."
 
 
 @pytest.fixture(scope="module")
@@ -117,26 +117,26 @@ def files(tmp_path_factory):
     rotation = PIL.Image.Exif()
     rotation[0x0112] = 6  # a camera that was turned: red is above blue
     picture.save(folder / "turned.png", exif=rotation)
-    (folder / "text.jpg").write_text("no image")
+    (folder / "text.jpg").write_text("not an image")
     PIL.Image.new("1", (7000, 6000)).save(folder / "pixels.png")
     (folder / "large.png").write_bytes(b"0" * 11_000_000)
     return folder
 
 
-def get_picture(page: Page, title: str):
+def get_image(page: Page, title: str):
     return page.locator(".column", has_text=title).last.locator("img")
 
 
-def read_picture(page: Page, title: str) -> np.ndarray:
+def read_image(page: Page, title: str) -> np.ndarray:
     """The pixels of a picture, by unit: `(num_units, ...)`."""
-    response = page.request.get(get_picture(page, title).get_attribute("src"))
+    response = page.request.get(get_image(page, title).get_attribute("src"))
     pixels = np.asarray(PIL.Image.open(io.BytesIO(response.body())).convert("RGB")).astype(int)
     side = pixels.shape[0] // 4
     return pixels.reshape(4, side, 4, side, 3).swapaxes(1, 2).reshape(16, side, side, 3)
 
 
 def find_hidden_units(page: Page) -> set[int]:
-    units = read_picture(page, "The encoder sees")
+    units = read_image(page, "Visible part")
     return {number for number, unit in enumerate(units) if (unit == HIDDEN_GRAY).all()}
 
 
@@ -150,10 +150,10 @@ def set_number(page: Page, name: str, value: float):
     field.press("Enter")
 
 
-def change(page: Page, action, title: str = "The encoder sees") -> float:
+def change(page: Page, action, title: str = "Visible part") -> float:
     """Does something that changes a picture; returns after how many seconds it had changed."""
-    src = get_picture(page, title).get_attribute("src")
-    handle = get_picture(page, title).element_handle()
+    src = get_image(page, title).get_attribute("src")
+    handle = get_image(page, title).element_handle()
     start = time.perf_counter()
     action()
     page.wait_for_function("([image, src]) => image.src !== src && image.complete", arg=[handle, src])
@@ -161,9 +161,9 @@ def change(page: Page, action, title: str = "The encoder sees") -> float:
 
 
 def upload(page: Page, path: Path):
-    """As a visitor has to: what is there goes first."""
+    """Removes the current image, as a visitor must, and uploads another one."""
     page.get_by_label("Remove Image").click()
-    expect(page.get_by_text("Choose an image, or upload one.")).to_be_visible()
+    expect(page.get_by_text("Choose or upload an image.")).to_be_visible()
     page.locator("input[type=file]").first.set_input_files(path)
 
 
@@ -171,11 +171,11 @@ def upload(page: Page, path: Path):
 def test_a_visit(open_page, files, width):
     page = open_page(width)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    first, second = (get_picture(page, title).bounding_box() for title in ("The image", "The encoder sees"))
-    assert first["y"] == second["y"] and min(first["width"], second["width"]) > 130  # beside each other, and not tiny
+    first, second = (get_image(page, title).bounding_box() for title in ("Input", "Visible part"))
+    assert first["y"] == second["y"] and min(first["width"], second["width"]) > 130  # side by side, and not tiny
 
     expect_tokens(page, 16)
-    set_number(page, "Share of the units to hide", 0.5)
+    set_number(page, "Fraction of units to hide", 0.5)
     expect_tokens(page, 32)
     assert len(find_hidden_units(page)) == 8
     change(page, lambda: page.get_by_label("block").check())
@@ -184,7 +184,7 @@ def test_a_visit(open_page, files, width):
 
     hidden = find_hidden_units(page)
     for unit, position in {0: 0.125, 15: 0.875}.items():  # the first and the last
-        picture = get_picture(page, "The encoder sees")
+        picture = get_image(page, "Visible part")
         box = picture.bounding_box()
         where = {"x": position * box["width"], "y": position * box["height"]}
         change(page, lambda where=where, picture=picture: picture.click(position=where))
@@ -194,7 +194,7 @@ def test_a_visit(open_page, files, width):
 
     upload(page, files / "turned.png")
     expect_tokens(page, 32)  # a new image, a new mask
-    colors = read_picture(page, "The image").mean(axis=(1, 2))
+    colors = read_image(page, "Input").mean(axis=(1, 2))
     assert (colors[:8, 0] > 200).all() and (colors[8:, 2] > 200).all()  # red above blue
 
     page.get_by_role("tab", name="How windows are packed").click()
@@ -206,7 +206,7 @@ def test_a_visit(open_page, files, width):
     expect(numbers).to_contain_text("8 of 16 tokens")
     page.get_by_label("shifted_window").check()
     expect(page.get_by_text("one window covers the grid")).to_be_visible()
-    set_number(page, "Share of the units to hide", 0.75)  # the plot follows the mask
+    set_number(page, "Fraction of units to hide", 0.75)  # the plot follows the mask
     expect(numbers).to_contain_text("4 of 16 tokens")
     box = plot.bounding_box()
     assert box["width"] > 280 and box["x"] + box["width"] <= WIDTHS[width]["width"]
@@ -217,10 +217,10 @@ def test_a_visit(open_page, files, width):
     ("name", "message"),
     [
         ("text.jpg", NO_IMAGE),
-        ("pixels.png", "This image has 7000 x 6000 pixels, and 40 million are the limit."),
+        ("pixels.png", "This image has 7000 x 6000 pixels; the limit is 40 million."),
     ],
 )
-def test_what_is_no_image(open_page, files, name, message):
+def test_uploads_that_cannot_be_read_are_explained(open_page, files, name, message):
     page = open_page()
     upload(page, files / name)
     expect(page.get_by_test_id("toast-body")).to_contain_text(message)
@@ -229,7 +229,7 @@ def test_what_is_no_image(open_page, files, name, message):
     expect_tokens(page, 16)  # and it goes on
 
 
-def test_what_is_too_large(browser, address, files):
+def test_files_that_are_too_large_are_refused(browser, address, files):
     """Without `open_page`: the answer of the server is an error, and the browser logs it."""
     page = browser.new_page()
     page.set_default_timeout(WAIT)
@@ -242,12 +242,12 @@ def test_what_is_too_large(browser, address, files):
 
 def test_visitors_keep_their_masks(open_page):
     first, second = open_page(), open_page("phone")
-    set_number(first, "Share of the units to hide", 0.5)
+    set_number(first, "Fraction of units to hide", 0.5)
     expect_tokens(first, 32)
     mask = find_hidden_units(first)
     for page in (second, first):
         hidden = find_hidden_units(page)
-        change(page, lambda page=page: get_picture(page, "The encoder sees").click(position={"x": 5, "y": 5}))
+        change(page, lambda page=page: get_image(page, "Visible part").click(position={"x": 5, "y": 5}))
         assert find_hidden_units(page) ^ hidden == {0}
     assert find_hidden_units(first) ^ mask == {0}
     expect_tokens(second, 16 + TOKENS_OF_A_UNIT * (1 if 0 not in find_hidden_units(second) else -1))

@@ -11,14 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The experiments of examples/cifar10, on a few images."""
+"""The CIFAR-10 study: the runs of its Makefile, its scripts, and the published results."""
 
 import io
 import json
-import signal
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,123 +25,79 @@ import PIL.Image
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
-from filelock import FileLock
 from transformers import AutoConfig, SwinForMaskedImageModeling, TrainingArguments
 
 from modeling_greenmim import GreenMimForMaskedImageModeling
-from modeling_greenmim.modeling_greenmim import GreenMimDecoder
-
-
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "experiments" / "cifar10"
-
-import run_experiments
-import run_scrambled
-import run_simmim
-
+from modeling_greenmim.reconstruction_greenmim import GreenMimDecoder
 from modeling_greenmim.training.trainer import CheckpointTrainer
-
-import experiment_jobs
-import experiment_results
-import run_pretraining_no_trainer
-from experiment_jobs import Job, make_jobs, run_jobs
+from tests.helpers.scripts import ROOT, import_script
 
 
+FOLDER = ROOT / "experiments" / "cifar10"
+NUM_RUNS = 69
 CONFIG = AutoConfig.from_pretrained(FOLDER / "greenmim_cifar10.json")
+SMALL = {
+    "STEPS": 4,
+    "CHECKPOINTING_STEPS": 2,
+    "BATCH_SIZE": 16,
+    "TIMED_STEPS": 3,
+    "PROBE_IMAGES": 40,
+    "LABELS": "500",
+    "SEEDS": "0",
+}
+
+run_scrambled = import_script("experiments/cifar10/run_scrambled.py")
+run_simmim = import_script("experiments/cifar10/run_simmim.py")
+summarize_results = import_script("experiments/cifar10/summarize_results.py")
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
-@pytest.fixture
-def data_dir(tmp_path):
-    rng = np.random.default_rng(0)
-    for split, number in (("train", 80), ("test", 40)):
-        images = []
-        for index in range(number):
-            content = io.BytesIO()
-            pixels = np.clip(rng.integers(40, size=(32, 32, 3)) + 20 * (index % 10), 0, 255).astype(np.uint8)
-            PIL.Image.fromarray(pixels).save(content, "PNG")
-            images.append({"bytes": content.getvalue(), "path": None})
-        features = Features({"image": Image(), "label": ClassLabel(num_classes=10)})
-        rows = {"image": images, "label": [index % 10 for index in range(number)]}
-        (tmp_path / "data").mkdir(exist_ok=True)
-        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "data" / f"{split}-0.parquet")
-    return tmp_path / "data"
+def run_make(*arguments, **variables) -> str:
+    variables = [f"{name}={value}" for name, value in variables.items()]
+    command = ["make", "-C", str(FOLDER), f"PYTHON={sys.executable}", *arguments, *variables]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
+    return process.stdout
 
 
-def test_jobs_come_after_those_they_need():
-    jobs = make_jobs("data", Path("runs"))
-    names = [job.name for job in jobs]
-    assert len(set(names)) == len(names) and len({job.result for job in jobs}) == len(jobs)
-    for index, job in enumerate(jobs):
-        assert set(job.needs) <= set(names[:index]), job.name
+def list_runs(runs: Path) -> list[str]:
+    """The folder or file that each command of `make` would write, in order."""
+    names = []
+    for line in run_make("-n", RUNS=runs).splitlines():
+        words = line.split()
+        if "--output_dir" in words or "--output_file" in words:
+            option = "--output_dir" if "--output_dir" in words else "--output_file"
+            names.append(str(Path(words[words.index(option) + 1]).relative_to(runs)).removesuffix("/model"))
+        elif "save_untrained.py" in words:
+            names.append("untrained")
+    return names
 
 
-def make_job(tmp_path, name: str, code: str, *needs: str) -> Job:
-    command = ["-c", f"from pathlib import Path; {code}", str(tmp_path / name)]
-    return Job(name, lambda: command, tmp_path / name, needs)
+@needs_make
+def test_every_run_comes_after_what_it_needs(tmp_path):
+    names = list_runs(tmp_path)
+    assert len(names) == len(set(names)) == NUM_RUNS
+    assert names[:4] == ["timing_greenmim_0", "timing_simmim_0", "timing_greenmim_1", "timing_simmim_1"]
+    for index, name in enumerate(names):
+        pretraining = Path(name).stem.split("_500")[0].removesuffix("_longer")
+        if pretraining.startswith("simmim") and name.startswith("fine_tuning"):
+            pretraining += "_converted"
+        assert pretraining in (*names[: index + 1], "scratch"), name
 
 
-def test_what_is_done_is_not_run_again_and_what_needs_a_failure_is_not_run(tmp_path, capsys):
-    write = "import sys; Path(sys.argv[1]).write_text(str(Path(sys.argv[1]).exists()))"
-    jobs = [
-        make_job(tmp_path, "first", write),
-        make_job(tmp_path, "second", write, "first"),
-        make_job(tmp_path, "wrong", "raise SystemExit('no')"),
-        make_job(tmp_path, "after", write, "wrong"),
-        make_job(tmp_path, "writes_nothing", "pass"),
-    ]
-    (tmp_path / "first").write_text("done before")
-    assert sorted(run_jobs(jobs, tmp_path, num_parallel=2, num_threads=1)) == ["after", "writes_nothing", "wrong"]
-    assert (tmp_path / "first").read_text() == "done before"
-    assert (tmp_path / "second").exists() and not (tmp_path / "after").exists()
-    assert "no" in (tmp_path / "wrong.log").read_text()
-    output = capsys.readouterr().out
-    assert "wrong: FAILED" in output and "after: not run, as it needs wrong" in output
-    assert run_jobs(jobs[:2], tmp_path, num_parallel=1, num_threads=1) == []
+@needs_make
+def test_a_run_that_is_done_is_not_repeated(tmp_path):
+    for name in list_runs(tmp_path):
+        path = tmp_path / name if name.endswith(".json") else tmp_path / name / "model" / "config.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert list_runs(tmp_path) == []
+    (tmp_path / "simmim_same_time" / "model" / "config.json").unlink()
+    assert list_runs(tmp_path) == ["simmim_same_time"]
 
 
-def test_a_job_whose_command_cannot_be_made_has_failed(tmp_path):
-    def make_command():
-        raise FileNotFoundError("no metrics.json")
-
-    jobs = [Job("job", make_command, tmp_path / "result")]
-    assert run_jobs(jobs, tmp_path, num_parallel=1, num_threads=1) == ["job"]
-    assert "no metrics.json" in (tmp_path / "job.log").read_text()
-
-
-def test_what_is_stopped_stops_its_jobs(tmp_path):
-    """With SIGTERM, or Ctrl-C in the terminal of another: jobs may write checkpoints, and no job is left behind."""
-    job = """
-import pathlib, signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path(sys.argv[1]).write_text("a checkpoint"), sys.exit(1)))
-print("running", flush=True)
-time.sleep(60)
-"""
-    driver = f"""
-import signal, sys
-from pathlib import Path
-from experiment_jobs import Job, run_jobs
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-folder = Path({str(tmp_path)!r})
-run_jobs([Job("job", lambda: ["-c", {job!r}, str(folder / "checkpoint")], folder / "result")], folder, 1, 1)
-"""
-    process = subprocess.Popen([sys.executable, "-c", driver], stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "job.log").is_file() or "running\n" not in (tmp_path / "job.log").read_text():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert "Interrupted. The same command goes on" in process.communicate(timeout=30)[1]
-    assert (tmp_path / "checkpoint").read_text() == "a checkpoint"
-
-
-def test_one_call_at_a_time(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        sys, "argv", ["run_experiments.py", "--data_dir", str(data_dir), "--output_dir", str(tmp_path)]
-    )
-    with FileLock(tmp_path / "run_experiments.lock"), pytest.raises(SystemExit, match="another run_experiments.py"):
-        run_experiments.main()
-
-
-def test_simmim_is_the_swin_of_the_configuration():
+def test_simmim_has_the_swin_of_the_configuration():
     model = run_simmim.make_simmim(CONFIG)
     greenmim = GreenMimForMaskedImageModeling(CONFIG)
     encoder = {name: tensor.shape for name, tensor in greenmim.greenmim.state_dict().items()}
@@ -167,43 +122,47 @@ def test_weights_of_a_checkpoint_are_those_of_the_model(tmp_path):
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
 
 
-def test_simmim_hides_the_pixels_that_greenmim_hides():
-    """A mask of units and that of patches say the same of every pixel."""
-    mask = torch.rand(3, 16) < 0.7
-
-    def collator(examples):
-        inputs = {"pixel_values": None, "bool_masked_pos": mask, "plan": {}}
-        return {"inputs": inputs, "image_weights": None, "unreadable": {}}
-
-    inputs = run_simmim.PatchMasks(collator, patches_per_unit=2, units_per_row=4)([])["inputs"]
-    assert set(inputs) == {"pixel_values", "bool_masked_pos"}
-    of_units = mask.view(3, 4, 4).repeat_interleave(8, 1).repeat_interleave(8, 2)
-    of_patches = inputs["bool_masked_pos"].view(3, 8, 8).repeat_interleave(4, 1).repeat_interleave(4, 2)
-    assert torch.equal(of_units, of_patches)
+def test_patch_masks_hide_the_pixels_that_unit_masks_hide():
+    unit_masks = torch.rand(3, 16) < 0.7
+    patch_masks = run_simmim.get_patch_masks(unit_masks, CONFIG)
+    unit_pixels = np.kron(unit_masks.view(3, 4, 4).numpy(), np.ones((8, 8), dtype=bool))
+    patch_pixels = np.kron(patch_masks.view(3, 8, 8).numpy(), np.ones((4, 4), dtype=bool))
+    np.testing.assert_array_equal(patch_pixels, unit_pixels)
 
 
-def test_scrambled_latents_stay_at_visible_units(monkeypatch):
-    """The units are the same, and nearly no latent is at its own."""
+def test_scrambling_only_changes_the_order_of_units():
     visible_indices = torch.arange(16).repeat(50, 1)[:, 3:11]
     scrambled = run_scrambled.scramble(visible_indices)
     assert torch.equal(scrambled.sort(dim=1).values, visible_indices)
     assert 0.05 < (scrambled == visible_indices).float().mean() < 0.25
 
-    monkeypatch.setattr(GreenMimDecoder, "forward", GreenMimDecoder.forward)  # put back after the test
+
+def test_a_scrambled_decoder_places_latents_in_the_scrambled_order(monkeypatch):
+    class Decoder(GreenMimDecoder):
+        pass
+
     torch.manual_seed(0)
-    decoder = GreenMimDecoder(CONFIG)
+    decoder = Decoder(CONFIG)
     torch.nn.init.normal_(decoder.mask_token)
-    latents = torch.randn(1, 8, CONFIG.hidden_size)
-    expected = decoder(latents, visible_indices[:1], (4, 4))
-    orders = []
-    monkeypatch.setattr(run_pretraining_no_trainer, "main", lambda: None)
-    monkeypatch.setattr(run_scrambled, "scramble", lambda indices: orders.append(indices) or indices.flip(1))
-    run_scrambled.main()
-    torch.testing.assert_close(decoder(latents.flip(1), visible_indices[:1], (4, 4)), expected)
-    assert len(orders) == 1
+    latents, visible_indices = torch.randn(1, 8, CONFIG.hidden_size), torch.arange(3, 11)[None]
+    expected = decoder(latents, visible_indices, (4, 4))
+    monkeypatch.setattr(run_scrambled, "scramble", lambda indices: indices.flip(1))
+    run_scrambled.scramble_latents(Decoder)
+    torch.testing.assert_close(decoder(latents.flip(1), visible_indices, (4, 4)), expected)
+    assert not torch.allclose(decoder(latents, visible_indices, (4, 4)), expected)
 
 
-def test_tables_and_plot_of_a_part_of_the_results(tmp_path):
+def test_run_scrambled_runs_the_script_that_it_is_given(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import sys\nfrom modeling_greenmim.modeling_greenmim import GreenMimDecoder\n"
+        "print(GreenMimDecoder.forward.__name__, __name__, *sys.argv[1:])"
+    )
+    command = [sys.executable, FOLDER / "run_scrambled.py", tmp_path / "script.py", "--option"]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.stdout.split() == ["forward_scrambled", "__main__", "--option"], process.stderr
+
+
+def test_tables_and_plot_of_some_of_the_results(tmp_path):
     results = {
         "speed": {
             "greenmim_images_per_second": 300.0,
@@ -217,22 +176,37 @@ def test_tables_and_plot_of_a_part_of_the_results(tmp_path):
         },
         "fine_tuning": {"scratch": {"5000": [0.4, 0.42, 0.44]}, "greenmim": {"5000": [0.5], "500": [0.31, 0.33]}},
     }
-    tables = experiment_results.make_tables(results)
+    tables = summarize_results.make_tables(results)
     assert "3.00 times as long" in tables and "1,300" in tables
     assert "| from scratch | not run | 42.0 ± 2.0 | not run |" in tables
     assert "| GreenMIM | 32.0 ± 1.4 (2 seeds) | 50.0 (one seed) | not run |" in tables
     assert "| GreenMIM | 998,400 | 50.0 | 45.0 |" in tables
-    experiment_results.draw(results).savefig(tmp_path / "plot.png")
-    assert experiment_results.make_tables({"speed": {}, "probes": {}, "fine_tuning": {}}) == ""
+    summarize_results.draw(results).savefig(tmp_path / "plot.png")
+
+
+def test_tables_of_no_results_are_empty(tmp_path):
+    assert summarize_results.make_tables(summarize_results.collect(tmp_path)) == ""
+
+
+def test_simmim_gets_the_steps_that_it_makes_in_the_same_time(tmp_path, monkeypatch, capsys):
+    for number, speed in enumerate((90.0, 100.0)):
+        greenmim, simmim = (tmp_path / f"timing_{method}_{number}" for method in ("greenmim", "simmim"))
+        greenmim.mkdir()
+        simmim.mkdir()
+        history = [{"step": 1, "loss": 1.0, "images_per_second": 2 * speed}, {"step": 2, "eval_loss": 1.0}]
+        (greenmim / "metrics.json").write_text(json.dumps({"history": history}))
+        (simmim / "train_results.json").write_text(json.dumps({"images_per_second": speed}))
+    monkeypatch.setattr(sys, "argv", ["summarize_results.py", str(tmp_path), "--steps_in_the_same_time", "3900"])
+    summarize_results.main()
+    assert capsys.readouterr().out == "1950\n"
 
 
 def test_published_tables_are_those_of_the_results():
-    tables = experiment_results.make_tables(json.loads((FOLDER / "results.json").read_text()))
+    tables = summarize_results.make_tables(json.loads((FOLDER / "results.json").read_text()))
     published = (ROOT / "docs" / "results.md").read_text()
     assert all(line in published for line in tables.splitlines())
-    rows = {
-        line.split(" |")[0]: line for line in reversed(tables.splitlines())
-    }  # of the first table, where two have one
+    # of the first table, where two have a row of this name
+    rows = {line.split(" |")[0]: line for line in reversed(tables.splitlines())}
     readme = (ROOT / "README.md").read_text().replace("**", "")
     for start in ("from scratch", "SimMIM, same time", "GreenMIM"):
         assert rows[f"| {start}"] in readme
@@ -252,51 +226,35 @@ def test_published_tables_of_dense_tasks_are_those_of_the_results(task, metric):
         assert all(f"{value['1000']:.3f}" in published for value in images.values())
 
 
-def test_only_what_is_there(data_dir, tmp_path, monkeypatch):
-    arguments = ["--data_dir", data_dir, "--output_dir", tmp_path / "runs", "--only", "greenmim", "nosuchjob"]
-    monkeypatch.setattr(sys, "argv", ["run_experiments.py", *map(str, arguments)])
-    with pytest.raises(SystemExit, match="--only nosuchjob: no job"):
-        run_experiments.main()
-    assert not (tmp_path / "runs").exists()
+def write_images(folder: Path) -> Path:
+    """As CIFAR-10 on the Hub: PNG files of 32 x 32 pixels in `img`, and labels."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for split, number in (("train", 600), ("test", 40)):
+        images = []
+        for index in range(number):
+            content = io.BytesIO()
+            pixels = np.clip(rng.integers(40, size=(32, 32, 3)) + 20 * (index % 10), 0, 255).astype(np.uint8)
+            PIL.Image.fromarray(pixels).save(content, "PNG")
+            images.append({"bytes": content.getvalue(), "path": None})
+        features = Features({"img": Image(), "label": ClassLabel(num_classes=10)})
+        rows = {"img": images, "label": [index % 10 for index in range(number)]}
+        Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    return folder
 
 
-def test_errors(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["run_experiments.py", "--data_dir", str(tmp_path)])
-    with pytest.raises(SystemExit):
-        run_experiments.main()
-    assert "has no train-*.parquet" in capsys.readouterr().err
-
-
+@needs_make
 @pytest.mark.slow
-def test_all_experiments(data_dir, tmp_path, monkeypatch, capsys):
-    """Every job, as short as can be; then nothing is left to do."""
-    for name, value in {
-        "NUM_STEPS": 4,
-        "CHECKPOINTING_STEPS": 2,
-        "BATCH_SIZE": 16,
-        "TIMED_STEPS": 2,
-        "NUM_TIMINGS": 1,
-        "NUM_PROBE_IMAGES": 40,
-        "STARTS": dict.fromkeys(experiment_jobs.STARTS, (20,)),
-        "FINE_TUNING": {20: 1},
-        "LONGER_FINE_TUNING": {20: 2},
-        "SEEDS": (0,),
-    }.items():
-        monkeypatch.setattr(experiment_jobs, name, value)
-        if hasattr(experiment_results, name):
-            monkeypatch.setattr(experiment_results, name, value)
-    output_dir = tmp_path / "runs"
-    monkeypatch.setattr(
-        sys,
-        "argv",
-        ["run_experiments.py", "--data_dir", str(data_dir), "--output_dir", str(output_dir), "--num_parallel", "2"],
-    )
-    run_experiments.main()
-    results = json.loads((output_dir / "results.json").read_text())
+def test_all_runs(tmp_path):
+    """Each as short as possible, with one seed and few labels."""
+    runs = tmp_path / "runs"
+    starts = list(summarize_results.COLORS) + ["batch_masks", "scrambled"]
+    variables = SMALL | {f"EPOCHS.{start}": "500x1" for start in starts}
+    variables |= {"DATA": write_images(tmp_path / "images"), "RUNS": runs}
+    run_make("-j", "2", **variables)
+    results = json.loads((runs / "results.json").read_text())
     assert results["speed"]["greenmim_images_per_second"] > 0
-    assert set(results["fine_tuning"]) == set(experiment_jobs.STARTS)
+    assert set(results["fine_tuning"]) == set(starts)
     assert results["probes"]["greenmim"].keys() == {"2", "4"}
-    SwinForMaskedImageModeling.from_pretrained(output_dir / "simmim_same_images" / "model")
-    capsys.readouterr()
-    run_experiments.main()
-    assert "0 of " in capsys.readouterr().out
+    SwinForMaskedImageModeling.from_pretrained(runs / "simmim_same_images" / "model")
+    assert run_make(**variables).count("run_") == 0

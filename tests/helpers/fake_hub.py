@@ -11,9 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs the pre-training script with a data set `me/images` on the Hub that is a local folder of parquet files.
+"""Runs the pre-training script with a dataset `me/images` on the Hub that is a local folder of parquet files.
 
-python fake_hub.py FOLDER --dataset_name me/images ...
+python -m tests.helpers.fake_hub FOLDER --dataset_name me/images ...
 """
 
 import sys
@@ -21,9 +21,8 @@ from pathlib import Path
 
 import datasets
 
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-import run_pretraining_no_trainer
+from tests.helpers.pretraining import SCRIPT
+from tests.helpers.scripts import import_script
 
 
 def load_dataset(path, *args, **kwargs):
@@ -35,4 +34,4 @@ def load_dataset(path, *args, **kwargs):
 
 files = sorted(map(str, Path(sys.argv.pop(1)).glob("*.parquet")))
 original, datasets.load_dataset = datasets.load_dataset, load_dataset
-run_pretraining_no_trainer.main()
+import_script(SCRIPT).main()

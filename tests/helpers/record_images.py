@@ -11,9 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs the pre-training script, and writes down the epoch and the checksum of every image that is trained on.
+"""Runs the pre-training script, and writes down the epoch and the checksum of every image that it trains on.
 
-    python record_images.py FOLDER --train_dir ...
+    python -m tests.helpers.record_images FOLDER --train_dir ...
 
 Each process writes to `FOLDER/{rank}.txt`.
 """
@@ -22,26 +22,19 @@ import os
 import sys
 from pathlib import Path
 
+from modeling_greenmim.training.progress import Progress
+from tests.helpers.pretraining import SCRIPT
+from tests.helpers.scripts import import_script
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-import run_pretraining_no_trainer
-from pretraining_run import PretrainingRun
 
-
-def record(batches, path: Path):
-    with path.open("w") as file:
-        for batch in batches:
+def iterate(self, loader):
+    with (folder / f"{os.environ.get('RANK', 0)}.txt").open("w") as file:
+        for batch in original(self, loader):
             for epoch, checksum in zip(batch["epochs"], batch["checksums"]):
                 print(epoch, checksum, file=file, flush=True)
             yield batch
 
 
-def train_step(self, batches, metrics):
-    if not hasattr(self, "recorded"):
-        self.recorded = record(batches, folder / f"{os.environ.get('RANK', 0)}.txt")
-    return original(self, self.recorded, metrics)
-
-
 folder = Path(sys.argv.pop(1))
-original, PretrainingRun.train_step = PretrainingRun.train_step, train_step
-run_pretraining_no_trainer.main()
+original, Progress.iterate = Progress.iterate, iterate
+import_script(SCRIPT).main()

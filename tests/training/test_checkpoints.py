@@ -34,7 +34,6 @@ from modeling_greenmim.parameter_groups import make_parameter_groups
 from modeling_greenmim.training import checkpoints as checkpoints_module
 from modeling_greenmim.training.checkpoints import Checkpoints, check_same_run_config
 from modeling_greenmim.training.errors import UserError
-from modeling_greenmim.training.run_lock import lock_run
 
 
 CONFIG = GreenMimConfig(
@@ -276,23 +275,3 @@ def test_a_checkpoint_of_one_process_is_continued_by_two_that_shard_and_by_one_a
     restored.step(3)
     for (name, expected), actual in zip(training.model.named_parameters(), restored.model.parameters()):
         torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-8, msg=name)
-
-
-# The lock of a folder
-
-
-def test_a_locked_folder_is_refused_with_who_locked_it(tmp_path):
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        lock = lock_run(tmp_path)
-        os.write(writer, b"1")
-        signal_from_parent = os.pipe()
-        os.read(signal_from_parent[0], 1)  # until it is killed
-        os._exit(lock is None)
-    os.read(reader, 1)
-    with pytest.raises(UserError, match=f"another run does .process {child} on "):
-        lock_run(tmp_path)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    assert not lock_run(tmp_path).closed

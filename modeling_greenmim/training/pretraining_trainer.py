@@ -1,0 +1,283 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Pre-training with transformers' Trainer: [`PretrainingTrainer`], and in one call [`pretrain`]."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from transformers import HfArgumentParser, TrainingArguments
+from transformers.utils import logging
+
+from .. import GreenMimConfig
+from ..parameter_groups import get_decay_parameter_names
+from .command_line import check_num_processes
+from .errors import UserError, check_unreadable
+from .evaluation import Evaluation
+from .micro_batches import PretrainingCollator, get_weighted_loss
+from .pretraining_arguments import DataArguments, ModelArguments
+from .pretraining_data import PretrainingData, open_data
+from .pretraining_model import PretrainedModel, make_pretrained_model
+from .reports import PretrainingReport, check_hub_settings, describe_hardware
+from .run_folder import lock_run
+from .trainer import CheckpointTrainer, find_checkpoint, train
+
+
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+
+# fmt: off
+REPORTED_SETTINGS = (
+    "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay", "seed",
+)
+# of `pretrain`, where those of `TrainingArguments` are for fine-tuning of language models
+DEFAULTS = {
+    "num_train_epochs": 100, "per_device_train_batch_size": 64, "seed": 0,
+    "weight_decay": 0.05, "adam_beta2": 0.95, "lr_scheduler_type": "cosine", "warmup_steps": 0.05,
+    "logging_steps": 10, "eval_strategy": "steps", "eval_steps": 0.1, "save_steps": 1000, "save_total_limit": 2,
+}
+# fmt: on
+BASE_LEARNING_RATE = 1.5e-4  # for 256 images in a step
+
+
+@dataclass
+class TrainerBatches:
+    """
+    Micro-batches as the Trainer takes them: the arguments of the model, and `image_weights` where a place is empty.
+
+    Args:
+        loader (`Iterable[dict]`):
+            Micro-batches.
+        num_skipped (`int`):
+            Number of those that it loads and skips.
+        data ([`PretrainingData`]):
+            The images.
+    """
+
+    loader: Iterable[dict]
+    num_skipped: int
+    data: PretrainingData
+
+    def __len__(self) -> int:
+        return len(self.loader) - self.num_skipped
+
+    def __iter__(self) -> Iterator[dict]:
+        unreadable, num_read = {}, 0
+        for number, batch in enumerate(self.loader):
+            for name in batch["unreadable"].keys() - unreadable.keys():
+                logger.warning(f"Skipped {name} ({batch['unreadable'][name]})")
+            unreadable |= batch["unreadable"]
+            num_read += len(batch["epochs"])
+            check_unreadable(unreadable, self.data.images.num_images or num_read, self.data.args.max_unreadable)
+            if number >= self.num_skipped:
+                weights = batch["image_weights"]
+                yield batch["inputs"] if weights is None else {**batch["inputs"], "image_weights": weights}
+
+
+class PretrainingTrainer(CheckpointTrainer):
+    """
+    A Trainer with a loader that each process reads its own part from, pictures with each evaluation, and without weight decay where it
+    does not belong. It sets `args` that it depends on, such as `max_steps`.
+
+    Args:
+        data ([`PretrainingData`]):
+            The images of the run.
+        collator ([`PretrainingCollator`]):
+            Makes micro-batches of them.
+        **kwargs:
+            Those of [`~transformers.Trainer`].
+
+    Raises:
+        [`UserError`]: if there are too few images, or an unknown number without `args.max_steps`.
+    """
+
+    def __init__(self, data: PretrainingData, collator: PretrainingCollator, **kwargs):
+        self.data, self.collator, self.first_step = data, collator, 0
+        args: TrainingArguments = kwargs["args"]
+        self.images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        max_steps = args.max_steps if args.max_steps > 0 else None
+        args.max_steps = data.count_steps(self.images_per_step, max_steps, args.num_train_epochs)
+        args.ignore_data_skip = True  # the loader begins with the next micro-batch
+        # images are cropped in the collator, and the loss is measured on their masks
+        args.remove_unused_columns, args.label_names, args.prediction_loss_only = False, ["bool_masked_pos"], True
+        if not data.held_out.examples:
+            args.eval_strategy, args.do_eval = "no", False
+        super().__init__(
+            train_dataset=data.held_out.examples,  # required, and not used
+            eval_dataset=data.held_out.examples,
+            data_collator=lambda examples: collator(examples)["inputs"],
+            **kwargs,
+        )
+
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs):
+        if resume_from_checkpoint is not None:
+            self.first_step = int(Path(resume_from_checkpoint).name.rpartition("-")[2])
+        return super().train(resume_from_checkpoint, **kwargs)
+
+    def get_train_dataloader(self):
+        # not prepared: Accelerate would divide among processes what is divided already
+        args = self.args
+        first, last = (step * args.gradient_accumulation_steps for step in (self.first_step, args.max_steps))
+        num_readers = args.world_size * max(1, args.dataloader_num_workers)
+        loader = self.data.make_loader(
+            self.collator,
+            args.per_device_train_batch_size,
+            range(first * args.world_size, last * args.world_size),
+            self.data.choose_lanes(num_readers, args.per_device_train_batch_size),
+            rank=args.process_index,
+            world_size=args.world_size,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+        )
+        return TrainerBatches(loader, first if self.data.is_stream else 0, self.data)
+
+    def compute_loss(self, model, inputs, return_outputs: bool = False, **kwargs):
+        image_weights = inputs.pop("image_weights", None)
+        if image_weights is None:
+            return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        outputs = model(**inputs)
+        loss = get_weighted_loss(self.accelerator.unwrap_model(model), inputs, outputs, image_weights)
+        return (loss, outputs) if return_outputs else loss
+
+    def get_decay_parameter_names(self, model) -> list[str]:
+        return get_decay_parameter_names(model)
+
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        metrics = super().evaluate(*args, **kwargs)
+        self.save_pictures()
+        return metrics
+
+    def save_pictures(self):
+        """Draws held-out images and their reconstructions. Collective."""
+        evaluation = Evaluation(self.data.held_out, self.collator, self.args.per_device_eval_batch_size)
+        evaluation.save_pictures(self.model, self.accelerator, self.args.output_dir, self.state.global_step)
+
+    def write_report(self, pretrained: PretrainedModel, command: str, hub_model_id: str | None) -> Path:
+        """
+        Evaluates the trained model, and writes everything that a run leaves; the main process uploads the model folder if it has a name
+        on the Hub. Collective. Returns the model folder.
+        """
+        args, history = self.args, self.state.log_history
+        if self.data.held_out.examples:
+            self.evaluate() if args.do_eval else self.save_pictures()
+        if self.is_world_process_zero():
+            report = PretrainingReport(
+                pretrained=pretrained,
+                data=self.data,
+                settings={name: getattr(args, name) for name in REPORTED_SETTINGS},
+                hardware=describe_hardware(args.device, args.world_size),
+                command=command,
+                step=self.state.global_step,
+                images_seen=self.state.global_step * self.images_per_step,
+                images_timed=(self.state.global_step - self.first_step) * self.images_per_step,
+                seconds=[record["train_runtime"] for record in history if "train_runtime" in record][-1],
+                history=history,
+                unreadable={},  # they are named when they are read
+            )
+            report.write(pretrained.model, Path(args.output_dir), hub_model_id, bool(args.hub_private_repo))
+        self.accelerator.wait_for_everyone()
+        return Path(args.output_dir) / "model"
+
+
+def start_pretraining(args: TrainingArguments) -> tuple[str | None, str | None, TextIO | None]:
+    """
+    Checks the settings of a run before anything is loaded, and locks its folder.
+
+    Returns:
+        `str`, *optional*: the checkpoint to resume from; `str`, *optional*: the repository to upload the model to; and the lock of the
+        main process, see [`lock_run`].
+
+    Raises:
+        [`UserError`]: if processes do not train together, a run would be written over, or nothing could be uploaded.
+    """
+    check_num_processes(args.world_size)
+    if args.n_gpu > 1:
+        raise UserError(
+            f"One process cannot train on {args.n_gpu} GPUs because the plan of a batch cannot be split: start one process for each "
+            f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
+        )
+    logging.disable_progress_bar()  # of loading and saving
+    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
+    hub_model_id = check_hub_settings(args)
+    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
+    return checkpoint, hub_model_id, lock_run(Path(args.output_dir)) if args.process_index == 0 else None
+
+
+def pretrain(
+    train_dir: str | Path | None = None,
+    output_dir: str | Path = "pretraining",
+    config: GreenMimConfig | str | Path | None = None,
+    **settings,
+) -> Path:
+    """
+    Pre-trains a model on images without labels, with transformers' Trainer. A stopped run is resumed by the same call with
+    `resume_from_checkpoint="latest"`.
+
+    Args:
+        train_dir (`str` or `Path`, *optional*):
+            Folder of images, of parquet files, or of tars. Or give `data_files` or `dataset_name`.
+        output_dir (`str` or `Path`, *optional*, defaults to `"pretraining"`):
+            Folder of the run: checkpoints, reconstructions, the loss curve, metrics, and at the end the model with its card.
+        config ([`GreenMimConfig`], `str` or `Path`, *optional*):
+            Configuration of a new model, or its file. By default that of a Swin-B. Or give `model_name_or_path`.
+        **settings:
+            Fields of [`DataArguments`], [`ModelArguments`] and [`~transformers.TrainingArguments`]. By default, the learning rate is
+            1.5e-4 for each 256 images in a step, and other settings are those of `DEFAULTS`.
+
+    Returns:
+        `Path`: the model folder.
+
+    Raises:
+        [`UserError`]: if a setting, an image or the folder is refused.
+        [`StoppedBySignal`]: after Ctrl-C and the like, when a checkpoint is written.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim.training import pretrain
+
+    >>> folder = pretrain(train_dir="path/to/images", output_dir="my_run", max_steps=1000)  # doctest: +SKIP
+    ```"""
+    folder = Path(output_dir) / "model"
+    if folder.exists() and settings.get("resume_from_checkpoint"):
+        print(f"The run is complete: {folder}. There is nothing to resume.")
+        return folder
+    settings = {"train_dir": train_dir and str(train_dir), "output_dir": str(output_dir), **settings}
+    if isinstance(config, (str, Path)):
+        settings["config_name_or_path"], config = str(config), None
+    call = ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
+    command = f"python -c {shlex.quote(f'from modeling_greenmim.training import pretrain; pretrain({call})')}"
+    parser = HfArgumentParser((DataArguments, ModelArguments, TrainingArguments))
+    try:
+        data_args, model_args, args = parser.parse_dict(DEFAULTS | settings)
+    except (ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+    checkpoint, hub_model_id, lock = start_pretraining(args)  # the lock is held until the end
+
+    pretrained = make_pretrained_model(model_args, args.seed, config)
+    data = open_data(data_args, pretrained.model.config, args.seed)
+    collator = PretrainingCollator(
+        pretrained.model.config,
+        pretrained.image_processor,
+        mask_sampler=model_args.mask_sampler,
+        per_sample=model_args.mask_per_sample,
+    )
+    trainer = PretrainingTrainer(
+        data, collator, model=pretrained.model, args=args, processing_class=pretrained.image_processor
+    )
+    if "learning_rate" not in settings:
+        args.learning_rate = BASE_LEARNING_RATE * trainer.images_per_step / 256
+    train(trainer, checkpoint)
+    return trainer.write_report(pretrained, command, hub_model_id)

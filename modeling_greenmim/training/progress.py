@@ -1,0 +1,207 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The progress of a run: its steps, and what is measured in them, checked, logged and kept in checkpoints."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch.distributed.tensor import DTensor
+from tqdm.auto import tqdm
+from transformers.utils import logging
+
+from .checkpoints import Checkpoints
+from .errors import UserError, check_unreadable
+from .pretraining_data import PretrainingData
+
+
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+
+NUM_NAMED_UNREADABLE = 10
+STATE = ("step", "images_seen", "seconds", "history")
+
+
+class Progress:
+    """
+    The progress of a run. Losses stay on the device until a record is made: reading one waits for it.
+
+    Args:
+        accelerator ([`~accelerate.Accelerator`]):
+            Knows the processes and the trackers.
+        checkpoints ([`Checkpoints`]):
+            Named in errors.
+        data ([`PretrainingData`]):
+            The images of the run.
+
+    Attributes:
+        step, images_seen (`int`), seconds (`float`):
+            Length of the run, as of the last record.
+        history (`list[dict]`):
+            Records of the training and of the evaluations.
+        unreadable (`dict[str, str]`):
+            Images that could not be read in any process, and why.
+    """
+
+    def __init__(self, accelerator: Accelerator, checkpoints: Checkpoints, data: PretrainingData):
+        self.accelerator, self.checkpoints, self.data = accelerator, checkpoints, data
+        self.step = self.images_seen = 0
+        self.seconds = 0.0
+        self.history: list[dict] = []
+        self.unreadable: dict[str, str] = {}
+        self.new_unreadable = dict(data.held_out.unreadable)  # of this process, since the last record
+        for name, reason in list(data.images.unreadable.items())[:NUM_NAMED_UNREADABLE]:
+            accelerator.print(f"Skipped {name} ({reason})", file=sys.stderr)
+        self.restart()
+
+    def restart(self):
+        """Forgets what was measured since the last record. Call it after work that is not training."""
+        self.losses: list[torch.Tensor] = []
+        self.filled: list[float] = []  # fraction of the places of a micro-batch that hold an image
+        self.group_fills: list[float] = []
+        self.grad_norms: list[torch.Tensor] = []
+        self.num_images = 0
+        self.seconds_waited = 0.0
+        self.start = time.perf_counter()
+
+    def iterate(self, loader: Iterable[dict]) -> Iterator[dict]:
+        """
+        Iterates over micro-batches, and measures how long the training waits for them.
+
+        Raises:
+            [`UserError`]: if there are none, or a worker was killed.
+        """
+        batches = iter(loader)
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(batches, None)
+            except (RuntimeError, ConnectionError) as error:
+                if "DataLoader worker" not in str(error) and not isinstance(error, ConnectionError):
+                    raise
+                raise UserError(
+                    "A worker that decodes images was killed, probably because memory ran out: lower --num_workers or --max_pixels. "
+                    f"{self.checkpoints.describe_last()}"
+                ) from error
+            self.seconds_waited += time.perf_counter() - start
+            if batch is None:
+                raise UserError(
+                    f"Process {self.accelerator.process_index} has no image to train on: all are held out (--max_eval_samples), or "
+                    "there are fewer images, or files of images, than processes."
+                )
+            yield batch
+
+    def add_micro_batch(self, batch: dict, loss: torch.Tensor):
+        """Adds a micro-batch of this process and its loss."""
+        weights = batch["image_weights"]
+        self.losses.append(loss.detach())
+        self.filled.append(1.0 if weights is None else weights.mean().item())
+        self.group_fills.append(batch["fill"])
+        self.num_images += len(batch["epochs"]) * self.accelerator.num_processes
+        self.new_unreadable |= batch["unreadable"]
+
+    def add_step(self, grad_norm: torch.Tensor | DTensor):
+        """Completes a step."""
+        self.grad_norms.append(grad_norm.full_tensor() if isinstance(grad_norm, DTensor) else grad_norm)
+        self.step += 1
+
+    def record(self, learning_rate: float) -> dict:
+        """
+        Records the steps since the last record. Collective.
+
+        Raises:
+            [`UserError`]: if a loss or a gradient was not finite, or too many images could not be read.
+        """
+        num_processes = self.accelerator.num_processes
+        losses = torch.stack(self.losses).float()
+        losses = torch.stack([losses, torch.tensor(self.filled, device=losses.device)])
+        losses, filled = self.accelerator.gather(losses[None]).cpu().unbind(dim=1)
+        grad_norms = torch.stack(self.grad_norms).float().cpu()
+        self._check_finite(losses.reshape(num_processes, len(grad_norms), -1).mean(dim=-1), grad_norms)
+        seconds = time.perf_counter() - self.start
+        self.seconds += seconds
+        self.images_seen += self.num_images
+        self._collect_unreadable()
+        record = {
+            "loss": losses.sum().item() / max(filled.sum().item(), 1e-9),  # the mean over images
+            "learning_rate": learning_rate,
+            "grad_norm": grad_norms[-1].item(),
+            "images_per_second": self.num_images / seconds,
+            "data_wait_share": self.seconds_waited / seconds,
+            "peak_memory_gib": get_peak_memory(self.accelerator.device),
+            "group_fill": float(np.mean(self.group_fills)),
+        }
+        self.log(record)
+        self.restart()
+        return record
+
+    def log(self, values: dict):
+        """Adds values to the history and the trackers. A log that cannot be written is no reason to stop."""
+        self.history.append({"step": self.step, **values})
+        try:
+            self.accelerator.log(values, step=self.step)
+        except OSError as error:
+            logger.warning(f"Cannot write the log of step {self.step}: {error}")
+
+    def state_dict(self) -> dict:
+        return {"progress": {name: getattr(self, name) for name in STATE}, "unreadable": self.unreadable}
+
+    def load_state_dict(self, state_dict: dict):
+        for name in STATE:
+            setattr(self, name, state_dict["progress"][name])
+        self.unreadable = state_dict["unreadable"]
+
+    def _check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
+        """Names step and process of the first loss, of shape `(num_processes, num_steps)`, or gradient that is not finite."""
+        for index, (step_losses, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist())):
+            wrong = [rank for rank, loss in enumerate(step_losses) if not math.isfinite(loss)]
+            if wrong:
+                problem = f"The loss of process {wrong[0]} is {step_losses[wrong[0]]}"
+            # with loss scaling (fp16), steps with too large gradients are skipped
+            elif not math.isfinite(grad_norm) and self.accelerator.scaler is None:
+                problem = f"The norm of the gradients is {grad_norm}"
+            else:
+                continue
+            raise UserError(
+                f"{problem} at step {self.step - len(grad_norms) + index + 1}: the training has diverged. "
+                f"{self.checkpoints.describe_last()} A lower --learning_rate (or --base_learning_rate), more --num_warmup_steps, or "
+                "--mixed_precision no may help."
+            )
+
+    def _collect_unreadable(self):
+        """Reports images that could not be read in any process, the first ones by name."""
+        for unreadable in gather_object([self.new_unreadable]):
+            for name, reason in unreadable.items():
+                is_new = name not in self.unreadable
+                if is_new and len(self.unreadable) < NUM_NAMED_UNREADABLE and self.accelerator.is_main_process:
+                    tqdm.write(f"Skipped {name} ({reason})", file=sys.stderr)
+                self.unreadable[name] = reason
+        self.new_unreadable = {}
+        # of all images: a damaged row group may be the first one that is read
+        held_out = self.data.held_out
+        num_images = self.images_seen + len(held_out.examples) + len(held_out.unreadable)
+        check_unreadable(self.unreadable, self.data.images.num_images or num_images, self.data.args.max_unreadable)
+
+
+def get_peak_memory(device: torch.device) -> float:
+    """Largest memory so far in GiB: of the device, or on a CPU of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,0 +1,163 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Reports: everything in a card was measured in the run, and what cannot be written or uploaded is explained."""
+
+import errno
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx
+from transformers import AutoModel, TrainingArguments
+
+from modeling_greenmim import GreenMimForMaskedImageModeling, publish
+from modeling_greenmim.training import reports
+from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
+from modeling_greenmim.training.pretraining_data import open_data
+from modeling_greenmim.training.pretraining_model import make_pretrained_model
+from modeling_greenmim.training.reports import PretrainingReport, check_hub_settings, describe_data, describe_number
+from tests.helpers.pretraining import CONFIG, write_images
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch):
+    monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # seconds each, and tested elsewhere
+    monkeypatch.setattr(publish, "get_token", lambda: "token")
+
+
+def make_report(images, **settings) -> PretrainingReport:
+    defaults = {
+        "pretrained": make_pretrained_model(ModelArguments(), seed=0, config=CONFIG, license="apache-2.0"),
+        "data": open_data(DataArguments(train_dir=str(images / "files")), CONFIG, seed=0),
+        "settings": {"seed": 7},
+        "hardware": "1 x CPU",
+        "command": "python run.py",
+        "step": 1200,
+        "images_seen": 4800,
+        "images_timed": 4800,
+        "seconds": 48.0,
+        "history": [{"step": 0, "eval_loss": 1.5}, {"step": 1200, "eval_loss": 0.25, "eval_knn_accuracy": 0.5}],
+        "unreadable": {},
+    }
+    return PretrainingReport(**defaults | settings)
+
+
+def write(report: PretrainingReport, folder, hub_model_id=None):
+    return report.write(GreenMimForMaskedImageModeling(CONFIG), folder, hub_model_id, private=True)
+
+
+def test_a_card_has_settings_measurements_and_license_of_the_run(images, tmp_path):
+    folder = write(make_report(images), tmp_path)
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.license == "apache-2.0"
+    for text in (
+        "| images | `files`, 52 images |",
+        "| steps | 1,200 |",
+        "| images seen | 4,800 |",
+        "| seed | 7 |",
+        "| mask_ratio | 0.75 |",
+        "| hardware | 1 x CPU |",
+        "| time | 48 s |",
+        "of 8 held-out images after 1,200 steps: 0.2500",
+        "cross-validation) of 8 held-out images after 1,200 steps: 0.5000",
+        "100 images per second",
+        "```bash\npython run.py\n```",
+        "![Loss over the steps](loss_curve.png)",
+    ):
+        assert text in card.text
+    assert "reconstructions.png" not in card.text and "could not be read" not in card.text
+    AutoModel.from_pretrained(folder)
+
+
+def test_a_card_counts_unreadable_images(images):
+    report = make_report(images, unreadable={"a.png": "damaged"})
+    assert "1 image could not be read, and was dropped." in report.make_card({}, None).text
+
+
+def test_a_card_says_when_only_a_part_of_a_run_was_timed(images):
+    report = make_report(images, images_timed=2400, seconds=7200.0)
+    assert "| time | 2.00 h for the last 2,400 images |" in report.make_card({}, None).text
+
+
+def test_the_summary_tells_first_and_last_loss(images, tmp_path, capsys):
+    write(make_report(images), tmp_path)
+    output = capsys.readouterr().out
+    assert "Loss on held-out images: 1.5000 before, 0.2500 after 1,200 steps." in output
+    assert f"Model:      {tmp_path / 'model'}" in output
+
+
+def test_a_model_with_a_name_on_the_hub_is_uploaded(images, tmp_path, monkeypatch):
+    pushed = []
+    monkeypatch.setattr(publish, "push_to_hub", lambda *arguments: pushed.append(arguments))
+    write(make_report(images), tmp_path, "me/my-model")
+    assert pushed == [(tmp_path / "model", "me/my-model", True, None)]
+    assert '"me/my-model"' in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_an_upload_that_fails_says_how_to_repeat_it(images, tmp_path, monkeypatch):
+    def fail(*arguments):
+        response = httpx.Response(500, request=httpx.Request("POST", "https://hub"))
+        raise HfHubHTTPError("500 Server Error", response=response)
+
+    monkeypatch.setattr(publish, "push_to_hub", fail)
+    message = "is complete, but was not uploaded .*500 Server Error.*hf upload me/my-model .*model"
+    with pytest.raises(UserError, match=message):
+        write(make_report(images), tmp_path, "me/my-model")
+    assert (tmp_path / "model" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "remedy"), [(True, "--resume_from_checkpoint latest"), (False, "Fix that, and train again")]
+)
+def test_a_model_folder_that_cannot_be_written_leaves_a_remedy(images, tmp_path, monkeypatch, checkpoint, remedy):
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if checkpoint:
+        (tmp_path / "checkpoint-3").mkdir()
+    monkeypatch.setattr(GreenMimForMaskedImageModeling, "save_pretrained", fail)
+    with pytest.raises(UserError, match=f"the model folder is not .*No space left on device.*{remedy}"):
+        write(make_report(images), tmp_path)
+    assert not (tmp_path / "model").exists() and not list(tmp_path.glob(".new*"))
+
+
+def test_data_are_named_without_their_place(images, tmp_path):
+    files = [str(tmp_path / "data" / f"{number}.parquet") for number in range(3)]
+    args = DataArguments(data_files=files)
+    assert describe_data(args, None) == "`data/0.parquet` and 2 other files, an unknown number of images"
+    assert describe_data(DataArguments(train_dir=str(images)), 1) == f"`{images.name}`, 1 image"
+    assert describe_number(5000) == "5,000 images"
+
+
+def test_an_upload_needs_a_name_and_a_token(tmp_path, monkeypatch):
+    monkeypatch.setattr(reports, "get_token", lambda: None)
+    for hub_model_id in (None, "me/my-model"):
+        args = SimpleNamespace(push_to_hub=True, hub_model_id=hub_model_id)
+        with pytest.raises(UserError, match="--push_to_hub needs --hub_model_id, and a token"):
+            check_hub_settings(args)
+
+
+def test_the_trainer_itself_uploads_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(reports, "get_token", lambda: "token")
+    args = TrainingArguments(output_dir=str(tmp_path), push_to_hub=True, hub_model_id="me/my-model")
+    assert check_hub_settings(args) == "me/my-model" and not args.push_to_hub
+    args = TrainingArguments(output_dir=str(tmp_path), hub_model_id="me/my-model")
+    assert check_hub_settings(args) is None
