@@ -4,7 +4,7 @@
 #   sbatch launch_slurm.sh --train_dir /data/images --output_dir /scratch/my_run --num_train_epochs 100
 #
 # --output_dir must be on a file system that all nodes share. The job is told to stop two minutes before its time is over,
-# saves a checkpoint, puts itself into the queue again, and goes on from there.
+# saves a checkpoint, puts itself into the queue again, and resumes from there.
 #SBATCH --job-name=greenmim
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

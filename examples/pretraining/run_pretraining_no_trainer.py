@@ -204,8 +204,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     """A run from top to bottom."""
     import datasets
     import torch
-    from accelerate.utils import send_to_device, set_seed
-    from tqdm.auto import tqdm
+    from accelerate.utils import send_to_device, set_seed, tqdm
     from transformers import get_scheduler
     from transformers.utils import logging
 
@@ -279,8 +278,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     # not prepared: Accelerate would step it once for each process
     scheduler = get_scheduler(args.lr_scheduler_type, optimizer, num_warmup_steps, num_steps)
     model, optimizer = accelerator.prepare(pretrained.model, optimizer)
-    parts = pretrained.image_processor, model, optimizer.optimizer, scheduler
-    checkpoints = Checkpoints(accelerator, output_dir, args.checkpoints_total_limit, *parts)
+    saved = pretrained.image_processor, model, optimizer.optimizer, scheduler
+    checkpoints = Checkpoints(accelerator, output_dir, args.checkpoints_total_limit, *saved)
     progress = Progress(accelerator, checkpoints, data)
     # a row group is read by one worker only, as long as there are this many
     lanes = data.choose_lanes(num_processes * max(1, args.num_workers), batch_size)
@@ -324,8 +323,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     if loader_state is not None:
         loader.load_state_dict(loader_state)
     batches = progress.iterate(loader)
-    settings = {"initial": progress.step, "total": num_steps, "unit": "step"}
-    bar = tqdm(desc="Training", disable=not accelerator.is_main_process, **settings)
+    bar = tqdm(total=num_steps, initial=progress.step, desc="Training", unit="step")
     with StopSignals() as signals, bar:
         progress.restart()
         while progress.step < num_steps:

@@ -190,22 +190,13 @@ def write_model_folder(
     with_code: bool,
 ) -> Path:
     """
-    Writes the model, its image processor and a card into a folder that a pipeline runs, and uploads it if it has a name on the
-    Hub.
+    Writes the model folder of a run, which a pipeline runs, with its card, and uploads it if it has a name on the Hub.
 
     Args:
-        model (`PreTrainedModel`):
-            The model.
-        image_processor (`BaseImageProcessor`):
-            Its image processor.
-        report ([`RunReport`]):
-            For the card.
-        args ([`FineTuningArguments`]):
-            Of the run.
-        hub_model_id (`str`, *optional*):
-            Where to upload it to.
-        with_code (`bool`):
-            Whether it is one of the models of this package, whose code goes with it.
+        model, image_processor, hub_model_id, with_code:
+            See [`write_folder`].
+        report ([`RunReport`]), args ([`FineTuningArguments`]):
+            Of the run, for the card.
 
     Returns:
         `Path`: the folder.

@@ -81,14 +81,10 @@ def describe_training(sentences: str, rows: dict, command: str, pictures: dict[s
     How weights came about, for a card.
 
     Args:
-        sentences (`str`):
-            The task, and what the weights started from.
-        rows (`dict`):
-            Name -> value of everything in the table. The software is added.
-        command (`str`):
-            The command of the run.
-        pictures (`dict[str, str]`):
-            Name of the file -> caption.
+        sentences, command (`str`):
+            The task and what the weights started from; and the command of the run.
+        rows (`dict`), pictures (`dict[str, str]`):
+            Name -> value of everything in the table, where the software is added; and name of the file -> caption.
     """
     rows = rows | {"software": ", ".join(f"{name} {version(name)}" for name in PACKAGES)}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
