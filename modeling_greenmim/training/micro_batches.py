@@ -66,13 +66,12 @@ class PretrainingCollator:
         """
         Args:
             examples (sequence of `dict`):
-                With `pixels`, of shape `(num_channels, height, width)` or `None` for an empty place, `mask_seed`, `epoch`, and
-                `unreadable`: images that could not be read, name and reason.
+                Crops, see [`ExampleMaker`].
 
         Returns:
             `dict` with `inputs`, the arguments of the model; `image_weights`, of shape `(batch_size,)`, 0 for an empty place, or
             `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of slots that
-            hold a token); and `unreadable`.
+            hold a token); and `unreadable`, name and reason.
         """
         readable = [example for example in examples if example["pixels"] is not None]
         config = self.collator.config
@@ -86,9 +85,8 @@ class PretrainingCollator:
             do_convert_rgb=False,
             input_data_format="channels_first",
         )["pixel_values"]
-        mask_seeds = [example["mask_seed"] for example in filled]
-        arguments = zip(pixel_values, mask_seeds)
-        inputs = self.collator([{"pixel_values": pixels, "mask_seed": seed} for pixels, seed in arguments])
+        images = zip(pixel_values, filled)
+        inputs = self.collator([{"pixel_values": x, "mask_seed": example["mask_seed"]} for x, example in images])
         weights = [float(example["pixels"] is not None) for example in examples]
         return {
             "inputs": inputs,
