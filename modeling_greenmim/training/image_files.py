@@ -56,21 +56,13 @@ class EncodedImage(NamedTuple):
 
 
 class RowSettings(NamedTuple):
-    """
-    How images are read from rows.
+    """How images are read from rows."""
 
-    Args:
-        image_column_name (`str`, *optional*):
-            Column of the images. By default `image`, or the only one that holds images.
-        label_column_name (`str`, *optional*):
-            Column of the labels.
-        allow_external_files (`bool`, *optional*, defaults to `False`):
-            Whether to open files and addresses that rows name instead of holding an image.
-    """
-
-    image_column_name: str | None = None
+    image_column_name: str | None = None  # `image`, or the only one that holds images
     label_column_name: str | None = None
-    allow_external_files: bool = False
+    allow_external_files: bool = (
+        False  # whether to open files and addresses that rows name instead of holding an image
+    )
 
     def make_image(self, row: dict, name: str, place: tuple[int, int]) -> EncodedImage:
         image = row[self.image_column_name]
@@ -126,23 +118,15 @@ class ImageFiles(GroupedImages):
 
 class ParquetImages(GroupedImages):
     """
-    Rows of parquet files. A row group that cannot be read is as many images that cannot be read.
-
-    Args:
-        files (`Sequence[str]`):
-            Paths.
-        rows ([`RowSettings`], *optional*):
-            How to read them.
-        unreadable (`dict[str, str]`, *optional*):
-            See [`GroupedImages`].
-
-    Raises:
-        [`UserError`]: if no file can be read, or none has the columns.
+    Rows of parquet files, given by their paths. A row group that cannot be read is as many images that cannot be read. Raises a
+    [`UserError`] if no file can be read, or none has the columns.
     """
 
     num_cached_groups = 1
 
-    def __init__(self, files, rows=None, unreadable=None):
+    def __init__(
+        self, files: Sequence[str], rows: RowSettings | None = None, unreadable: dict[str, str] | None = None
+    ):
         self.rows, self.unreadable = rows or RowSettings(), dict(unreadable or {})
         self.groups, self.cache, sizes = [], {}, []
         for file in files:
@@ -218,11 +202,9 @@ def raise_error(error: Exception):
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
     """
-    Lists the files of a folder, at any depth, also behind links. A folder that several paths lead to is listed once.
-
-    Returns:
-        `tuple` of the paths, and of what may hold images and is neither a file nor a folder that can be listed: path and reason. Whether
-        an image is a file is seen when it is read: on a network disk, to ask for each of millions takes long.
+    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once. Returns their paths;
+    and path and reason of what may hold images and is neither a file nor a folder that can be listed. Whether an image is a file is
+    seen when it is read: on a network disk, to ask for each of millions takes long.
     """
     files, problems, seen = [], {}, set()
 
@@ -247,19 +229,18 @@ def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
 
 def find_images(names: Sequence[str], argument: str, split: str = "train") -> tuple[str, list[str], dict[str, str]]:
     """
-    Finds images in folders, at any depth, or in files that are named. A name is a pattern only if there is no such file.
+    Finds images.
 
     Args:
         names (`Sequence[str]`):
-            Folders, files, addresses, or patterns.
+            Folders, files, addresses, or patterns. A name is a pattern only if there is no such file.
         argument (`str`):
             What named them, for messages.
         split (`str`, *optional*, defaults to `"train"`):
             Of parquet files and tars in folders, those whose names begin with it are chosen, if there are any.
 
     Returns:
-        `tuple` of the kind (of `KINDS`; in folders, parquet files come before tars, and these before image files), the paths, and
-        what cannot be opened.
+        `tuple` of the kind (the first of `KINDS` that is in the folders), the paths, and what cannot be opened.
 
     Raises:
         [`UserError`]: if there are none, or files of several kinds are named.
@@ -297,7 +278,14 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
 def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSettings:
     """Settings with the column of the images. Raises a [`UserError`] if a column is not there, or holds no images."""
     names = ", ".join(map(repr, features))
-    image_columns = [name for name, feature in features.items() if _holds_images(feature)]
+    binary = (datasets.Value("binary"), datasets.Value("large_binary"))
+    image_columns = [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, datasets.Image)
+        or feature in binary
+        or (isinstance(feature, dict) and "bytes" in feature)
+    ]
     only_column = "image" if "image" in features or len(image_columns) != 1 else image_columns[0]
     column = rows.image_column_name or only_column
     if column not in features:
@@ -307,12 +295,6 @@ def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSetting
     if rows.label_column_name not in (None, *features):
         raise UserError(f"There is no column {rows.label_column_name!r} for --label_column_name, only {names}.")
     return rows._replace(image_column_name=column)
-
-
-def _holds_images(feature) -> bool:
-    is_struct = isinstance(feature, dict) and "bytes" in feature
-    binary = (datasets.Value("binary"), datasets.Value("large_binary"))
-    return isinstance(feature, datasets.Image) or is_struct or feature in binary
 
 
 def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, int]:

@@ -49,7 +49,8 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 
 class ImageStream:
     """
-    A stream of images. Raises a [`UserError`] if it cannot be opened.
+    A stream of images: its `dataset` is a `datasets.IterableDataset` with images that are not decoded; `num_images` is `None` where it
+    is not known; `checksums` and `unreadable` are those of [`GroupedImages`]. Raises a [`UserError`] if it cannot be opened.
 
     Args:
         path (`str`):
@@ -61,15 +62,7 @@ class ImageStream:
         rows ([`RowSettings`], *optional*):
             How to read images. The columns of tars are the extensions of their members, such as `jpg`.
         unreadable (`dict[str, str]`, *optional*):
-            See [`GroupedImages`].
-
-    Attributes:
-        dataset (`datasets.IterableDataset`):
-            The stream, with images that are not decoded.
-        num_images (`int`, *optional*):
-            Number of images, where it is known.
-        checksums (`dict[str, int]`), unreadable (`dict[str, str]`):
-            See [`GroupedImages`].
+            Files that could not be opened before.
     """
 
     def __init__(self, path, files=(), config_name=None, split="train", rows=None, unreadable=None):

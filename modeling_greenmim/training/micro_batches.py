@@ -113,15 +113,10 @@ def get_weighted_loss(
     Args:
         model ([`GreenMimForMaskedImageModeling`]):
             The model, not wrapped.
-        inputs (`dict`):
-            What it was called with.
-        outputs ([`GreenMimForMaskedImageModelingOutput`]):
-            What it returned.
+        inputs (`dict`), outputs ([`GreenMimForMaskedImageModelingOutput`]):
+            What it was called with, and what it returned.
         image_weights (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            On the CPU, 0 for an empty place. `None` where there is none: the loss is that of the outputs.
-
-    Returns:
-        `torch.Tensor`: a scalar.
+            On the CPU, 0 for an empty place. `None` where there is none.
     """
     if image_weights is None:
         return outputs.loss
@@ -166,26 +161,12 @@ class MicroBatches(Dataset):
 
 @dataclass
 class HeldOutImages:
-    """
-    Images that are never trained on, with the masks that they have in every evaluation.
+    """Images that are never trained on, with the masks that they have in every evaluation."""
 
-    Attributes:
-        examples (`list[dict]`):
-            For a [`PretrainingCollator`].
-        labels (`list`):
-            Their labels, `None` where there are none.
-        places (`list[tuple[int, int]]`):
-            Their places in [`GroupedImages`].
-        checksums (`frozenset[int]`):
-            CRC-32 of their contents.
-        unreadable (`dict[str, str]`):
-            Images that could not be read, and why.
-    """
-
-    examples: list[dict] = field(default_factory=list)
+    examples: list[dict] = field(default_factory=list)  # see `ExampleMaker`
     labels: list = field(default_factory=list)
-    places: list[tuple[int, int]] = field(default_factory=list)
-    checksums: frozenset[int] = frozenset()
+    places: list[tuple[int, int]] = field(default_factory=list)  # see `EncodedImage`
+    checksums: frozenset[int] = frozenset()  # CRC-32 of their contents
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def iterate_batches(self, collator: PretrainingCollator, batch_size: int) -> Iterator[dict]:
