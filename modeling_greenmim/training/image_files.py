@@ -124,9 +124,7 @@ class ParquetImages(GroupedImages):
 
     num_cached_groups = 1
 
-    def __init__(
-        self, files: Sequence[str], rows: RowSettings | None = None, unreadable: dict[str, str] | None = None
-    ):
+    def __init__(self, files: Sequence[str], rows: RowSettings | None = None, unreadable: dict | None = None):
         self.rows, self.unreadable = rows or RowSettings(), dict(unreadable or {})
         self.groups, self.cache, sizes = [], {}, []
         for file in files:
@@ -157,10 +155,9 @@ class ParquetImages(GroupedImages):
         try:
             if isinstance(table := self.cache[group], Exception):
                 raise table
-            (example,) = table.slice(row, 1).to_pylist()
-            return self.rows.make_image(example, name, place)
+            return self.rows.make_image(*table.slice(row, 1).to_pylist(), name, place)
         except Exception as error:
-            return EncodedImage(make_printable(name), partial(raise_error, error), place=place)
+            return make_damaged_image(name, error, place)
 
     def _read_group(self, file: str, number: int) -> pyarrow.Table | Exception:
         """A row group; or why it cannot be read, so that it is not read again for each row."""
@@ -196,8 +193,13 @@ def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> 
         return file.read()
 
 
-def raise_error(error: Exception):
-    raise error
+def make_damaged_image(name: str, error: Exception, place: tuple[int, int | None]) -> EncodedImage:
+    """An image that cannot be read, because its row group or shard cannot be."""
+
+    def read():
+        raise error
+
+    return EncodedImage(make_printable(name), read, place=place)
 
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
@@ -213,10 +215,10 @@ def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
 
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=add_problem):
         status = os.stat(parent)
-        if (status.st_dev, status.st_ino) in seen:
+        if (folder_id := (status.st_dev, status.st_ino)) in seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(folder_id)
         folders.sort()
         for name in names:
             path = os.path.join(parent, name)
@@ -278,14 +280,7 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
 def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSettings:
     """Settings with the column of the images. Raises a [`UserError`] if a column is not there, or holds no images."""
     names = ", ".join(map(repr, features))
-    binary = (datasets.Value("binary"), datasets.Value("large_binary"))
-    image_columns = [
-        name
-        for name, feature in features.items()
-        if isinstance(feature, datasets.Image)
-        or feature in binary
-        or (isinstance(feature, dict) and "bytes" in feature)
-    ]
+    image_columns = [name for name, feature in features.items() if _holds_images(feature)]
     only_column = "image" if "image" in features or len(image_columns) != 1 else image_columns[0]
     column = rows.image_column_name or only_column
     if column not in features:
@@ -295,6 +290,15 @@ def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSetting
     if rows.label_column_name not in (None, *features):
         raise UserError(f"There is no column {rows.label_column_name!r} for --label_column_name, only {names}.")
     return rows._replace(image_column_name=column)
+
+
+def _holds_images(feature) -> bool:
+    is_struct = isinstance(feature, dict) and "bytes" in feature
+    return (
+        is_struct
+        or isinstance(feature, datasets.Image)
+        or getattr(feature, "dtype", None) in ("binary", "large_binary")
+    )
 
 
 def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, int]:

@@ -22,7 +22,6 @@ import itertools
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import datasets
 import numpy as np
@@ -40,7 +39,7 @@ from .image_files import (
     get_checksums,
     get_kind,
     is_address,
-    raise_error,
+    make_damaged_image,
 )
 
 
@@ -111,7 +110,7 @@ class ImageStream:
                 example = {column: values[0] for column, values in columns.items()}
                 yield self.rows.make_image(example, f"image {row} of {name}", (shard, row))
         except Exception as error:
-            yield EncodedImage(make_printable(name), partial(raise_error, error), place=(shard, None))
+            yield make_damaged_image(name, error, (shard, None))
 
     def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
         """The first images of some of the shards: few files are opened, and sorted data do not give one class."""

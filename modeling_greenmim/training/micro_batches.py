@@ -64,14 +64,9 @@ class PretrainingCollator:
 
     def __call__(self, examples: Sequence[dict]) -> dict:
         """
-        Args:
-            examples (sequence of `dict`):
-                Crops, see [`ExampleMaker`].
-
-        Returns:
-            `dict` with `inputs`, the arguments of the model; `image_weights`, of shape `(batch_size,)`, 0 for an empty place, or
-            `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of slots that
-            hold a token); and `unreadable`, name and reason.
+        Of crops, see [`ExampleMaker`], returns `inputs`, the arguments of the model; `image_weights`, of shape `(batch_size,)`, 0 for an
+        empty place, or `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of
+        slots that hold a token); and `unreadable`, name and reason.
         """
         readable = [example for example in examples if example["pixels"] is not None]
         config = self.collator.config
@@ -130,21 +125,7 @@ def get_weighted_loss(
 
 @dataclass
 class MicroBatches(Dataset):
-    """
-    Micro-batches by their number.
-
-    Args:
-        images ([`GroupedImages`]):
-            The images.
-        batch_size (`int`):
-            Number of images in a micro-batch.
-        make_example ([`ExampleMaker`]):
-            Crops an image.
-        collator ([`PretrainingCollator`]):
-            Makes a micro-batch of crops.
-        order ([`ImageOrder`]):
-            The order of the images.
-    """
+    """Micro-batches of `batch_size` images by their number."""
 
     images: GroupedImages
     batch_size: int
@@ -202,9 +183,7 @@ def make_loader(
             What is loaded. The loader of a stream is a `StatefulDataLoader`.
         numbers (`range`):
             Numbers of the micro-batches of this process; its step is the number of processes. A stream has no numbers.
-        num_workers (`int`, *optional*, defaults to 0):
-            Number of worker processes.
-        pin_memory (`bool`, *optional*, defaults to `False`):
+        num_workers (`int`, *optional*, defaults to 0), pin_memory (`bool`, *optional*, defaults to `False`):
             See `torch.utils.data.DataLoader`.
     """
     is_closing = multiprocessing.Event()
