@@ -45,6 +45,8 @@ from .image_files import (
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
+MAX_EMPTY_EPOCHS = 10  # of a worker, whose shards are others in each epoch
+
 
 class ImageStream:
     """
@@ -174,17 +176,21 @@ class StreamedMicroBatches(IterableDataset):
             yield self.collator(batch)
 
     def _iterate_examples(self) -> Iterator[dict]:
-        while True:
+        num_empty_epochs, unreadable = 0, {}
+        while num_empty_epochs < MAX_EMPTY_EPOCHS:
+            num_readable, unreadable = self.num_images, {}
             rng = np.random.default_rng([self.make_example.seed, self.epoch])
-            is_empty = self.num_images == 0
             for image in shuffle(self._iterate_epoch(rng), self.shuffle_buffer_size, rng):
                 example = self.make_example(image, self.epoch)
+                unreadable |= example["unreadable"]
                 if example["pixels"] is not None or example["unreadable"]:  # it is not held out
-                    is_empty = False
+                    num_readable += example["pixels"] is not None
                     yield example
-            if is_empty:
-                return  # more workers than shards, or all of its images are held out
+            num_empty_epochs = 0 if num_readable else num_empty_epochs + 1
             self.load_state_dict({"epoch": self.epoch + 1, "num_shards": 0, "num_rows": 0, "num_images": 0})
+        if unreadable:  # the connection is lost, say
+            raise make_unreadable_error(unreadable)
+        # else there are more workers than shards, or all images are held out: the other workers go on
 
     def _iterate_epoch(self, rng: np.random.Generator) -> Iterator[EncodedImage]:
         """The images of this worker that are left in the epoch."""

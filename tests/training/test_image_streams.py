@@ -269,6 +269,23 @@ def test_a_buffer_shuffles_the_images_of_several_shards(image_folders):
     )
 
 
+def test_data_without_a_readable_image_are_an_error(tmp_path):
+    path = write_parquet(tmp_path / "0.parquet", [None, b"no image"])
+    loader = make_loader(ImageStream("parquet", [str(path)]))
+    with pytest.raises(UserError, match="None of 2 images can be read"):
+        list(loader)
+
+
+def test_a_worker_continues_with_other_shards_after_an_epoch_of_a_damaged_one(image_folders, tmp_path):
+    """With as many workers as shards, it has nothing else in that epoch."""
+    damaged = write_parquet(tmp_path / "0.parquet", [encode(0), encode(1)])
+    damage_row_group(damaged, 0)
+    write_parquet(tmp_path / "1.parquet", [encode(2), encode(3)])
+    loader = make_loader(open_folder(tmp_path), num_workers=2)
+    entries = [entry for batch in take(iter(loader), 12) for entry in batch]
+    assert {entry[1] for entry in entries if len(entry) == 3} == {2, 3}
+
+
 def test_a_stream_has_columns(monkeypatch):
     monkeypatch.setattr(
         datasets, "load_dataset", lambda *args, **kwargs: datasets.IterableDataset.from_generator(list)
