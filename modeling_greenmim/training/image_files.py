@@ -112,8 +112,9 @@ class ImageFiles(GroupedImages):
         self.unreadable = unreadable or {}
 
     def get_image(self, group: int, row: int) -> EncodedImage:
-        path = Path(os.fsdecode(self.paths[group].as_py()))
-        return EncodedImage(make_printable(path), partial(read_file, path), path.parent.name, (group, row))
+        path = os.fsdecode(self.paths[group].as_py())
+        label = os.path.basename(os.path.dirname(path))
+        return EncodedImage(make_printable(path), partial(read_file, path), label, (group, row))
 
 
 class ParquetImages(GroupedImages):
@@ -170,10 +171,11 @@ class ParquetImages(GroupedImages):
             return error
 
 
-def read_file(path: str | Path) -> bytes:
+def read_file(path: str) -> bytes:
     if not os.path.isfile(path):  # a pipe or a device might never end
         raise ValueError(NO_FILE)
-    return Path(path).read_bytes()
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> bytes:
