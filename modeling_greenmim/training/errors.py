@@ -49,4 +49,6 @@ def describe_error(error: Exception) -> str:
 
 def make_printable(name: str | Path) -> str:
     """A name without characters that cannot be stored, or control a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(name))
+    if (name := str(name)).isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)

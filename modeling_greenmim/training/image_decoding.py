@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
+import torch
+from torchvision.transforms import v2
 
 from ..image_conversion_greenmim import to_channels_first_array, turn_upright
 from .errors import describe_error
@@ -29,7 +30,7 @@ from .image_files import EncodedImage
 
 
 MAX_PIXELS = 50_000_000  # 0.75 GB while it is decoded
-BICUBIC = PIL.Image.Resampling.BICUBIC
+BICUBIC = v2.InterpolationMode.BICUBIC
 MODES_WITH_COLORS = ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr")
 
 
@@ -61,10 +62,9 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
             with PIL.Image.open(io.BytesIO(content)) as image:
                 if image.format == "EPS":
                     raise ValueError("it is EPS, a program that Ghostscript would run")
-                if image.width * image.height > max_pixels:
-                    raise ValueError(
-                        f"it has {image.width} x {image.height} pixels, more than --max_pixels {max_pixels}"
-                    )
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise ValueError(f"it has {width} x {height} pixels, more than --max_pixels {max_pixels}")
                 if num_channels == 1 and image.mode in MODES_WITH_COLORS:
                     image = turn_upright(image).convert("L")
                 pixels = to_channels_first_array(image, do_convert_rgb=num_channels == 3)
@@ -77,7 +77,7 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
 class RandomCrop:
     """
     A random part of an image, resized, and flipped half of the time, as torchvision's `RandomResizedCrop` and
-    `RandomHorizontalFlip` do, but by PIL and from a seed: a crop does not depend on the environment.
+    `RandomHorizontalFlip` do. Those draw from the random state of torch; to seed it takes longer than to crop a small image.
 
     Args:
         image_size (`tuple[int, int]`):
@@ -93,43 +93,35 @@ class RandomCrop:
     flip: bool = True
 
     def __call__(self, pixels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        """
-        Crops an image.
-
-        Args:
-            pixels (`np.ndarray` of `uint8` or `float32` and shape `(num_channels, height, width)`):
-                The image.
-            seed (`Sequence[int]`):
-                Seed of the crop.
-
-        Returns:
-            `np.ndarray` of the same type and shape `(num_channels, *image_size)`.
-        """
+        """An image of shape `(num_channels, height, width)` to `(num_channels, *image_size)`; the same seed gives the same crop."""
         rng = np.random.default_rng(seed)
         _, height, width = pixels.shape
-        area = rng.uniform(self.min_scale, 1.0) * width * height
+        area = rng.uniform(self.min_scale, 1.0) * height * width
         aspect_ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-        crop_width = min(width, max(1, round(np.sqrt(area * aspect_ratio))))
         crop_height = min(height, max(1, round(np.sqrt(area / aspect_ratio))))
-        left, top = rng.integers(width - crop_width + 1), rng.integers(height - crop_height + 1)
-        size, box = self.image_size[::-1], (left, top, left + crop_width, top + crop_height)
-        cropped = change_channels(pixels, lambda image: image.resize(size, BICUBIC, box))
+        crop_width = min(width, max(1, round(np.sqrt(area * aspect_ratio))))
+        top, left = rng.integers(height - crop_height + 1), rng.integers(width - crop_width + 1)
+        cropped = crop_and_resize(pixels, (top, left, crop_height, crop_width), self.image_size)
         return cropped[:, :, ::-1] if self.flip and rng.random() < 0.5 else cropped
 
 
 @dataclass
 class CenterCrop:
-    """The largest part in the middle that has the aspect ratio of `image_size`, resized to it."""
+    """The largest part in the middle that has the aspect ratio of `image_size`, resized to it. Nothing is random."""
 
     image_size: tuple[int, int]
 
     def __call__(self, pixels: np.ndarray, seed: Sequence[int] = ()) -> np.ndarray:
-        return change_channels(pixels, lambda image: PIL.ImageOps.fit(image, self.image_size[::-1], BICUBIC))
+        sides = pixels.shape[1:]
+        scale = min(side / size for side, size in zip(sides, self.image_size))
+        crop = [max(1, round(scale * size)) for size in self.image_size]
+        corner = [(side - part) // 2 for side, part in zip(sides, crop)]
+        return crop_and_resize(pixels, (*corner, *crop), self.image_size)
 
 
-def change_channels(pixels: np.ndarray, change: Callable[[PIL.Image.Image], PIL.Image.Image]) -> np.ndarray:
-    """Changes each channel on its own: PIL has no images of any number of channels, and weighs four by the last."""
-    return np.stack([np.asarray(change(PIL.Image.fromarray(channel))) for channel in pixels])
+def crop_and_resize(pixels: np.ndarray, box: Sequence[int], image_size: tuple[int, int]) -> np.ndarray:
+    """Resizes a part, given by its top, left, height and width, of an image of any number of channels."""
+    return v2.functional.resized_crop(torch.from_numpy(pixels), *box, list(image_size), BICUBIC).numpy()
 
 
 @dataclass
@@ -140,17 +132,15 @@ class ExampleMaker:
     Args:
         crop ([`RandomCrop`] or [`CenterCrop`]):
             Crops an image.
-        num_channels (`int`):
+        num_channels (`int`), max_pixels (`int`, *optional*, defaults to 50 million):
             See [`read_image`].
         seed (`int`):
             Seed of crops and masks.
-        max_pixels (`int`, *optional*, defaults to 50 million):
-            See [`read_image`].
         held_out (`frozenset[int]`, *optional*):
             CRC-32 of the contents of images that are not trained on.
     """
 
-    crop: RandomCrop | CenterCrop
+    crop: Callable[[np.ndarray, Sequence[int]], np.ndarray]
     num_channels: int
     seed: int
     max_pixels: int = MAX_PIXELS

@@ -20,7 +20,6 @@ row group: `datasets.load_dataset` would copy all of them first, and refuse all 
 
 import os
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from glob import glob
@@ -44,33 +43,33 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".
 KINDS = {"parquet": (".parquet",), "webdataset": (".tar",), "image": IMAGE_EXTENSIONS}
 SAMPLED_GROUPS = 10
 CHECKED_SIZES = 10_000  # on a network disk, asking for the sizes of millions of files would take hours
+NO_FILE = "it is a dangling link, or no file"
 
 
 class EncodedImage(NamedTuple):
-    """An image that has not been decoded. Its name is that of its place: a null row also has one."""
+    """An image that has not been decoded. Its place is its group and row, or the shard of a stream and its number there."""
 
     name: str
     read: Callable[[], bytes]
     label: int | str | None = None
-    place: tuple[int, int] | None = None
+    place: tuple[int, int | None] | None = None
 
 
 class RowSettings(NamedTuple):
-    """
-    How images are read from rows, of parquet files or of a stream.
+    """How images are read from rows."""
 
-    Args:
-        image_column_name (`str`, *optional*):
-            Column of the images. By default `image`, or the only one that holds images.
-        label_column_name (`str`, *optional*):
-            Column of the labels.
-        allow_external_files (`bool`, *optional*, defaults to `False`):
-            Whether to open files and addresses that rows name instead of holding an image.
-    """
-
-    image_column_name: str | None = None
+    image_column_name: str | None = None  # `image`, or the only one that holds images
     label_column_name: str | None = None
-    allow_external_files: bool = False
+    allow_external_files: bool = (
+        False  # whether to open files and addresses that rows name instead of holding an image
+    )
+
+    def make_image(self, row: dict, name: str, place: tuple[int, int]) -> EncodedImage:
+        image = row[self.image_column_name]
+        if isinstance(image, dict) and image["path"]:
+            name = f"{name} ({image['path']})"
+        read = partial(read_row, image, self.allow_external_files)
+        return EncodedImage(make_printable(name), read, row.get(self.label_column_name), place)
 
 
 class GroupedImages:
@@ -113,33 +112,22 @@ class ImageFiles(GroupedImages):
         self.unreadable = unreadable or {}
 
     def get_image(self, group: int, row: int) -> EncodedImage:
-        path = Path(os.fsdecode(self.paths[group].as_py()))
-        return EncodedImage(make_printable(path), path.read_bytes, path.parent.name, (group, row))
+        path = os.fsdecode(self.paths[group].as_py())
+        label = os.path.basename(os.path.dirname(path))
+        return EncodedImage(make_printable(path), partial(read_file, path), label, (group, row))
 
 
 class ParquetImages(GroupedImages):
     """
-    Rows of parquet files. A row group that cannot be read is as many images that cannot be read.
-
-    Args:
-        files (`Sequence[str]`):
-            Paths.
-        rows ([`RowSettings`], *optional*):
-            How to read them.
-        unreadable (`dict[str, str]`, *optional*):
-            See [`GroupedImages`].
-
-    Raises:
-        [`UserError`]: if no file can be read, or none has the columns.
+    Rows of parquet files, given by their paths. A row group that cannot be read is as many images that cannot be read. Raises a
+    [`UserError`] if no file can be read, or none has the columns.
     """
 
     num_cached_groups = 1
 
-    def __init__(self, files, rows=None, unreadable=None):
-        self.rows = rows or RowSettings()
-        self.unreadable = dict(unreadable or {})
-        self.groups, self.cache = [], {}
-        sizes, wrong_columns = [], None
+    def __init__(self, files: Sequence[str], rows: RowSettings | None = None, unreadable: dict | None = None):
+        self.rows, self.unreadable = rows or RowSettings(), dict(unreadable or {})
+        self.groups, self.cache, sizes = [], {}, []
         for file in files:
             try:
                 metadata = pyarrow.parquet.read_metadata(file)
@@ -148,14 +136,13 @@ class ParquetImages(GroupedImages):
                 features = datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema())
                 self.rows = choose_columns(features, self.rows)  # of the first file, for all
             except Exception as error:
-                wrong_columns = wrong_columns or (error if isinstance(error, UserError) else None)
                 self.unreadable[make_printable(file)] = describe_error(error)
                 continue
             groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
             self.groups += [(file, number) for number in range(len(groups))]
             sizes += [(group.num_rows, group.total_byte_size) for group in groups]
         if not self.groups:
-            raise wrong_columns or make_unreadable_error(self.unreadable, "parquet files")
+            raise make_unreadable_error(self.unreadable, "parquet files")
         self.group_sizes = np.array([num_rows for num_rows, _ in sizes], dtype=np.int64)
         self.checksums = get_checksums(files, sizes)
 
@@ -165,15 +152,13 @@ class ParquetImages(GroupedImages):
             while len(self.cache) >= self.num_cached_groups:  # before the next one takes memory
                 del self.cache[next(iter(self.cache))]
             self.cache[group] = self._read_group(file, number)
+        name, place = f"{file}, row {row} of row group {number}", (group, row)
         try:
             if isinstance(table := self.cache[group], Exception):
                 raise table
-            (example,) = table.slice(row, 1).to_pylist()
-            label = example.get(self.rows.label_column_name)
-            read = partial(read_row, example[self.rows.image_column_name], self.rows.allow_external_files)
+            return self.rows.make_image(*table.slice(row, 1).to_pylist(), name, place)
         except Exception as error:
-            label, read = None, partial(raise_error, error)
-        return EncodedImage(f"{make_printable(file)}, row {row} of row group {number}", read, label, (group, row))
+            return make_damaged_image(name, error, place)
 
     def _read_group(self, file: str, number: int) -> pyarrow.Table | Exception:
         """A row group; or why it cannot be read, so that it is not read again for each row."""
@@ -186,18 +171,19 @@ class ParquetImages(GroupedImages):
             return error
 
 
+def read_file(path: str) -> bytes:
+    if not os.path.isfile(path):  # a pipe or a device might never end
+        raise ValueError(NO_FILE)
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
 def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> bytes:
     """
-    Reads an image that is not decoded, as `datasets` stores it.
-
-    Args:
-        image (`dict` or `bytes`, *optional*):
-            Its content, or `bytes` and `path`. Without either, the content is empty.
-        allow_external_files (`bool`, *optional*, defaults to `False`):
-            See [`RowSettings`].
+    Reads an image that is not decoded, as `datasets` stores it: its content, or `bytes` and `path`. A null row is empty.
 
     Raises:
-        `ValueError`: if the image is in a file, and that is not allowed.
+        `ValueError`: if the row names a file, and that is not allowed, see [`RowSettings`].
     """
     image = {"bytes": image} if isinstance(image, bytes) else image or {}
     content, path = image.get("bytes"), image.get("path")
@@ -209,55 +195,56 @@ def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> 
         return file.read()
 
 
-def raise_error(error: Exception):
-    raise error
+def make_damaged_image(name: str, error: Exception, place: tuple[int, int | None]) -> EncodedImage:
+    """An image that cannot be read, because its row group or shard cannot be."""
+
+    def read():
+        raise error
+
+    return EncodedImage(make_printable(name), read, place=place)
 
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
     """
-    Lists the files of a folder, at any depth, also behind links. A folder that several paths lead to is listed once.
-
-    Returns:
-        `tuple` of the paths, and of what may hold an image and is neither a file nor a folder that can be listed: path and reason.
+    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once. Returns their paths;
+    and path and reason of what may hold images and is neither a file nor a folder that can be listed. Whether an image is a file is
+    seen when it is read: on a network disk, to ask for each of millions takes long.
     """
-    files, problems, seen, pending = [], {}, set(), deque([folder])
-    while pending:
-        parent = pending.popleft()
-        try:
-            status = os.stat(parent)
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            entries = sorted(os.scandir(parent), key=lambda entry: entry.name)
-        except OSError as error:
-            problems[make_printable(parent)] = describe_error(error)
+    files, problems, seen = [], {}, set()
+
+    def add_problem(error: OSError):
+        problems[make_printable(error.filename)] = describe_error(error)
+
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=add_problem):
+        status = os.stat(parent)
+        if (folder_id := (status.st_dev, status.st_ino)) in seen:
+            folders.clear()
             continue
-        for entry in entries:
-            # for files that are not behind links, without asking the disk once more
-            if entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path):
-                files.append(entry.path)
-            elif os.path.isdir(entry.path):
-                pending.append(entry.path)
-            elif get_kind(entry.name) or "." not in entry.name:
-                problems[make_printable(entry.path)] = "it is a dangling link, or no file"
-    return files, problems
+        seen.add(folder_id)
+        folders.sort()
+        for name in names:
+            path = os.path.join(parent, name)
+            if (get_kind(name) in ("image", None) and "." in name) or os.path.isfile(path):
+                files.append(path)
+            else:
+                problems[make_printable(path)] = NO_FILE
+    return sorted(files), problems
 
 
 def find_images(names: Sequence[str], argument: str, split: str = "train") -> tuple[str, list[str], dict[str, str]]:
     """
-    Finds images in folders, at any depth, or in files that are named. A name is a pattern only if there is no such file.
+    Finds images.
 
     Args:
         names (`Sequence[str]`):
-            Folders, files, addresses, or patterns.
+            Folders, files, addresses, or patterns. A name is a pattern only if there is no such file.
         argument (`str`):
             What named them, for messages.
         split (`str`, *optional*, defaults to `"train"`):
             Of parquet files and tars in folders, those whose names begin with it are chosen, if there are any.
 
     Returns:
-        `tuple` of the kind (of `KINDS`; in folders, parquet files come before tars, and these before image files), the paths, and
-        what cannot be opened.
+        `tuple` of the kind (the first of `KINDS` that is in the folders), the paths, and what cannot be opened.
 
     Raises:
         [`UserError`]: if there are none, or files of several kinds are named.
@@ -274,8 +261,7 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
             named += matches
         else:
             raise UserError(f"{argument} {name} is neither a folder nor a file.")
-    listed = sorted(listed)
-    kinds = {get_kind(file) for file in named} or {get_kind(file) for file in listed}
+    kinds = set(map(get_kind, named or listed))
     kind = next((kind for kind in KINDS if kind in kinds), None)
     if kind is None or (named and (len(kinds) > 1 or (kind == "image" and any(map(is_address, named))))):
         extensions = ", ".join(sorted({get_extension(file) or "no extension" for file in named + listed})) or "nothing"
@@ -286,10 +272,9 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
     found = [file for file in listed if get_kind(file) == kind]
     chosen = [file for file in found if kind != "image" and Path(file).name.startswith(split)] or found
     if len(chosen) < len(listed) and os.environ.get("RANK", "0") == "0":
-        omitted = sorted(set(listed) - set(chosen))[0]
+        examples = [make_printable(Path(file).name) for file in (chosen[0], min(set(listed) - set(chosen)))]
         logger.warning(
-            f"{argument} {names[0]}: reading {len(chosen)} of {len(listed)} files, such as {make_printable(Path(chosen[0]).name)}; "
-            f"not, for instance, {make_printable(Path(omitted).name)}."
+            f"{argument} {names[0]}: reading {len(chosen)} of {len(listed)} files, such as {examples[0]}; not, for instance, {examples[1]}."
         )
     return kind, list(dict.fromkeys(named + chosen)), problems
 
@@ -311,18 +296,19 @@ def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSetting
 
 def _holds_images(feature) -> bool:
     is_struct = isinstance(feature, dict) and "bytes" in feature
-    binary = (datasets.Value("binary"), datasets.Value("large_binary"))
-    return isinstance(feature, datasets.Image) or is_struct or feature in binary
+    return (
+        is_struct
+        or isinstance(feature, datasets.Image)
+        or getattr(feature, "dtype", None) in ("binary", "large_binary")
+    )
 
 
 def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, int]:
     """Change with the names of the files (not with the folder that holds them all), their sizes, and numbers of images."""
-    if any(map(is_address, files)):
-        names = [urlsplit(file)._replace(query="").geturl() for file in files]  # signatures expire
-    else:
-        paths = [os.path.abspath(file) for file in files]
-        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
-        names = [os.path.relpath(path, folder) for path in paths]
+    # signatures of addresses expire
+    names = [urlsplit(file)._replace(query="").geturl() if is_address(file) else file for file in files]
+    folder = os.path.dirname(os.path.commonprefix(names))
+    names = [name.removeprefix(folder).removeprefix("/") for name in names]
     checked = files[:: -(-len(files) // CHECKED_SIZES)]
     sizes = [os.path.getsize(file) if os.path.exists(file) else None for file in checked]
     return {

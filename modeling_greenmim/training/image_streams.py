@@ -13,25 +13,21 @@
 # limitations under the License.
 """Images that are streamed by `datasets`: data sets on the Hub, tars, addresses, and with `--streaming` also parquet files.
 
-A stream is read from one end to the other. It is resumed exactly, by the state of a `StatefulDataLoader`, but only with the same
-number of processes and workers, among which its shards are divided.
+A stream is read shard by shard, from one end to the other. It is resumed exactly, by the state of a `StatefulDataLoader`, but only with
+the same number of processes and workers, among which its shards are divided.
 """
 
 import glob
 import itertools
-import logging
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import datasets
 import numpy as np
 import pyarrow.parquet
-from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset, get_worker_info
-from transformers.utils import logging as transformers_logging
+from transformers.utils import logging
 
 from .errors import UserError, describe_error, make_printable, make_unreadable_error
 from .image_decoding import ExampleMaker
@@ -43,16 +39,19 @@ from .image_files import (
     get_checksums,
     get_kind,
     is_address,
-    read_row,
+    make_damaged_image,
 )
 
 
-logger = transformers_logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+
+MAX_EMPTY_EPOCHS = 10  # of a worker, whose shards are others in each epoch
 
 
 class ImageStream:
     """
-    A stream of images.
+    A stream of images: its `dataset` is a `datasets.IterableDataset` with images that are not decoded; `num_images` is `None` where it
+    is not known; `checksums` and `unreadable` are those of [`GroupedImages`]. Raises a [`UserError`] if it cannot be opened.
 
     Args:
         path (`str`):
@@ -64,18 +63,7 @@ class ImageStream:
         rows ([`RowSettings`], *optional*):
             How to read images. The columns of tars are the extensions of their members, such as `jpg`.
         unreadable (`dict[str, str]`, *optional*):
-            See [`GroupedImages`].
-
-    Attributes:
-        dataset (`datasets.IterableDataset`):
-            The stream, with images that are not decoded.
-        num_images (`int`, *optional*):
-            Number of images, where it is known.
-        checksums (`dict[str, int]`), unreadable (`dict[str, str]`):
-            See [`GroupedImages`].
-
-    Raises:
-        [`UserError`]: if it cannot be opened.
+            Files that could not be opened before.
     """
 
     def __init__(self, path, files=(), config_name=None, split="train", rows=None, unreadable=None):
@@ -87,7 +75,8 @@ class ImageStream:
                 self.unreadable[make_printable(file)] = describe_error(error)
         if files and not numbers:
             raise make_unreadable_error(self.unreadable, f"{path} files")
-        names = [file if is_address(file) else glob.escape(file) for file in numbers]
+        self.files = list(numbers)
+        names = [file if is_address(file) else glob.escape(file) for file in self.files]
         try:
             dataset = datasets.load_dataset(path, config_name, data_files=names or None, split=split, streaming=True)
             if path == "parquet":
@@ -99,7 +88,7 @@ class ImageStream:
             raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
         if files:
             self.num_images = None if None in numbers.values() else sum(numbers.values())
-            self.checksums = get_checksums(list(numbers), list(numbers.values()))
+            self.checksums = get_checksums(self.files, list(numbers.values()))
         else:
             infos = dataset.info.splits or {}
             self.num_images = infos[split].num_examples if split in infos else None
@@ -109,29 +98,29 @@ class ImageStream:
             self.rows = self.rows._replace(allow_external_files=True)
         self.dataset = dataset.select_columns(list(filter(None, self.rows[:2]))).decode(False)
 
-    def get_image(self, example: dict) -> EncodedImage:
-        """The image of an example. Without path and content, its name is empty."""
-        image = example.get(self.rows.image_column_name) or {}
-        image = {"bytes": image} if isinstance(image, bytes) else image
-        name = image.get("path") or ""
-        if not name and image.get("bytes"):
-            name = f"image with the checksum {zlib.crc32(image['bytes']):08x}"
-        read = partial(read_row, image, self.rows.allow_external_files)
-        return EncodedImage(make_printable(name), read, example.get(self.rows.label_column_name))
+    def read_shard(self, shard: int, start: int = 0) -> Iterator[EncodedImage]:
+        """
+        The images of a shard from one on. Where it is damaged or cannot be reached, one that cannot be read stands for all that are left:
+        the row of its place is `None`.
+        """
+        num_shards = self.dataset.num_shards
+        images = self.dataset.shard(num_shards, shard).skip(start)
+        name = self.files[shard] if len(self.files) == num_shards else f"shard {shard}"
+        try:
+            # not `iter(images)`, which would divide the shard among the workers of a loader
+            for row, columns in enumerate(images.iter(batch_size=1), start):
+                example = {column: values[0] for column, values in columns.items()}
+                yield self.rows.make_image(example, f"image {row} of {name}", (shard, row))
+        except Exception as error:
+            yield make_damaged_image(name, error, (shard, None))
 
     def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
         """The first images of some of the shards: few files are opened, and sorted data do not give one class."""
         num_shards = self.dataset.num_shards
         num_per_shard = -(-number // min(num_shards, SAMPLED_GROUPS))
-        for index in map(int, np.random.default_rng(seed).permutation(num_shards)):
-            try:
-                for example in self.dataset.shard(num_shards, index).take(min(num_per_shard, number)):
-                    yield self.get_image(example)
-                    number -= 1
-            except Exception as error:
-                self.unreadable[f"shard {index}"] = describe_error(error)
-            if number <= 0:
-                return
+        shards = np.random.default_rng(seed).permutation(num_shards).tolist()
+        samples = (itertools.islice(self.read_shard(shard), num_per_shard) for shard in shards)
+        return itertools.islice(itertools.chain.from_iterable(samples), number)
 
 
 def count_images(file: str) -> int:
@@ -146,25 +135,14 @@ def count_images(file: str) -> int:
     return number
 
 
-def _is_no_false_alarm(record: logging.LogRecord) -> bool:
-    """`datasets` warns on each resume that the content of the buffer is lost, also where there is no buffer."""
-    return "shuffle buffer" not in record.getMessage()
-
-
 @dataclass
 class StreamedMicroBatches(IterableDataset):
     """
-    Micro-batches from a stream, epoch after epoch. Images that cannot be read or are held out are dropped.
+    Micro-batches from a stream, epoch after epoch, without images that are held out.
 
     Args:
-        images ([`ImageStream`]):
-            The images.
-        batch_size (`int`):
-            Number of images in a micro-batch.
-        make_example ([`ExampleMaker`]):
-            Crops an image.
-        collator ([`PretrainingCollator`]):
-            Makes a micro-batch of crops.
+        images ([`ImageStream`]), batch_size (`int`), make_example ([`ExampleMaker`]), collator ([`PretrainingCollator`]):
+            See [`MicroBatches`].
         rank, world_size (`int`, *optional*, defaults to 0 and 1):
             This process, and the number of processes. Where shards cannot be divided by it, every process reads all of them, and
             keeps its part.
@@ -181,10 +159,11 @@ class StreamedMicroBatches(IterableDataset):
     shuffle_buffer_size: int = 1
 
     def __post_init__(self):
-        self.epoch = self.num_nameless = 0
-        self.epoch_dataset = self.resume_from = None
+        # of the epoch, how much this worker has read: whole shards, rows of the next one, and images in all
+        self.epoch = self.num_shards = self.num_rows = self.num_images = 0
         num_shards = self.images.dataset.num_shards
-        if num_shards % self.world_size and self.rank == 0:
+        self.is_divided = num_shards % self.world_size == 0
+        if not self.is_divided and self.rank == 0:
             logger.warning(
                 f"{num_shards} shards cannot be divided among {self.world_size} processes: each of them reads everything, and keeps its "
                 "part. Files (of parquet, row groups) that are a multiple of the processes are read once."
@@ -192,60 +171,54 @@ class StreamedMicroBatches(IterableDataset):
 
     def __iter__(self) -> Iterator[dict]:
         """See [`PretrainingCollator`]."""
-        if self.shuffle_buffer_size == 1:
-            logging.getLogger("datasets.iterable_dataset").addFilter(_is_no_false_alarm)
         examples = self._iterate_examples()
         while batch := list(itertools.islice(examples, self.batch_size)):
             yield self.collator(batch)
 
     def _iterate_examples(self) -> Iterator[dict]:
-        """See [`ExampleMaker`]; with all images that could not be read since the example before."""
-        unreadable = {}
-        while True:
-            is_whole_epoch, num_examples = self.resume_from is None, 0
-            for image in self._iterate_epoch():
-                if not image.name:
-                    if self.epoch > 0:  # it has been counted
-                        continue
-                    self.num_nameless += 1
-                    worker = getattr(get_worker_info(), "id", 0)
-                    name = f"image {self.num_nameless} without content, of worker {worker} of process {self.rank}"
-                    image = image._replace(name=name)
+        num_empty_epochs, unreadable = 0, {}
+        while num_empty_epochs < MAX_EMPTY_EPOCHS:
+            num_readable, unreadable = self.num_images, {}
+            rng = np.random.default_rng([self.make_example.seed, self.epoch])
+            for image in shuffle(self._iterate_epoch(rng), self.shuffle_buffer_size, rng):
                 example = self.make_example(image, self.epoch)
                 unreadable |= example["unreadable"]
-                if example["pixels"] is not None:
-                    yield {**example, "unreadable": unreadable}
-                    unreadable, num_examples = {}, num_examples + 1
-            if num_examples == 0 and is_whole_epoch:
-                if unreadable:
-                    raise make_unreadable_error(unreadable)
-                return  # more workers than shards, or all held out: this worker has no image, in any epoch
-            self.epoch += 1
+                if example["pixels"] is not None or example["unreadable"]:  # it is not held out
+                    num_readable += example["pixels"] is not None
+                    yield example
+            num_empty_epochs = 0 if num_readable else num_empty_epochs + 1
+            self.load_state_dict({"epoch": self.epoch + 1, "num_shards": 0, "num_rows": 0, "num_images": 0})
+        if unreadable:  # the connection is lost, say
+            raise make_unreadable_error(unreadable)
+        # else there are more workers than shards, or all images are held out: the other workers go on
 
-    def _iterate_epoch(self) -> Iterator[EncodedImage]:
-        # a seed for each epoch, not `set_epoch`, which all workers share; and one shard at a time: a state of several cannot be
-        # restored, and `datasets` sleeps at their end
-        dataset = self.images.dataset.shuffle(
-            seed=int(np.random.default_rng([self.make_example.seed, self.epoch]).integers(2**31)),
-            buffer_size=self.shuffle_buffer_size,
-            max_buffer_input_shards=1,
-        )
-        self.epoch_dataset = split_dataset_by_node(dataset, self.rank, self.world_size)
-        if self.resume_from is not None:
-            self.epoch_dataset.load_state_dict(self.resume_from)
-            self.resume_from = None
-        try:
-            yield from map(self.images.get_image, self.epoch_dataset)
-        except Exception as error:
-            raise UserError(
-                f"Cannot continue because a streamed file is damaged or cannot be reached ({describe_error(error)}). Fix or remove "
-                "it, and start again. Of parquet files on this machine, damaged parts are skipped without --streaming."
-            ) from error
+    def _iterate_epoch(self, rng: np.random.Generator) -> Iterator[EncodedImage]:
+        """The images of this worker that are left in the epoch."""
+        shards = rng.permutation(self.images.dataset.num_shards).tolist()
+        shards = shards[self.rank :: self.world_size] if self.is_divided else shards
+        if worker := get_worker_info():
+            shards = shards[worker.id :: worker.num_workers]
+        for number in range(self.num_shards, len(shards)):
+            for image in self.images.read_shard(shards[number], self.num_rows):
+                row = image.place[1]
+                self.num_shards, self.num_rows = (number + 1, 0) if row is None else (number, row + 1)
+                self.num_images += 1
+                if self.is_divided or self.num_images % self.world_size == self.rank:
+                    yield image
+            self.num_shards, self.num_rows = number + 1, 0
 
     def state_dict(self) -> dict:
-        state = self.resume_from if self.epoch_dataset is None else self.epoch_dataset.state_dict()
-        return {"epoch": self.epoch, "num_nameless": self.num_nameless, "stream": state}
+        return {name: getattr(self, name) for name in ("epoch", "num_shards", "num_rows", "num_images")}
 
     def load_state_dict(self, state_dict: dict):
-        self.epoch, self.num_nameless = state_dict["epoch"], state_dict["num_nameless"]
-        self.resume_from = state_dict["stream"]
+        vars(self).update(state_dict)
+
+
+def shuffle(images: Iterator, buffer_size: int, rng: np.random.Generator) -> Iterator:
+    """Draws each image from a buffer of this size. A buffer of one changes nothing, and holds nothing back."""
+    buffer = []
+    for image in images:
+        buffer.append(image)
+        if len(buffer) >= buffer_size:
+            yield buffer.pop(rng.integers(len(buffer)))
+    yield from (buffer[index] for index in rng.permutation(len(buffer)))

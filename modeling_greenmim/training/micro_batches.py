@@ -64,15 +64,9 @@ class PretrainingCollator:
 
     def __call__(self, examples: Sequence[dict]) -> dict:
         """
-        Args:
-            examples (sequence of `dict`):
-                With `pixels`, of shape `(num_channels, height, width)` or `None` for an empty place, `mask_seed`, `epoch`, and
-                `unreadable`: images that could not be read, name and reason.
-
-        Returns:
-            `dict` with `inputs`, the arguments of the model; `image_weights`, of shape `(batch_size,)`, 0 for an empty place, or
-            `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of slots that
-            hold a token); and `unreadable`.
+        Of crops, see [`ExampleMaker`], returns `inputs`, the arguments of the model; `image_weights`, of shape `(batch_size,)`, 0 for an
+        empty place, or `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of
+        slots that hold a token); and `unreadable`, name and reason.
         """
         readable = [example for example in examples if example["pixels"] is not None]
         config = self.collator.config
@@ -86,9 +80,8 @@ class PretrainingCollator:
             do_convert_rgb=False,
             input_data_format="channels_first",
         )["pixel_values"]
-        mask_seeds = [example["mask_seed"] for example in filled]
-        arguments = zip(pixel_values, mask_seeds)
-        inputs = self.collator([{"pixel_values": pixels, "mask_seed": seed} for pixels, seed in arguments])
+        images = zip(pixel_values, filled)
+        inputs = self.collator([{"pixel_values": x, "mask_seed": example["mask_seed"]} for x, example in images])
         weights = [float(example["pixels"] is not None) for example in examples]
         return {
             "inputs": inputs,
@@ -115,15 +108,10 @@ def get_weighted_loss(
     Args:
         model ([`GreenMimForMaskedImageModeling`]):
             The model, not wrapped.
-        inputs (`dict`):
-            What it was called with.
-        outputs ([`GreenMimForMaskedImageModelingOutput`]):
-            What it returned.
+        inputs (`dict`), outputs ([`GreenMimForMaskedImageModelingOutput`]):
+            What it was called with, and what it returned.
         image_weights (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            On the CPU, 0 for an empty place. `None` where there is none: the loss is that of the outputs.
-
-    Returns:
-        `torch.Tensor`: a scalar.
+            On the CPU, 0 for an empty place. `None` where there is none.
     """
     if image_weights is None:
         return outputs.loss
@@ -137,21 +125,7 @@ def get_weighted_loss(
 
 @dataclass
 class MicroBatches(Dataset):
-    """
-    Micro-batches by their number.
-
-    Args:
-        images ([`GroupedImages`]):
-            The images.
-        batch_size (`int`):
-            Number of images in a micro-batch.
-        make_example ([`ExampleMaker`]):
-            Crops an image.
-        collator ([`PretrainingCollator`]):
-            Makes a micro-batch of crops.
-        order ([`ImageOrder`]):
-            The order of the images.
-    """
+    """Micro-batches of `batch_size` images by their number."""
 
     images: GroupedImages
     batch_size: int
@@ -168,26 +142,12 @@ class MicroBatches(Dataset):
 
 @dataclass
 class HeldOutImages:
-    """
-    Images that are never trained on, with the masks that they have in every evaluation.
+    """Images that are never trained on, with the masks that they have in every evaluation."""
 
-    Attributes:
-        examples (`list[dict]`):
-            For a [`PretrainingCollator`].
-        labels (`list`):
-            Their labels, `None` where there are none.
-        places (`list[tuple[int, int]]`):
-            Their places in [`GroupedImages`].
-        checksums (`frozenset[int]`):
-            CRC-32 of their contents.
-        unreadable (`dict[str, str]`):
-            Images that could not be read, and why.
-    """
-
-    examples: list[dict] = field(default_factory=list)
+    examples: list[dict] = field(default_factory=list)  # see `ExampleMaker`
     labels: list = field(default_factory=list)
-    places: list[tuple[int, int]] = field(default_factory=list)
-    checksums: frozenset[int] = frozenset()
+    places: list[tuple[int, int]] = field(default_factory=list)  # see `EncodedImage`
+    checksums: frozenset[int] = frozenset()  # CRC-32 of their contents
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def iterate_batches(self, collator: PretrainingCollator, batch_size: int) -> Iterator[dict]:
@@ -223,9 +183,7 @@ def make_loader(
             What is loaded. The loader of a stream is a `StatefulDataLoader`.
         numbers (`range`):
             Numbers of the micro-batches of this process; its step is the number of processes. A stream has no numbers.
-        num_workers (`int`, *optional*, defaults to 0):
-            Number of worker processes.
-        pin_memory (`bool`, *optional*, defaults to `False`):
+        num_workers (`int`, *optional*, defaults to 0), pin_memory (`bool`, *optional*, defaults to `False`):
             See `torch.utils.data.DataLoader`.
     """
     is_closing = multiprocessing.Event()

@@ -18,6 +18,7 @@ import tarfile
 from pathlib import Path
 
 import PIL.Image
+import pyarrow.parquet
 from datasets import Dataset, Features, Image
 
 
@@ -47,6 +48,15 @@ def write_parquet(path: Path, contents: list[bytes | None], rows_per_group: int 
     dataset = Dataset.from_dict({"image": images}, features=Features({"image": Image()}))
     dataset.to_parquet(path, batch_size=rows_per_group)
     return path
+
+
+def damage_row_group(path: Path, group: int):
+    """Overwrites the data of a row group; the footer stays."""
+    column = pyarrow.parquet.read_metadata(path).row_group(group).column(0)
+    start = column.dictionary_page_offset or column.data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    path.write_bytes(content)
 
 
 def write_tar(path: Path, indices) -> Path:

@@ -34,7 +34,7 @@ from modeling_greenmim.training.image_files import (
     list_files,
 )
 from modeling_greenmim.training.image_streams import ImageStream
-from tests.helpers.training_images import NUM_IMAGES, SHARDS, encode, write_files, write_parquet
+from tests.helpers.training_images import NUM_IMAGES, SHARDS, damage_row_group, encode, write_files, write_parquet
 
 
 def read_all(images) -> tuple[list[bytes], dict[str, str]]:
@@ -91,7 +91,8 @@ def test_a_name_that_looks_like_a_pattern_is_that_file_alone(tmp_path):
     assert len(find(tmp_path / "good03[0-9].jpg")[1]) == 2
 
 
-def test_what_is_no_file_is_counted_and_does_not_end_the_start(tmp_path):
+def test_what_is_no_file_is_counted_and_ends_nothing(tmp_path):
+    """When the folder is listed; an image, which is asked for only then, when it is read."""
     write_files(tmp_path, range(3))
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "missing")
     (tmp_path / "itself.png").symlink_to(tmp_path / "itself.png")
@@ -99,9 +100,12 @@ def test_what_is_no_file_is_counted_and_does_not_end_the_start(tmp_path):
     (tmp_path / "folder").symlink_to(tmp_path / "missing")
     (tmp_path / "notes.txt").symlink_to(tmp_path / "missing")  # would not be an image
     os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.parquet")
     _, files, problems = find(tmp_path)
-    assert len(files) == 3
-    assert {Path(name).name for name in problems} == {"dangling.jpg", "itself.png", "zero.jpg", "folder", "pipe.png"}
+    contents, reasons = read_all(ImageFiles(files))
+    assert len(contents) == 3
+    assert {Path(name).name for name in problems} == {"folder", "pipe.parquet"}
+    assert {Path(name).name for name in reasons} == {"dangling.jpg", "itself.png", "zero.jpg", "pipe.png"}
 
 
 def test_names_that_are_not_utf_8_are_read(tmp_path):
@@ -235,19 +239,10 @@ def test_null_rows_count_each(tmp_path):
     )
 
 
-def damage(path: Path, group: int):
-    """Overwrites the data of a row group; the footer stays."""
-    column = pyarrow.parquet.read_metadata(path).row_group(group).column(0)
-    start = column.dictionary_page_offset or column.data_page_offset
-    content = bytearray(path.read_bytes())
-    content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
-    path.write_bytes(content)
-
-
 def test_a_damaged_row_group_is_as_many_images_and_is_read_once(tmp_path, monkeypatch):
     path = write_parquet(tmp_path / "good.parquet", [encode(index) for index in range(6)])
     damaged = write_parquet(tmp_path / "bad.parquet", [encode(index) for index in range(10, 16)], rows_per_group=3)
-    damage(damaged, 1)
+    damage_row_group(damaged, 1)
     images = ParquetImages([str(path), str(damaged)])
     reads = []
     read_row_group = pyarrow.parquet.ParquetFile.read_row_group

@@ -14,9 +14,11 @@
 """Streams: each image once in an epoch, exact resume with the same numbers, and damaged data."""
 
 import copy
+import itertools
 import shutil
 import zlib
 from collections import Counter
+from pathlib import Path
 
 import datasets
 import fsspec
@@ -30,7 +32,7 @@ from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker, RandomCrop
 from modeling_greenmim.training.image_files import RowSettings, find_images
 from modeling_greenmim.training.image_streams import ImageStream, StreamedMicroBatches
-from tests.helpers.training_images import NUM_IMAGES, SHARDS, encode, write_parquet, write_tar
+from tests.helpers.training_images import NUM_IMAGES, SHARDS, damage_row_group, encode, write_parquet
 
 
 KINDS = ["parquet", "tars"]
@@ -42,7 +44,13 @@ def open_folder(folder, **settings):
 
 
 def collate(examples):
-    return [(example["epoch"], int(example["pixels"].flat[0]), str(example["mask_seed"])) for example in examples]
+    """Epoch, number and mask of each image, or why it cannot be read."""
+    return [
+        (example["epoch"], *example["unreadable"].items())
+        if example["unreadable"]
+        else (example["epoch"], int(example["pixels"].flat[0]), str(example["mask_seed"]))
+        for example in examples
+    ]
 
 
 def make_loader(stream, rank=0, world_size=1, num_workers=0, held_out=frozenset(), collate=collate, **settings):
@@ -119,7 +127,7 @@ def test_a_worker_whose_images_are_all_held_out_leaves_it_to_the_others(image_fo
 
 def test_labels_are_columns(image_folders):
     samples = open_folder(image_folders / "tars", label_column_name="cls").sample(3, seed=0)
-    assert all(int(image.label) == int(image.name[-6:-4]) % 2 for image in samples)
+    assert all(int(image.label) == int(image.name.removesuffix(".png)")[-2:]) % 2 for image in samples)
     with pytest.raises(UserError, match="no column 'kind' for --label_column_name, only 'png', 'cls'"):
         open_folder(image_folders / "tars", label_column_name="kind")
 
@@ -179,49 +187,103 @@ def test_files_of_which_none_can_be_read_are_an_error(tmp_path, kind):
         open_folder(tmp_path)
 
 
-def write_damaged_parquet(image_folders, folder):
-    shutil.copytree(image_folders / "parquet", folder)
-    path = folder / "1.parquet"
-    content = path.read_bytes()
-    path.write_bytes(content[:20] + bytes(380) + content[400:])
-
-
-def test_a_file_that_is_damaged_in_the_middle_is_an_error_with_a_remedy(image_folders, tmp_path):
-    write_damaged_parquet(image_folders, tmp_path / "parquet")
-    loader = make_loader(open_folder(tmp_path / "parquet"))
-    with pytest.raises(UserError, match="damaged or cannot be reached.*without --streaming"):
-        take(iter(loader), NUM_IMAGES)
-
-
-def test_held_out_images_are_read_around_a_damaged_shard(image_folders, tmp_path):
-    write_damaged_parquet(image_folders, tmp_path / "parquet")
-    stream, make_example = open_folder(tmp_path / "parquet"), ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0)
-    held_out = micro_batches.read_held_out_images(stream, NUM_IMAGES, make_example)
-    assert len(held_out.examples) >= NUM_IMAGES - 2 * SHARDS[1] and "shard" in str(stream.unreadable)
+@pytest.fixture
+def damaged_parquet(image_folders, tmp_path) -> Path:
+    """A folder in which a row group, two images, cannot be read."""
+    shutil.copytree(image_folders / "parquet", tmp_path / "damaged")
+    damage_row_group(tmp_path / "damaged" / "1.parquet", 1)
+    return tmp_path / "damaged"
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_images_that_cannot_be_read_are_dropped_and_named_each(tmp_path, num_workers):
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_the_rest_of_a_damaged_shard_is_one_image_that_cannot_be_read(damaged_parquet, world_size, num_workers):
+    """In each epoch; the others of the epoch are seen once."""
+    seen = []
+    for rank in range(world_size):
+        loader = make_loader(open_folder(damaged_parquet), rank, world_size, num_workers)
+        seen += [entry for batch in take(iter(loader), NUM_IMAGES) for entry in batch]
+    whole = Counter(entry for entry in seen if len(entry) == 3)
+    damage = [entry[1] for entry in seen if len(entry) == 2]
+    assert max(whole.values()) == 1 and damage
+    (name,) = {name for name, _ in damage}
+    assert name.startswith("shard ")
+    numbers = {number for epoch, number, _ in whole if epoch == 0}
+    assert numbers < set(range(NUM_IMAGES)) and len(numbers) == NUM_IMAGES - 2
+
+
+def test_a_run_is_resumed_exactly_around_a_damaged_shard(damaged_parquet):
+    expected = take(iter(make_loader(open_folder(damaged_parquet))), 14)
+    assert any(len(entry) == 2 for batch in expected[:7] for entry in batch)
+    for num_batches in range(1, 8):
+        loader = make_loader(open_folder(damaged_parquet))
+        take(iter(loader), num_batches)
+        resumed = make_loader(open_folder(damaged_parquet))
+        resumed.load_state_dict(copy.deepcopy(loader.state_dict()))
+        assert take(iter(resumed), 14 - num_batches) == expected[num_batches:]
+
+
+def test_a_damaged_tar_is_named(image_folders, tmp_path):
+    """It could be opened, but not be read to its end, as when a connection breaks."""
+    stream = open_folder(image_folders / "tars")
+    path = image_folders / "tars" / "1.tar"
+    moved = path.rename(tmp_path / "1.tar")
+    try:
+        images = [image for shard in range(3) for image in stream.read_shard(shard)]
+    finally:
+        moved.rename(path)
+    assert len(images) == NUM_IMAGES - SHARDS[1] + 1
+    (damaged,) = [image for image in images if image.place[1] is None]
+    assert damaged.name == str(path)
+    with pytest.raises(FileNotFoundError):
+        damaged.read()
+
+
+def test_held_out_images_are_read_around_a_damaged_shard(damaged_parquet):
+    stream, make_example = open_folder(damaged_parquet), ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0)
+    held_out = micro_batches.read_held_out_images(stream, NUM_IMAGES, make_example)
+    assert len(held_out.examples) == NUM_IMAGES - 2 and "shard" in str(held_out.unreadable)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_images_that_cannot_be_read_leave_their_places_empty_and_are_named_each(tmp_path, num_workers):
     contents = [encode(index) for index in range(12)]
     write_parquet(tmp_path / "0.parquet", [*contents, None, None, None, b"no image", b"neither"])
-    loader = make_loader(
-        open_folder(tmp_path),
-        num_workers=num_workers,
-        collate=lambda examples: [{**example, "pixels": int(example["pixels"].flat[0])} for example in examples],
+    loader = make_loader(open_folder(tmp_path), num_workers=num_workers)
+    entries = [entry for batch in take(iter(loader), 12) for entry in batch]
+    unreadable = Counter(name for _, (name, _) in (entry for entry in entries if len(entry) == 2))
+    assert len(unreadable) == 5
+    seen = Counter(entry for entry in entries if len(entry) == 3)
+    assert {index for epoch, index, _ in seen if epoch == 0} == set(range(12)) and max(seen.values()) == 1
+
+
+def test_a_buffer_shuffles_the_images_of_several_shards(image_folders):
+    loader = make_loader(open_folder(image_folders / "parquet"), shuffle_buffer_size=8)
+    first, second = (
+        [number for batch in take(batches, 10) for _, number, _ in batch][:NUM_IMAGES]
+        for batches in (iter(loader), iter(make_loader(open_folder(image_folders / "parquet"))))
     )
-    examples = [example for _, batch in zip(range(24), loader) for example in batch]
-    unreadable = {name for example in examples for name in example["unreadable"]}
-    assert len(unreadable) == 5 and len([name for name in unreadable if "without content" in name]) == 3
-    seen = Counter((example["epoch"], example["pixels"]) for example in examples)
-    assert {index for epoch, index in seen if epoch == 0} == set(range(12)) and max(seen.values()) == 1
+    assert sorted(first) == sorted(second) == list(range(NUM_IMAGES))
+    assert sum(abs(a - b) == 1 for a, b in itertools.pairwise(first)) < sum(
+        abs(a - b) == 1 for a, b in itertools.pairwise(second)
+    )
 
 
 def test_data_without_a_readable_image_are_an_error(tmp_path):
-    write_tar(tmp_path / "0.tar", [])
     path = write_parquet(tmp_path / "0.parquet", [None, b"no image"])
     loader = make_loader(ImageStream("parquet", [str(path)]))
     with pytest.raises(UserError, match="None of 2 images can be read"):
-        next(iter(loader))
+        list(loader)
+
+
+def test_a_worker_continues_with_other_shards_after_an_epoch_of_a_damaged_one(image_folders, tmp_path):
+    """With as many workers as shards, it has nothing else in that epoch."""
+    damaged = write_parquet(tmp_path / "0.parquet", [encode(0), encode(1)])
+    damage_row_group(damaged, 0)
+    write_parquet(tmp_path / "1.parquet", [encode(2), encode(3)])
+    loader = make_loader(open_folder(tmp_path), num_workers=2)
+    entries = [entry for batch in take(iter(loader), 12) for entry in batch]
+    assert {entry[1] for entry in entries if len(entry) == 3} == {2, 3}
 
 
 def test_a_stream_has_columns(monkeypatch):
@@ -235,4 +297,4 @@ def test_a_stream_has_columns(monkeypatch):
 def test_a_row_may_be_bytes(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"image": [encode(0)]}), tmp_path / "0.parquet")
     (image,) = open_folder(tmp_path).sample(1, seed=0)
-    assert image.read() == encode(0) and image.name == f"image with the checksum {zlib.crc32(encode(0)):08x}"
+    assert image.read() == encode(0) and image.name == f"image 0 of {tmp_path / '0.parquet'}"
