@@ -311,7 +311,7 @@ def _check_for_timm(model: PreTrainedModel):
         )
     if any(side % config.patch_size for side in config.image_height_and_width):
         raise ValueError(
-            f"timm cuts off what is left of an image of {config.image_height_and_width} pixels beside patches of "
+            f"timm cuts off the pixels of an image of {config.image_height_and_width} that do not fill a patch of "
             f"{config.patch_size}, transformers and this model complete it. Set another `image_size` in config.json."
         )
     grid = tuple(side // config.patch_size for side in config.image_height_and_width)
@@ -486,10 +486,10 @@ def _write_card(
 ):
     measured, not_measured = [], ["The accuracy of this model on any task, after the conversion."]
     if differences is None:
-        not_measured.append("The features, beside those of the original: timm was not installed.")
+        not_measured.append("The features, compared with those of the original: timm was not installed.")
     else:
         measured.append(
-            f"The features of two test images, beside those of the original, in float32: largest difference "
+            f"The features of two test images, compared with those of the original, in float32: largest difference "
             f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
         )
     card = make_model_card(

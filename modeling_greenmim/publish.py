@@ -14,7 +14,7 @@
 """
 Make a model folder complete for those who have not installed this package, and put it on the Hub.
 
-The folder gets the code that the model needs beside its weights, so that every Auto class loads it with
+The folder gets the code that the model needs in addition to its weights, so that every Auto class loads it with
 `trust_remote_code=True`. That is then tried, in a process of its own that can import neither this package nor the network.
 
     python -m modeling_greenmim.publish --checkpoint_path my_model --output_dir my_public_model
@@ -283,7 +283,7 @@ def _write_card(
             title="GreenMIM",
             summary=f"A {describe_encoder(config)}.",
             usage=usage,
-            provenance="Whoever published this model has not said.",
+            provenance="Not documented by the publisher.",
             not_measured=["The accuracy of this model on any task."],
             license=known,
         )

@@ -242,7 +242,7 @@ def test_encoder_and_decoder_agree_on_the_units():
             changed[:, :, top : top + 8, left : left + 8] += 1.0
             difference = (model(changed, mask).logits - before).abs().amax(dim=-1)[0]
             assert difference[unit] > 0
-            # windows of 2 x 2 reach no further than the units beside this one
+            # windows of 2 x 2 reach no further than the units next to this one
             rows, columns = torch.arange(64) // 8, torch.arange(64) % 8
             is_far = ((rows - unit // 8).abs() > 1) | ((columns - unit % 8).abs() > 1)
             assert difference[is_far].max() == 0
