@@ -50,7 +50,7 @@ from modeling_greenmim.convert_greenmim_to_swin import (
     make_timm_state_dict,
 )
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
-from tests.model.test_modeling_greenmim import make_config, randomize
+from tests.helpers.tiny_models import make_config, randomize
 
 
 ROOT = Path(__file__).parents[2]
