@@ -29,34 +29,28 @@ The way from a mask to attention, with the module of each step:
           ▼
     GreenMimDecoder ────────────────────▶ predicted pixels of every mask unit                            reconstruction
 
-Importing the package registers its classes with the Auto classes of transformers.
+`import modeling_greenmim` registers these classes with the Auto classes of transformers (`auto_classes`). It imports torch and
+transformers when one of them is used.
 """
 
-from transformers import (
-    AutoBackbone,
-    AutoConfig,
-    AutoModel,
-    AutoModelForImageClassification,
-    AutoModelForMaskedImageModeling,
-    AutoModelForPreTraining,
-)
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
-# not from the top level, where transformers 5.17 has only a placeholder for it if there is no torchvision
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
-from transformers.utils import is_torchvision_available
 
-from .configuration_greenmim import GreenMimConfig
-from .data_collator import GreenMimDataCollator
-from .image_processing_pil_greenmim import GreenMimImageProcessorPil
-from .masking_greenmim import sample_masks
-from .modeling_greenmim import (
-    GreenMimBackbone,
-    GreenMimForImageClassification,
-    GreenMimForMaskedImageModeling,
-    GreenMimModel,
-    GreenMimPreTrainedModel,
-)
-from .planning_greenmim import TOKEN_MIXERS, make_plan
+if TYPE_CHECKING:
+    from .configuration_greenmim import GreenMimConfig
+    from .data_collator import GreenMimDataCollator
+    from .image_processing_greenmim import GreenMimImageProcessor
+    from .image_processing_pil_greenmim import GreenMimImageProcessorPil
+    from .masking_greenmim import sample_masks
+    from .modeling_greenmim import (
+        GreenMimBackbone,
+        GreenMimForImageClassification,
+        GreenMimForMaskedImageModeling,
+        GreenMimModel,
+        GreenMimPreTrainedModel,
+    )
+    from .planning_greenmim import TOKEN_MIXERS, make_plan
 
 
 __version__ = "0.2.0.dev0"
@@ -74,18 +68,35 @@ __all__ = [
     "make_plan",
     "sample_masks",
 ]
-
-_image_processor_classes = {"pil": GreenMimImageProcessorPil}
-if is_torchvision_available():
-    from .image_processing_greenmim import GreenMimImageProcessor
-
+if importlib.util.find_spec("torchvision") is not None:
     __all__ += ["GreenMimImageProcessor"]
-    _image_processor_classes["torchvision"] = GreenMimImageProcessor
 
-AutoConfig.register("greenmim", GreenMimConfig, exist_ok=True)
-AutoModel.register(GreenMimConfig, GreenMimModel, exist_ok=True)
-AutoModelForMaskedImageModeling.register(GreenMimConfig, GreenMimForMaskedImageModeling, exist_ok=True)
-AutoModelForPreTraining.register(GreenMimConfig, GreenMimForMaskedImageModeling, exist_ok=True)
-AutoModelForImageClassification.register(GreenMimConfig, GreenMimForImageClassification, exist_ok=True)
-AutoBackbone.register(GreenMimConfig, GreenMimBackbone, exist_ok=True)
-AutoImageProcessor.register(GreenMimConfig, image_processor_classes=_image_processor_classes, exist_ok=True)
+_MODULES = {
+    "GreenMimBackbone": "modeling_greenmim",
+    "GreenMimConfig": "configuration_greenmim",
+    "GreenMimDataCollator": "data_collator",
+    "GreenMimForImageClassification": "modeling_greenmim",
+    "GreenMimForMaskedImageModeling": "modeling_greenmim",
+    "GreenMimImageProcessor": "image_processing_greenmim",
+    "GreenMimImageProcessorPil": "image_processing_pil_greenmim",
+    "GreenMimModel": "modeling_greenmim",
+    "GreenMimPreTrainedModel": "modeling_greenmim",
+    "TOKEN_MIXERS": "planning_greenmim",
+    "make_plan": "planning_greenmim",
+    "sample_masks": "masking_greenmim",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+from . import auto_classes  # noqa: E402, F401 - its hooks run now where transformers has been imported already

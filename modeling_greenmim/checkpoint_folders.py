@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -30,6 +31,8 @@ from transformers.utils import cached_file, logging
 from .configuration_greenmim import GreenMimConfig
 from .image_processing_pil_greenmim import GreenMimImageProcessorPil
 
+
+ModelType = TypeVar("ModelType", bound=PreTrainedModel)
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
@@ -70,8 +73,8 @@ def create_folder(output_dir: str | Path) -> Iterator[Path]:
 
 
 def load_checkpoint(
-    model_class: type[PreTrainedModel], checkpoint_path: str | Path, new_modules: Sequence[str] = (), **kwargs
-) -> PreTrainedModel:
+    model_class: type[ModelType], checkpoint_path: str | Path, new_modules: Sequence[str] = (), **kwargs
+) -> ModelType:
     """
     Loads a model of which every weight must be in the checkpoint, but for those of modules that may be new.
 
@@ -92,7 +95,7 @@ def load_checkpoint(
         `ValueError`: if it cannot be read, or weights are missing.
     """
     try:
-        model, loading_info = model_class.from_pretrained(checkpoint_path, output_loading_info=True, **kwargs)
+        loaded: Any = model_class.from_pretrained(checkpoint_path, output_loading_info=True, **kwargs)
     except (
         *(OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError),
         *(EOFError, pickle.UnpicklingError, SafetensorError),
@@ -101,6 +104,7 @@ def load_checkpoint(
             f"{checkpoint_path} cannot be loaded as a {model_class.__name__}: its weights are damaged, or are not those "
             f"that its config.json describes. ({type(error).__name__}: {error})"
         ) from error
+    model, loading_info = loaded  # `from_pretrained` is annotated to return the model only
     missing = sorted(loading_info["missing_keys"])
     for module in new_modules:
         new = [name for name in missing if name.startswith(f"{module}.")]
@@ -187,7 +191,7 @@ def make_image_processor(config: GreenMimConfig, settings: dict | None = None) -
     """
     height, width = config.image_height_and_width
     size = {"height": height, "width": width}
-    defaults = {"size": size, "crop_size": size}
+    defaults: dict = {"size": size, "crop_size": size}
     if config.num_channels != 3:
         half = [0.5] * config.num_channels
         defaults |= {"do_convert_rgb": False, "image_mean": half, "image_std": half}

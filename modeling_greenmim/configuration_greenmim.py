@@ -221,7 +221,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     @property
     def mlp_ratios(self) -> list[float]:
         """Ratio of the hidden channels of the MLP to its channels in each stage."""
-        return self.mlp_ratio if isinstance(self.mlp_ratio, list) else [self.mlp_ratio] * self.num_layers
+        return self.mlp_ratio if isinstance(self.mlp_ratio, list) else [self.mlp_ratio] * self.num_layers  # type: ignore[list-item]
 
     @property
     def is_swin(self) -> bool:
@@ -257,7 +257,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     @property
     def image_height_and_width(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
-        return (self.image_size,) * 2 if isinstance(self.image_size, int) else tuple(self.image_size)
+        return (self.image_size,) * 2 if isinstance(self.image_size, int) else tuple(self.image_size)  # type: ignore[return-value]
 
     @classmethod
     def _check_spelling(cls, unknown_kwargs: dict):

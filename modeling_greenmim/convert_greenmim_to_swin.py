@@ -55,7 +55,12 @@ from .feature_comparison import (
 )
 from .layout_greenmim import get_grid_size, get_stage_grids
 from .model_card import describe_encoder, make_model_card
-from .modeling_greenmim import GreenMimBackbone, GreenMimForImageClassification, GreenMimModel
+from .modeling_greenmim import (
+    GreenMimBackbone,
+    GreenMimForImageClassification,
+    GreenMimModel,
+    GreenMimPreTrainedModel,
+)
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -137,7 +142,7 @@ def convert_greenmim_to_swin(
         _check_architecture(model.config)
         _check_eps(model.config, allow_eps_difference)
         _write_swin(model, architecture, folder)
-        swin = load_checkpoint(ARCHITECTURES[architecture][1], folder, dtype=torch.float32)
+        swin: PreTrainedModel = load_checkpoint(ARCHITECTURES[architecture][1], folder, dtype=torch.float32)
         # with one epsilon there is no difference; with their own, they may differ, by what is then measured
         differences = _compare_with_swin(set_layer_norm_eps(model, SWIN_EPS), set_layer_norm_eps(swin, SWIN_EPS))
         check_differences(differences)
@@ -207,7 +212,8 @@ def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
     Returns:
         `dict[str, torch.Tensor]`
     """
-    config, weights = encoder.config, {}
+    config = encoder.config
+    weights: dict[str, torch.Tensor] = {}
     grid = get_grid_size(config.image_height_and_width, config.patch_size)
     weights |= _get_weights(encoder.embeddings.patch_embeddings.projection, "patch_embed.proj")
     weights |= _get_weights(encoder.embeddings.norm, "patch_embed.norm")
@@ -271,7 +277,7 @@ def _get_architecture(checkpoint_path: str | Path) -> str:
     return "SwinModel"
 
 
-def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> PreTrainedModel:
+def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> GreenMimPreTrainedModel:
     saved_as = _get_architecture(checkpoint_path)
     settings = {}
     if architecture == "SwinBackbone" and saved_as != "SwinBackbone":
@@ -299,7 +305,7 @@ def _check_eps(config: GreenMimConfig, allow_eps_difference: bool):
         )
 
 
-def _check_for_timm(model: PreTrainedModel):
+def _check_for_timm(model: GreenMimPreTrainedModel):
     """Refuses what timm's Swin has no place for, or computes in another way."""
     config = model.config
     if isinstance(model, GreenMimBackbone):
@@ -311,7 +317,7 @@ def _check_for_timm(model: PreTrainedModel):
         )
     if any(side % config.patch_size for side in config.image_height_and_width):
         raise ValueError(
-            f"timm cuts off what is left of an image of {config.image_height_and_width} pixels beside patches of "
+            f"timm cuts off the pixels of an image of {config.image_height_and_width} that do not fill a patch of "
             f"{config.patch_size}, transformers and this model complete it. Set another `image_size` in config.json."
         )
     grid = tuple(side // config.patch_size for side in config.image_height_and_width)
@@ -324,11 +330,11 @@ def _check_for_timm(model: PreTrainedModel):
             )
 
 
-def _count_classes(model: PreTrainedModel) -> int:
+def _count_classes(model: GreenMimPreTrainedModel) -> int:
     return model.config.num_labels if isinstance(model, GreenMimForImageClassification) else 0
 
 
-def _write_swin(model: PreTrainedModel, architecture: str, folder: Path):
+def _write_swin(model: GreenMimPreTrainedModel, architecture: str, folder: Path):
     """Saves the Swin. transformers writes it under its names of release 4, which all releases read."""
     _, swin_class, our_prefix, swin_prefix = ARCHITECTURES[architecture]
     config = model.config
@@ -375,7 +381,7 @@ def _fit_to_release_4(path: Path, window_size: int):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def _compare_with_swin(model: PreTrainedModel, swin: PreTrainedModel) -> dict[str, float]:
+def _compare_with_swin(model: GreenMimPreTrainedModel, swin: PreTrainedModel) -> dict[str, float]:
     is_backbone = isinstance(model, GreenMimBackbone)  # which runs at any size
     image_size = model.config.image_height_and_width if is_backbone else get_comparable_size(model.config)
     if image_size != model.config.image_height_and_width:
@@ -402,7 +408,7 @@ def _compare_with_swin(model: PreTrainedModel, swin: PreTrainedModel) -> dict[st
     )
 
 
-def _compare_with_timm(model: PreTrainedModel, folder: Path) -> dict[str, float]:
+def _compare_with_timm(model: GreenMimPreTrainedModel, folder: Path) -> dict[str, float]:
     import timm
 
     timm_model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
@@ -486,10 +492,10 @@ def _write_card(
 ):
     measured, not_measured = [], ["The accuracy of this model on any task, after the conversion."]
     if differences is None:
-        not_measured.append("The features, beside those of the original: timm was not installed.")
+        not_measured.append("The features, compared with those of the original: timm was not installed.")
     else:
         measured.append(
-            f"The features of two test images, beside those of the original, in float32: largest difference "
+            f"The features of two test images, compared with those of the original, in float32: largest difference "
             f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
         )
     card = make_model_card(

@@ -149,7 +149,7 @@ def _write_card(checkpoint_path: str | Path, config: GreenMimConfig, differences
             "`modeling_greenmim.convert_swin_to_greenmim`. The decoder has not been trained."
         ),
         measured=[
-            "The features of two test images, beside those of the Swin, in float32: largest difference "
+            "The features of two test images, compared with those of the Swin, in float32: largest difference "
             f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
         ],
         not_measured=["Anything else: it is there to be trained."],

@@ -105,7 +105,8 @@ class GreenMimDataCollator:
             for example in (examples if self.per_sample else examples[:1])
         ]
         bool_masked_pos = torch.from_numpy(np.concatenate(masks).repeat(len(images) // len(masks), axis=0))
-        image_size, group_shapes = tuple(shapes[0][-2:]), None
+        height, width = shapes[0][-2:]
+        image_size, group_shapes = (height, width), None
         if self.static_shapes:
             if (len(images), image_size) not in self._group_shapes:
                 self._group_shapes[len(images), image_size] = measure_group_shapes(

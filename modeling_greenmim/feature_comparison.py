@@ -15,6 +15,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
@@ -25,6 +26,9 @@ from .layout_greenmim import get_grid_size, get_stage_grids
 TOLERANCE = 1e-4
 
 
+ModuleType = TypeVar("ModuleType", bound=torch.nn.Module)
+
+
 def get_comparable_size(config: GreenMimConfig) -> tuple[int, int]:
     """The image size of the model, or, where a stage's grid is smaller than the window, one that has no such stage."""
     grid = get_grid_size(config.image_height_and_width, config.patch_size)
@@ -33,7 +37,7 @@ def get_comparable_size(config: GreenMimConfig) -> tuple[int, int]:
     return (config.window_size * config.mask_unit_size,) * 2
 
 
-def set_layer_norm_eps(model: torch.nn.Module, eps: float) -> torch.nn.Module:
+def set_layer_norm_eps(model: ModuleType, eps: float) -> ModuleType:
     """Copy of a model with a different epsilon in all its norms."""
     model = copy.deepcopy(model)
     for module in model.modules():

@@ -38,7 +38,7 @@ class PairIndex(NamedTuple):
 
     shape: tuple[int, int]  # (groups, slots)
     # on a CPU (groups * slots * slots,), rows of the copies of all groups; else (groups, slots, padded slots), rows of one table
-    index: torch.Tensor
+    index: torch.Tensor  # type: ignore[assignment]
     # on a GPU, (groups, slots, window_size**2): position of each slot's token in its window
     one_hot: torch.Tensor | None
     # on a GPU, (offsets, window_size**2): pairs of positions that have an offset, the one after the last if there are fewer

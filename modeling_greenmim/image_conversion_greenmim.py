@@ -267,7 +267,7 @@ def validate_channels(
                 f"`{name}` has {len(values)} values, but the images have {num_channels[0]} channels. Pass one value "
                 "per channel, or one float for all, or `do_normalize=False`."
             )
-    if not np.all(image_std):
+    if not np.all(np.asarray(image_std)):
         raise ValueError(f"`image_std` must not be zero, but is {image_std}.")
 
 

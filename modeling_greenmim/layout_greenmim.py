@@ -19,6 +19,7 @@ in which Swin concatenates them (row 0 column 0, row 1 column 0, row 0 column 1,
 one without a mask, are row-major.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ import torch
 from .masking_greenmim import get_unit_grid
 
 
-def get_grid_size(image_size: tuple[int, int], cell_size: int) -> tuple[int, int]:
+def get_grid_size(image_size: Sequence[int], cell_size: int) -> tuple[int, int]:
     """Rows and columns of square cells (patches or mask units) in an image. The last ones may be completed by padding."""
     height, width = image_size
     return -(-height // cell_size), -(-width // cell_size)
@@ -162,37 +163,33 @@ def get_unit_mask(
         `ValueError`: if the mask is not boolean, has a different shape, cuts a unit, hides everything or nothing, or hides
         a different number of units in each row.
     """
-    bool_masked_pos = torch.as_tensor(bool_masked_pos)
+    mask = torch.as_tensor(bool_masked_pos)
     rows, columns = unit_grid
     num_units, num_patches = rows * columns, rows * columns * patches_per_side**2
-    if bool_masked_pos.dtype != torch.bool:
+    if mask.dtype != torch.bool:
         raise ValueError(
-            f"`bool_masked_pos` must be boolean, got {bool_masked_pos.dtype}. Pass `bool_masked_pos.bool()`, where True "
+            f"`bool_masked_pos` must be boolean, got {mask.dtype}. Pass `bool_masked_pos.bool()`, where True "
             "hides a unit."
         )
-    if (
-        bool_masked_pos.ndim != 2
-        or bool_masked_pos.shape[1] not in (num_units, num_patches)
-        or len(bool_masked_pos) == 0
-    ):
+    if mask.ndim != 2 or mask.shape[1] not in (num_units, num_patches) or len(mask) == 0:
         raise ValueError(
             f"`bool_masked_pos` must have the shape (batch_size, {num_units}), for {rows} x {columns} mask units, or "
-            f"(batch_size, {num_patches}), for their patches, and at least one row; got {tuple(bool_masked_pos.shape)}. Use "
+            f"(batch_size, {num_patches}), for their patches, and at least one row; got {tuple(mask.shape)}. Use "
             "the `mask_unit_size` and the image size of the model for the mask."
         )
-    can_read = bool_masked_pos.device.type == "cpu" and not torch.compiler.is_compiling()
-    if bool_masked_pos.shape[1] != num_units:
-        patches = bool_masked_pos.unflatten(1, (rows, patches_per_side, columns, patches_per_side)).transpose(2, 3)
+    can_read = mask.device.type == "cpu" and not torch.compiler.is_compiling()
+    if mask.shape[1] != num_units:
+        patches = mask.unflatten(1, (rows, patches_per_side, columns, patches_per_side)).transpose(2, 3)
         patches = patches.flatten(3).flatten(1, 2)  # (batch_size, units, patches of a unit)
         if can_read and (patches != patches[:, :, :1]).any():
             raise ValueError(
                 f"`bool_masked_pos` must hide all {patches_per_side} x {patches_per_side} patches of a mask unit or none, "
                 "got a mask that cuts mask units. Draw it over the units instead, with `sample_masks`."
             )
-        bool_masked_pos = patches[:, :, 0]
+        mask = patches[:, :, 0]
     if can_read:
-        _check_counts(bool_masked_pos)
-    return bool_masked_pos
+        _check_counts(mask)
+    return mask
 
 
 def _check_counts(unit_mask: torch.Tensor):

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def get_unit_grid(image_size: tuple[int, int], mask_unit_size: int) -> tuple[int, int]:
+def get_unit_grid(image_size: Sequence[int], mask_unit_size: int) -> tuple[int, int]:
     """
     Rows and columns of mask units in an image.
 

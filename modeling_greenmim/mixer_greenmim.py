@@ -155,7 +155,7 @@ class GreenMimTokenMixer(nn.Module):
 
 
 def eager_attention_forward(
-    module: nn.Module,
+    module: "GreenMimAttention",
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

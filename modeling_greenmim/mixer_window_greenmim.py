@@ -69,7 +69,7 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
     """Attention inside windows, with a relative position bias."""
 
     def __init__(self, config: GreenMimConfig, stage: int):
-        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage])
+        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage])  # type: ignore[index]
         self.relative_position_bias = GreenMimRelativePositionBias(self.num_heads, config.window_size)
 
     @classmethod
@@ -107,9 +107,10 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
     ) -> dict[str, torch.Tensor]:
         window_size = config.window_size
         shift = cls.get_shift_size(grid_size, window_size, clip_windows)
-        sides = tuple(min(window_size, length) if clip_windows else window_size for length in grid_size)
+        rows, columns = grid_size
+        sides = (min(window_size, rows), min(window_size, columns)) if clip_windows else (window_size, window_size)
         partition = _partition_grid if torch.compiler.is_compiling() else _partition_grid_once
-        return partition(tuple(grid_size), window_size, sides, shift, device)
+        return partition((rows, columns), window_size, sides, shift, device)
 
     @classmethod
     def prepare(
@@ -180,7 +181,7 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
-        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage])
+        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage])  # type: ignore[index]
         side = config.get_unit_side(stage)
         self.relative_position_bias = GreenMimRelativePositionBias(self.num_heads, side) if side > 1 else None
 

@@ -448,7 +448,8 @@ class GreenMimModel(GreenMimPreTrainedModel):
         torch.Size([2, 12, 192])
         ```"""
         check_pixel_values(pixel_values, self.config)
-        image_size, visible_indices = tuple(pixel_values.shape[-2:]), None
+        height, width = pixel_values.shape[-2:]
+        image_size, visible_indices = (height, width), None
         if bool_masked_pos is None:
             if plan is not None:
                 raise ValueError("`plan` was given without the `bool_masked_pos` that it was made for. Pass both.")

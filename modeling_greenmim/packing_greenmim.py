@@ -18,6 +18,8 @@ Attention runs on tensors of one shape, but the windows of a partly visible imag
 Grouping" of GreenMIM (https://huggingface.co/papers/2205.13515, section 3.3). Integers only: nothing here knows images.
 """
 
+import math
+
 import numpy as np
 
 
@@ -164,13 +166,13 @@ def search_static_shape(draws: list[np.ndarray], hidden_size: int) -> tuple[int,
     largest = max(int(set_sizes.max()) for set_sizes in draws)
     num_tokens = max(int(set_sizes.sum()) for set_sizes in draws)
     counts = [np.bincount(set_sizes, minlength=largest + 1).tolist() for set_sizes in draws]
-    best_shape, best_cost = None, None
+    best_shape, best_cost = (0, 0), math.inf
     group_size = largest
-    while best_cost is None or (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
+    while (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
         needed = max(sum(repeats for _, repeats in _fill_groups(count, group_size)) for count in counts)
         num_groups = needed + needed // 400  # room for draws that pack a little worse
         cost = num_groups * get_group_cost(group_size, hidden_size)
-        if best_cost is None or cost < best_cost:
+        if cost < best_cost:
             best_shape, best_cost = (num_groups, group_size), cost
         group_size = (group_size // 8 + 1) * 8
     return best_shape
@@ -216,7 +218,7 @@ def _search_subset(sizes: list[int], counts: list[int], capacity: int) -> dict[i
         if reached >> capacity:
             break
     filled = reached.bit_length() - 1
-    contents = {}
+    contents: dict[int, int] = {}
     for size, part, reached_before in reversed(steps):
         if not (reached_before >> filled) & 1:
             contents[size] = contents.get(size, 0) + part

@@ -15,6 +15,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 
@@ -96,8 +97,9 @@ def make_parameter_groups(
     [0.3277, 0.4096, 0.512, 0.64, 0.8, 1.0]
     ```"""
     decayed = set(get_decay_parameter_names(model))
-    depths = getattr(model.config, "backbone_config", model.config).depths
-    groups = {}
+    config: Any = model.config
+    depths = getattr(config, "backbone_config", config).depths
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             scale = layer_decay ** (sum(depths) + 1 - get_layer_index(name, depths))

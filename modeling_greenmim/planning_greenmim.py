@@ -113,7 +113,7 @@ def make_plan(
     visible_indices = np.nonzero(~unit_mask)[1].reshape(len(unit_mask), -1)
     if (visible_indices == visible_indices[0]).all():
         visible_indices = visible_indices[:1]
-    plan = {"visible_indices": torch.from_numpy(visible_indices)}
+    plan: dict = {"visible_indices": torch.from_numpy(visible_indices)}
     for stage in range(config.num_layers):
         layout = TokenLayout.from_visible_indices(visible_indices, unit_grid, config.get_unit_side(stage))
         stage_name = config.stage_names[stage + 1]

@@ -16,7 +16,7 @@ into groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -47,10 +47,11 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
     """
     figure = _make_figure(figsize=(7, 4))
     axes = figure.subplots()
-    for name, style in {
+    styles: dict[str, dict] = {
         "loss": {"color": "tab:blue", "alpha": 0.5, "label": "training batches"},
         "eval_loss": {"color": "tab:red", "marker": "o", "label": "held-out images"},
-    }.items():
+    }
+    for name, style in styles.items():
         points = [(record["step"], record[name]) for record in history if name in record]
         if points:
             axes.plot(*zip(*points), **style)
@@ -182,12 +183,13 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
     )
     slot_windows = stage_plan[token_mixer]["set_index"].numpy()
     slots = stage_plan[token_mixer]["scatter_index"].numpy()
+    mixer: Any = get_token_mixer(token_mixer)
     numbers = np.unique(slot_windows[slot_windows != EMPTY_SET])
     renumbered = np.where(slot_windows == EMPTY_SET, -1, np.searchsorted(numbers, slot_windows))
     return GroupLayout(
         grid_size=layout.grid_size,
         window_size=config.window_size,
-        shift=get_token_mixer(token_mixer).get_shift_size(layout.grid_size, config.window_size),
+        shift=mixer.get_shift_size(layout.grid_size, config.window_size),
         rows=layout.rows[0],
         columns=layout.columns[0],
         groups=slots // slot_windows.shape[1],

@@ -31,7 +31,7 @@ from transformers.utils import logging
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
-_warned_models = weakref.WeakSet()  # one warning a model, not one a table
+_warned_models: weakref.WeakSet = weakref.WeakSet()  # one warning a model, not one a table
 
 
 class GreenMimRelativePositionBias(nn.Module):

@@ -14,7 +14,7 @@
 """
 Make a model folder complete for those who have not installed this package, and put it on the Hub.
 
-The folder gets the code that the model needs beside its weights, so that every Auto class loads it with
+The folder gets the code that the model needs in addition to its weights, so that every Auto class loads it with
 `trust_remote_code=True`. That is then tried, in a process of its own that can import neither this package nor the network.
 
     python -m modeling_greenmim.publish --checkpoint_path my_model --output_dir my_public_model
@@ -39,7 +39,6 @@ import torch
 from huggingface_hub import HfApi, ModelCard, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, StrictDataclassError
 from huggingface_hub.utils import httpx, validate_repo_id
-from transformers import PreTrainedModel
 from transformers.dynamic_module_utils import get_relative_import_files
 
 from .checkpoint_folders import (
@@ -58,6 +57,7 @@ from .modeling_greenmim import (
     GreenMimForImageClassification,
     GreenMimForMaskedImageModeling,
     GreenMimModel,
+    GreenMimPreTrainedModel,
 )
 from .planning_greenmim import get_token_mixer
 
@@ -216,7 +216,7 @@ def push_to_hub(folder: str | Path, hub_model_id: str, private: bool = False, re
     )
 
 
-def _load_model(checkpoint_path: str | Path) -> PreTrainedModel:
+def _load_model(checkpoint_path: str | Path) -> GreenMimPreTrainedModel:
     if (model_type := read_model_type(checkpoint_path)) != GreenMimConfig.model_type:
         raise ValueError(f"{checkpoint_path} holds a model of type {model_type!r}, not a GreenMIM model.")
     architectures = GreenMimConfig.from_pretrained(checkpoint_path).architectures or []
@@ -283,7 +283,7 @@ def _write_card(
             title="GreenMIM",
             summary=f"A {describe_encoder(config)}.",
             usage=usage,
-            provenance="Whoever published this model has not said.",
+            provenance="Not documented by the publisher.",
             not_measured=["The accuracy of this model on any task."],
             license=known,
         )
@@ -300,7 +300,7 @@ def _copy_companions(source: Path, text: str, folder: Path):
             shutil.copy(path, target)
 
 
-def _check_folder(model: PreTrainedModel, folder: Path):
+def _check_folder(model: GreenMimPreTrainedModel, folder: Path):
     """Loads the folder by every Auto class in another process, without this package and offline, and compares outputs."""
     model = model.float()
     pixel_values = make_test_images(model.config, model.config.image_height_and_width)

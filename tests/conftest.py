@@ -11,9 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Settings of all tests: no network, and one thread for each of several test processes."""
+"""Settings of all tests: no network, one thread for each of several test processes, and no state that Accelerate keeps."""
 
 import os
+import sys
 
 import pytest
 
@@ -33,6 +34,21 @@ def pytest_configure(config):
         "torch_compile_test",
     ):
         config.addinivalue_line("markers", f"{marker}: of transformers")
+
+
+@pytest.fixture(autouse=True)
+def reset_accelerate():
+    """Forgets the settings of the last `Accelerator`, which are global, before and after each test."""
+
+    def reset():
+        if "accelerate.state" in sys.modules:
+            state = sys.modules["accelerate.state"]
+            state.AcceleratorState._reset_state(reset_partial_state=True)
+            state.GradientState._reset_state()
+
+    reset()
+    yield
+    reset()
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The wheel and the source distribution: built from the repository, they hold what they should, and install."""
+"""The wheel and the source distribution: built from the repository, they hold what they should, install and import."""
 
+import os
 import subprocess
 import sys
 import tarfile
-import venv
 import zipfile
 from pathlib import Path
 
@@ -24,6 +24,8 @@ import pytest
 
 
 ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -35,44 +37,62 @@ def distributions(tmp_path_factory):
     return {path.suffix: path for path in folder.iterdir()}
 
 
-@pytest.mark.slow
-def test_contents(distributions):
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "modeling_greenmim").rglob("*.py")}
+@pytest.fixture(scope="module", params=[".whl", ".gz"])
+def installed(distributions, request, tmp_path_factory):
+    """The folder of a distribution that was installed without its dependencies, which the environment of the tests has."""
+    folder = tmp_path_factory.mktemp("site")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
+    process = subprocess.run(
+        [*install, str(folder), str(distributions[request.param])], capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def run_installed(script: str, installed: Path, folder: Path) -> str:
+    """Runs a script outside of the repository, with the installed package before that of the environment."""
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def list_modules() -> set[str]:
+    return {str(path.relative_to(ROOT)) for path in (ROOT / "modeling_greenmim").rglob("*.py")}
+
+
+def test_the_wheel_holds_the_package_only(distributions):
     with zipfile.ZipFile(distributions[".whl"]) as wheel:
         names = set(wheel.namelist())
-        assert modules | {"modeling_greenmim/py.typed"} <= names
-        assert all(name.startswith("modeling_greenmim") for name in names)
+    assert list_modules() | {"modeling_greenmim/py.typed", "modeling_greenmim/templates/model_card.md"} <= names
+    assert all(name.startswith("modeling_greenmim") for name in names)
+
+
+def test_the_source_distribution_holds_the_repository(distributions):
     with tarfile.open(distributions[".gz"]) as source:
         names = {name.split("/", 1)[1] for name in source.getnames() if "/" in name}
-    expected = {"LICENSE", "README.md", "setup.cfg", "tests/brute_force.py", "benchmarks/training_step.py"}
-    assert modules | expected <= names
+    expected = {"LICENSE", "README.md", "setup.cfg", "tests/helpers/brute_force.py", "benchmarks/training_step.py"}
+    assert list_modules() | expected <= names
     assert {f"examples/configs/{path.name}" for path in (ROOT / "examples" / "configs").glob("*.json")} <= names
 
 
-def test_the_package_does_not_import_the_training_library():
-    script = "import sys, modeling_greenmim; print([name for name in sys.modules if name.startswith('modeling_greenmim.training')])"
-    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert process.stdout.strip() == "[]"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".whl", ".gz"])
-def test_installs_and_imports(distributions, suffix, tmp_path):
-    """In an environment that has its dependencies, but not the repository."""
-    venv.create(tmp_path / "venv", system_site_packages=False, with_pip=True)
-    python = str(tmp_path / "venv" / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", str(distributions[suffix])]
-    subprocess.run(install, check=True, capture_output=True)
-    paths = subprocess.run(
-        [sys.executable, "-c", "import site; print(site.getsitepackages()[0])"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+def test_an_installed_package_makes_a_model(installed, tmp_path):
     script = (
-        f"import sys; sys.path.append({paths!r}); import modeling_greenmim; print(modeling_greenmim.__file__); "
+        "import modeling_greenmim; print(modeling_greenmim.__file__); "
         "from modeling_greenmim import GreenMimConfig, GreenMimModel; GreenMimModel(GreenMimConfig(depths=(1, 1, 1, 1)))"
     )
-    process = subprocess.run([python, "-c", script], capture_output=True, text=True, cwd=tmp_path)
-    assert process.returncode == 0, process.stderr
-    assert str(tmp_path / "venv") in process.stdout
+    assert str(installed) in run_installed(script, installed, tmp_path)
+
+
+def test_an_installed_package_has_its_training_library(installed, tmp_path):
+    script = (
+        "import importlib, pkgutil, modeling_greenmim.training as training; print(training.__file__)\n"
+        "for module in pkgutil.iter_modules(training.__path__, 'modeling_greenmim.training.'):\n"
+        "    importlib.import_module(module.name)"
+    )
+    assert str(installed) in run_installed(script, installed, tmp_path)

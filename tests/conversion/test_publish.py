@@ -34,7 +34,7 @@ from modeling_greenmim import (
 )
 from modeling_greenmim import publish as publish_module
 from modeling_greenmim.publish import publish
-from tests.model.test_modeling_greenmim import make_config, randomize
+from tests.helpers.tiny_models import make_config, randomize
 
 
 PUBLISHED = [GreenMimForMaskedImageModeling, GreenMimForImageClassification, GreenMimBackbone, GreenMimModel]

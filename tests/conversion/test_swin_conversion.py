@@ -50,16 +50,15 @@ from modeling_greenmim.convert_greenmim_to_swin import (
     make_timm_state_dict,
 )
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
-from tests.model.test_modeling_greenmim import make_config, randomize
+from tests.helpers.tiny_models import make_config, randomize
 
 
 ROOT = Path(__file__).parents[2]
-# other environments, made by `make other-environments`
+# other environments, made by `make test-all`
 ENVIRONMENTS = {
     "here": Path(sys.executable),
     "transformers 4.57": ROOT / ".venv-4.57/bin/python",
     "transformers 5.17": ROOT / ".venv-oldest/bin/python",
-    "timm": ROOT / ".venv-timm/bin/python",
 }
 MODELS = {
     "AutoModel": GreenMimForMaskedImageModeling,
@@ -77,17 +76,12 @@ def save_model(model_class, folder, std=0.1, **settings):
 
 def read_elsewhere(environment, auto_class, folder, pixel_values, tmp_path):
     if not ENVIRONMENTS[environment].exists():
-        pytest.skip("`make other-environments` makes this environment")
+        pytest.skip("`make test-all` makes this environment")
     torch.save(pixel_values, tmp_path / "images.pt")
     script = ROOT / "tests" / "helpers" / "read_folder.py"
     result = subprocess.run(
         [ENVIRONMENTS[environment], script, auto_class, folder, tmp_path / "images.pt", tmp_path / "outputs.pt"],
-        env={
-            **os.environ,
-            "HF_HUB_OFFLINE": "1",
-            "PYTHONPATH": str(ROOT / "tests" / "helpers"),
-            "OMP_NUM_THREADS": "1",
-        },
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -287,21 +281,13 @@ def test_tables_are_cut_from_their_center():
 )
 @pytest.mark.parametrize("model_class", [GreenMimForMaskedImageModeling, GreenMimForImageClassification])
 def test_timm_reads_it(tmp_path, model_class, settings):
+    pytest.importorskip("timm")
     settings = {"window_size": 4, "patch_size": 4, "image_size": 64, **settings}
     model = save_model(model_class, tmp_path / "greenmim", **settings)
-    if not ENVIRONMENTS["timm"].exists():
-        pytest.skip("`make other-environments` makes this environment")
-    convert = "import torchvision_shim; from modeling_greenmim.convert_greenmim_to_swin import main; main()"
-    arguments = ["--format", "timm", "--checkpoint_path", tmp_path / "greenmim", "--output_dir", tmp_path / "timm"]
-    result = subprocess.run(
-        [ENVIRONMENTS["timm"], "-c", convert, *arguments],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0 and "Largest difference" in result.stdout, result.stdout + result.stderr
+    differences = convert_greenmim_to_timm(tmp_path / "greenmim", tmp_path / "timm")
+    assert max(differences.values()) < 1e-4
     pixel_values = torch.randn(2, model.config.num_channels, *model.config.image_height_and_width)
-    actual = read_elsewhere("timm", "timm", tmp_path / "timm", pixel_values, tmp_path)
+    actual = read_elsewhere("here", "timm", tmp_path / "timm", pixel_values, tmp_path)
     with torch.no_grad():
         expected = model.greenmim(pixel_values).last_hidden_state
     torch.testing.assert_close(actual["last_hidden_state"], expected, rtol=0, atol=1e-4)

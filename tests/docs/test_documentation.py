@@ -41,7 +41,8 @@ MODULES = [
 @pytest.mark.parametrize(("path", "block"), BLOCKS, ids=[f"{path.name}-{i}" for i, (path, _) in enumerate(BLOCKS)])
 def test_python_blocks_run(path, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")  # as at the root of a clone
+    for folder in ("examples", "experiments"):  # as at the root of a clone
+        (tmp_path / folder).symlink_to(ROOT / folder)
     exec(compile(block, str(path), "exec"), {"__name__": "__main__"})
 
 

@@ -12,26 +12,23 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Reads a converted or published folder where this package cannot be imported, and saves what the model puts out. Run by tests,
-in other environments as well: it may use nothing but torch, and transformers from 4.57 on or timm.
+Reads a converted or published folder where this package cannot be imported, and saves the outputs of the model. Tests run it,
+also in other environments: it may use only torch, and transformers from 4.57 on or timm.
 
     python read_folder.py AutoModel path/to/folder images.pt outputs.pt
 """
 
-import importlib
 import sys
-
-
-sys.modules["modeling_greenmim"] = None  # importing it fails, as where it is not installed
 
 import torch
 
 
+sys.modules["modeling_greenmim"] = None  # importing it fails, as where it is not installed
 auto_class, folder, images, outputs = sys.argv[1:]
 pixel_values = torch.load(images)
 if auto_class == "timm":
-    importlib.import_module("torchvision_shim")  # first: timm imports torchvision
-    timm = importlib.import_module("timm")
+    import timm
+
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     with torch.no_grad():
         features = {"last_hidden_state": model.forward_features(pixel_values).flatten(1, 2)}

@@ -22,6 +22,7 @@ What they import from parts of the repository that the source distribution leave
 """
 
 import importlib
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def fetch():
         for name, content in STAND_INS.items():
             (package / name).parent.mkdir(exist_ok=True)
             (package / name).write_text(content)
-        for folder in {(package / name).parent for name in STAND_INS if not name.startswith("..")} | {package}:
+        for folder in {(package / name).parent for name in STAND_INS} | {package}:
             (folder / "__init__.py").touch()
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
@@ -89,16 +90,25 @@ def fetch():
             shutil.move(part, FOLDER / part.name)
 
 
+def load_package(name: str):
+    """Makes a package of the folder importable, under its name."""
+    path = FOLDER / name
+    spec = importlib.util.spec_from_file_location(name, path / "__init__.py", submodule_search_locations=[str(path)])
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
 def import_or_skip(module: str) -> ModuleType:
     """A module of the common tests; where they are not there, the tests that need it are skipped."""
     if not (FOLDER / PACKAGE).exists():
         pytest.skip(
-            f"the common tests of transformers {transformers.__version__} are not there: `python -m "
-            "tests.transformers_tests` fetches them from the package index",
+            f"the common tests of transformers {transformers.__version__} are not there: `make transformers-tests` "
+            "fetches them from the package index",
             allow_module_level=True,
         )
-    if str(FOLDER) not in sys.path:
-        sys.path.insert(0, str(FOLDER))
+    for package in (PACKAGE, "utils"):  # the tests import `utils`, as at the root of their repository
+        if package not in sys.modules:
+            load_package(package)
     return importlib.import_module(f"{PACKAGE}.{module}")
 
 

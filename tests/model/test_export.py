@@ -19,7 +19,7 @@ import transformers
 from packaging.version import Version
 
 from modeling_greenmim import GreenMimBackbone, GreenMimForImageClassification, GreenMimModel
-from tests.model.test_modeling_greenmim import make_config, randomize
+from tests.helpers.tiny_models import make_config, randomize
 
 
 NAMES = {

@@ -36,43 +36,12 @@ from modeling_greenmim.mixer_greenmim import GreenMimAttention, is_plain_linear
 from modeling_greenmim.modeling_greenmim import GreenMimLayer
 from modeling_greenmim.reconstruction_greenmim import get_2d_sincos_position_embeddings
 from tests.helpers.brute_force import brute_force_encoder
+from tests.helpers.tiny_models import make_config, make_inputs, randomize
 
 
 CHECKPOINT_0_1 = Path(__file__).parents[2] / "experiments" / "cifar10" / "pretrained"
 ATTENTIONS = ["eager", "sdpa"]
 BACKENDS = [*ATTENTIONS, pytest.param("compiled", marks=pytest.mark.slow)]
-
-
-def make_config(**kwargs) -> GreenMimConfig:
-    settings = {
-        "image_size": 64,
-        "patch_size": 2,
-        "embed_dim": 16,
-        "depths": (2, 2, 2),
-        "num_heads": (1, 2, 4),
-        "window_size": 4,
-        "decoder_hidden_size": 32,
-        "decoder_num_attention_heads": 4,
-        "decoder_intermediate_size": 64,
-    }
-    return GreenMimConfig(**{**settings, **kwargs})
-
-
-def randomize(model: nn.Module, std: float = 0.3) -> nn.Module:
-    """Far from the initial weights, so that biases, bias tables and norms all matter."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=std, generator=generator)
-    return model.eval()
-
-
-def make_inputs(config, batch_size=2, image_size=None, mask_ratio=0.6, per_sample=True, sampler="random"):
-    image_size = image_size or (config.image_size,) * 2
-    grid = tuple(side // config.mask_unit_size for side in image_size)
-    generator = torch.Generator().manual_seed(1)
-    pixel_values = torch.randn(batch_size, config.num_channels, *image_size, generator=generator)
-    mask = sample_masks(batch_size, grid, mask_ratio, sampler, seed=2, per_sample=per_sample)
-    return pixel_values, torch.from_numpy(mask), grid
 
 
 def run(model, backend, pixel_values, mask=None, **kwargs):
@@ -242,7 +211,7 @@ def test_encoder_and_decoder_agree_on_the_units():
             changed[:, :, top : top + 8, left : left + 8] += 1.0
             difference = (model(changed, mask).logits - before).abs().amax(dim=-1)[0]
             assert difference[unit] > 0
-            # windows of 2 x 2 reach no further than the units beside this one
+            # windows of 2 x 2 reach no further than the units next to this one
             rows, columns = torch.arange(64) // 8, torch.arange(64) % 8
             is_far = ((rows - unit // 8).abs() > 1) | ((columns - unit % 8).abs() > 1)
             assert difference[is_far].max() == 0
