@@ -44,7 +44,13 @@ from .layout_greenmim import (
 from .mixer_greenmim import GreenMimMLP
 from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, move_plan
 from .position_bias_greenmim import get_position_converters, interpolate_position_embeddings
-from .reconstruction_greenmim import DECODERS, ReconstructionTarget, get_cell_indices, get_reconstruction_target
+from .reconstruction_greenmim import (
+    DECODERS,
+    ReconstructionTarget,
+    choose_hidden_units,
+    get_reconstruction_target,
+)
+from .teacher_greenmim import GreenMimTeacherProjection, check_teacher_features
 
 
 # weights of modules that only pre-training has
@@ -708,7 +714,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             if config.num_layers in config.decoder_stages:
                 self.decoder = decoder_class(config)
         if config.teacher_hidden_size is not None:
-            self.teacher_projection = nn.Linear(config.hidden_size, config.teacher_hidden_size)
+            self.teacher_projection = GreenMimTeacherProjection(config)
 
         # Initialize weights and apply final processing
         self.post_init()
@@ -742,9 +748,13 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`.
         """
-        units = images_to_units(pixel_values, self.config.mask_unit_size)
-        units = units.masked_fill(mask.bool()[:, :, None], value)
-        return units_to_images(units, tuple(pixel_values.shape[-2:]), self.config.mask_unit_size)
+        return pixel_values.masked_fill(self._get_hidden_pixels(mask, pixel_values), value)
+
+    def _get_hidden_pixels(self, mask: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
+        """`(batch_size, 1, height, width)`, `True` in hidden units."""
+        unit_size = self.config.mask_unit_size
+        units = mask.bool()[:, :, None].expand(-1, -1, unit_size**2)
+        return units_to_images(units, tuple(pixel_values.shape[-2:]), unit_size)
 
     def reconstruct(self, pixel_values: torch.Tensor, outputs: GreenMimForMaskedImageModelingOutput) -> torch.Tensor:
         """
@@ -775,13 +785,8 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         cell_size = self.config.get_cell_size(self.config.decoder_stages[0])
         cells = images_to_units(pixel_values, cell_size)
         prediction = self.reconstruction_target.to_pixels(outputs.logits.to(cells.dtype), cells)
-        image_size = tuple(pixel_values.shape[-2:])
-        units = images_to_units(pixel_values, self.config.mask_unit_size)
-        predicted_units = images_to_units(
-            units_to_images(prediction, image_size, cell_size), self.config.mask_unit_size
-        )
-        units = torch.where(outputs.mask.bool()[:, :, None], predicted_units, units)
-        return units_to_images(units, image_size, self.config.mask_unit_size)
+        prediction = units_to_images(prediction, tuple(pixel_values.shape[-2:]), cell_size)
+        return torch.where(self._get_hidden_pixels(outputs.mask, pixel_values), prediction, pixel_values)
 
     @can_return_tuple
     def forward(
@@ -832,7 +837,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         >>> model.reconstruct(pixel_values, outputs).shape
         torch.Size([2, 3, 224, 224])
         ```"""
-        self.check_teacher_features(pixel_values, teacher_features)
+        check_teacher_features(teacher_features, self.config, len(pixel_values), self.training)
         outputs: GreenMimModelOutput = self.greenmim(
             pixel_values, bool_masked_pos, plan, interpolate_pos_encoding, **kwargs
         )
@@ -844,38 +849,30 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             mask = torch.ones(batch_size, num_units, device=pixel_values.device)
             mask = mask.scatter(1, outputs.visible_indices, 0.0)
             if self.training:  # the loss needs no prediction of other units
-                predicted_units = self.choose_predicted_units(mask, num_units - num_visible)
+                predicted_units = choose_hidden_units(mask, num_units - num_visible, self.config.decoder_hidden_ratio)
 
-        logits, cell_losses = None, []
-        decoders = self.get_decoders()
+        logits, reconstruction_losses, weighted_losses = None, [], []
         all_hidden_states = [*(outputs.stage_hidden_states or ()), outputs.last_hidden_state]
-        for (stage, decoder), hidden_states in zip(decoders.items(), all_hidden_states):
-            stage_logits, losses = self.decode(
-                decoder, stage, hidden_states, pixel_values, outputs.visible_indices, mask, predicted_units
+        for (stage, decoder), hidden_states in zip(self.get_decoders().items(), all_hidden_states):
+            stage_logits, losses = decoder.predict(
+                hidden_states, pixel_values, outputs.visible_indices, predicted_units
             )
             logits = stage_logits if logits is None else logits
-            cell_losses.append(losses)
-
-        loss = image_losses = reconstruction_losses = teacher_loss = None
-        if mask is not None and decoders:
-            weights = [self.config.get_decoder_setting("decoder_loss_weights", stage) for stage in decoders]
-            reconstruction_losses = tuple(losses.mean() for losses in cell_losses)
-            image_losses = sum(weight * losses for weight, losses in zip(weights, cell_losses))
-            image_losses = self.config.reconstruction_weight * image_losses
+            if losses is not None:
+                weight = self.config.get_decoder_setting("decoder_loss_weights", stage)
+                reconstruction_losses.append(losses.mean())
+                weighted_losses.append(self.config.reconstruction_weight * weight * losses)
+        teacher_loss = None
         if teacher_features is not None:
-            prediction = self.teacher_projection(outputs.last_hidden_state.mean(dim=1))
-            prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
-            cosine = nn.functional.cosine_similarity(prediction, teacher_features.to(prediction.dtype), dim=1)
-            teacher_loss = 1.0 - cosine.mean()
-            teacher_losses = self.config.teacher_loss_weight * (1.0 - cosine)
-            image_losses = teacher_losses if image_losses is None else image_losses + teacher_losses
-        if image_losses is not None:
-            loss = image_losses.mean()
+            losses = self.teacher_projection.get_losses(outputs.last_hidden_state, teacher_features)
+            teacher_loss = losses.mean()
+            weighted_losses.append(self.config.teacher_loss_weight * losses)
+        image_losses = sum(weighted_losses) if weighted_losses else None
 
         return GreenMimForMaskedImageModelingOutput(
-            loss=loss,
+            loss=image_losses.mean() if weighted_losses else None,
             image_losses=image_losses,
-            reconstruction_losses=reconstruction_losses,
+            reconstruction_losses=tuple(reconstruction_losses) or None,
             teacher_loss=teacher_loss,
             logits=logits,
             mask=mask,
@@ -884,65 +881,6 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             attentions=outputs.attentions,
             reshaped_hidden_states=outputs.reshaped_hidden_states,
         )
-
-    def check_teacher_features(self, pixel_values: torch.Tensor, teacher_features: torch.Tensor | None):
-        """Raises a `ValueError` if the features of a teacher are missing, not wanted, or of another shape."""
-        size = self.config.teacher_hidden_size
-        if teacher_features is None:
-            if size is not None and self.training:
-                raise ValueError(
-                    f"`teacher_features` of shape ({len(pixel_values)}, {size}) are needed to train a model with "
-                    f"`teacher_hidden_size={size}`. To train without a teacher, load it with `teacher_hidden_size=None`."
-                )
-        elif size is None:
-            raise ValueError(
-                "`teacher_features` were given, but the model has no `teacher_hidden_size`. Set it to "
-                f"{teacher_features.shape[-1]} in the configuration."
-            )
-        elif tuple(teacher_features.shape) != (len(pixel_values), size):
-            raise ValueError(
-                f"`teacher_features` must have the shape ({len(pixel_values)}, {size}), for `teacher_hidden_size={size}`, got "
-                f"{tuple(teacher_features.shape)}."
-            )
-
-    def choose_predicted_units(self, mask: torch.Tensor, num_hidden: int) -> torch.Tensor:
-        """The hidden units that training predicts, `(batch_size, num_predicted)`: all, or as many at random as configured."""
-        if self.config.decoder_hidden_ratio < 1.0:
-            num_hidden = max(1, round(self.config.decoder_hidden_ratio * num_hidden))
-            mask = mask * (1.0 + torch.rand_like(mask))
-        return mask.argsort(dim=1, descending=True, stable=True)[:, :num_hidden]
-
-    def decode(
-        self,
-        decoder: nn.Module,
-        stage: int,
-        hidden_states: torch.Tensor,
-        pixel_values: torch.Tensor,
-        visible_units: torch.Tensor | None,
-        mask: torch.Tensor | None,
-        predicted_units: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Returns the logits of all cells of a stage, and, if there is a mask, the mean loss of the hidden cells of each image."""
-        cell_size = self.config.get_cell_size(stage)
-        grid_size = get_grid_size(pixel_values.shape[-2:], cell_size)
-        if mask is None:
-            return decoder(hidden_states, None, grid_size), None
-        unit_grid = get_grid_size(pixel_values.shape[-2:], self.config.mask_unit_size)
-        unit_side = self.config.mask_unit_size // cell_size
-        visible_cells = get_cell_indices(visible_units, unit_grid, unit_side)
-        target = pixel_values.to(torch.promote_types(hidden_states.dtype, torch.float32))
-        target = self.reconstruction_target.make(target, cell_size)
-        if predicted_units is None:
-            logits = decoder(hidden_states, visible_cells, grid_size)
-            losses = (logits.to(target.dtype) - target).square().mean(dim=-1)
-            hidden_cells = torch.ones_like(losses).scatter(1, visible_cells, 0.0)
-            return logits, (losses * hidden_cells).sum(dim=1) / hidden_cells.sum(dim=1)
-        predicted_cells = get_cell_indices(predicted_units, unit_grid, unit_side)
-        logits = decoder(hidden_states, visible_cells, grid_size, predicted_cells)
-        indices = predicted_cells[:, :, None].expand_as(logits)
-        losses = (logits.to(target.dtype) - target.gather(1, indices)).square().mean(dim=(1, 2))
-        all_logits = logits.new_zeros(len(target), target.shape[1], logits.shape[2])
-        return all_logits.scatter(1, indices, logits), losses
 
 
 # loads checkpoints of different window sizes; a model repository brings its own copy of this file, hence `overwrite`

@@ -24,7 +24,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_greenmim import GreenMimConfig
 from .gathering_greenmim import select_tokens
-from .layout_greenmim import images_to_units, units_to_patches
+from .layout_greenmim import get_grid_size, images_to_units, units_to_patches
 from .mixer_greenmim import GreenMimAttention, GreenMimMLP
 
 
@@ -208,6 +208,26 @@ def get_cell_indices(unit_indices: torch.Tensor, unit_grid: tuple[int, int], uni
     return (first_cells[:, :, None] + offsets).flatten(1)
 
 
+def choose_hidden_units(mask: torch.Tensor, num_hidden: int, ratio: float) -> torch.Tensor:
+    """
+    Chooses the hidden units that training predicts.
+
+    Args:
+        mask (`torch.Tensor` of shape `(batch_size, num_units)`):
+            1 where a unit is hidden, 0 where it is visible.
+        num_hidden (`int`):
+            Number of hidden units of each image.
+        ratio (`float`):
+            Fraction of them to choose at random. With 1, all are chosen, in ascending order.
+
+    Returns:
+        `torch.Tensor` of `int64` and shape `(batch_size, max(1, round(ratio * num_hidden)))`.
+    """
+    if ratio < 1.0:
+        mask = mask * (1.0 + torch.rand_like(mask))
+    return mask.argsort(dim=1, descending=True, stable=True)[:, : max(1, round(ratio * num_hidden))]
+
+
 class GreenMimDecoderLayer(GradientCheckpointingLayer):
     """A layer of a decoder: tokens attend to themselves, or to those of a context, and pass an MLP."""
 
@@ -259,7 +279,8 @@ class GreenMimDecoder(nn.Module):
 
     def __init__(self, config: GreenMimConfig, stage: int | None = None):
         super().__init__()
-        stage = config.num_layers if stage is None else stage
+        self.config = config
+        self.stage = stage = config.num_layers if stage is None else stage
         hidden_size = config.get_decoder_setting("decoder_hidden_size", stage)
         self.layernorm = nn.Identity()
         if stage < config.num_layers:
@@ -331,6 +352,50 @@ class GreenMimDecoder(nn.Module):
             hidden_states = select_tokens(hidden_states, predicted_cells)
         return hidden_states
 
+    def predict(
+        self,
+        hidden_states: torch.Tensor,
+        pixel_values: torch.Tensor,
+        visible_units: torch.Tensor | None,
+        predicted_units: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        Predicts cells, and compares them with the images.
+
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, num_visible, hidden_size)`):
+                Output of the stage: of the visible tokens in the order of the encoder, or, without `visible_units`, of all.
+            pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
+                The images.
+            visible_units (`torch.Tensor` of `int64` and shape `(batch_size, num_visible_units)`, *optional*):
+                The visible mask units.
+            predicted_units (`torch.Tensor` of `int64` and shape `(batch_size, num_predicted_units)`, *optional*):
+                The hidden units to predict. By default all units are predicted, and the hidden ones compared.
+
+        Returns:
+            `tuple` of the logits of all cells, `(batch_size, num_cells, size)` and 0 where none are predicted, and, with
+            `visible_units`, the mean squared error of each image, `(batch_size,)`, in float32 or more.
+        """
+        cell_size, unit_size = self.config.get_cell_size(self.stage), self.config.mask_unit_size
+        grid_size = get_grid_size(pixel_values.shape[-2:], cell_size)
+        if visible_units is None:
+            return self(hidden_states, None, grid_size), None
+        unit_grid, unit_side = get_grid_size(pixel_values.shape[-2:], unit_size), unit_size // cell_size
+        visible_cells = get_cell_indices(visible_units, unit_grid, unit_side)
+        target = pixel_values.to(torch.promote_types(hidden_states.dtype, torch.float32))
+        target = get_reconstruction_target(self.config.reconstruction_target).make(target, cell_size)
+        if predicted_units is None:
+            logits = self(hidden_states, visible_cells, grid_size)
+            losses = (logits.to(target.dtype) - target).square().mean(dim=-1)
+            is_hidden = torch.ones_like(losses).scatter(1, visible_cells, 0.0)
+            return logits, (losses * is_hidden).sum(dim=1) / is_hidden.sum(dim=1)
+        predicted_cells = get_cell_indices(predicted_units, unit_grid, unit_side)
+        logits = self(hidden_states, visible_cells, grid_size, predicted_cells)
+        indices = predicted_cells[:, :, None].expand_as(logits)
+        losses = (logits.to(target.dtype) - target.gather(1, indices)).square().mean(dim=(1, 2))
+        all_logits = logits.new_zeros(len(target), target.shape[1], logits.shape[2])
+        return all_logits.scatter(1, indices, logits), losses
+
 
 class GreenMimCrossAttentionDecoder(GreenMimDecoder):
     """
@@ -363,6 +428,7 @@ __all__ = [
     "GreenMimCrossAttentionDecoder",
     "GreenMimDecoder",
     "ReconstructionTarget",
+    "choose_hidden_units",
     "get_2d_sincos_position_embeddings",
     "get_cell_indices",
     "get_cell_statistics",
