@@ -72,16 +72,35 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Epsilon of every layer normalization, decoder included. transformers' Swin can only represent 1e-5.
         mask_ratio (`float`, *optional*, defaults to 0.75):
             Fraction of the mask units that pre-training hides, in the open interval (0, 1).
-        norm_pix_loss (`bool`, *optional*, defaults to `True`):
-            Whether the decoder predicts pixels normalized by the mean and the variance of their mask unit.
-        decoder_hidden_size (`int`, *optional*, defaults to 512):
-            Number of channels of the decoder. Must be divisible by 4, for the sine-cosine positions.
-        decoder_num_hidden_layers (`int`, *optional*, defaults to 1):
-            Number of layers of the decoder.
-        decoder_num_attention_heads (`int`, *optional*, defaults to 16):
-            Number of attention heads of the decoder.
-        decoder_intermediate_size (`int`, *optional*, defaults to 2048):
-            Number of hidden channels of the decoder's MLPs.
+        reconstruction_target (`str`, *optional*, defaults to `"normalized_pixels"`):
+            What the decoders predict of each cell, the pixels of one token of their stage: `"pixels"`, `"normalized_pixels"`, by
+            the mean and the variance of the cell, `"hog"`, or one that was added to `RECONSTRUCTION_TARGETS`. Saved
+            configurations of version 0.1 have `norm_pix_loss`, `True` for `"normalized_pixels"`, `False` for `"pixels"`.
+        reconstruction_weight (`float`, *optional*, defaults to 1.0):
+            Weight of the reconstruction in the loss. With 0, no decoder is made: `teacher_hidden_size` must be given.
+        decoder_stages (`list[int]` or `tuple[int, ...]`, *optional*):
+            The stages that have a decoder, from 1 and ascending. Each decodes the tokens of its stage after their merging. By
+            default only the last one.
+        decoder_loss_weights (`float`, `list[float]` or `tuple[float, ...]`, *optional*, defaults to 1.0):
+            Weight of each decoder in the loss of the reconstruction, or of all.
+        decoder_attention (`str`, *optional*, defaults to `"self"`):
+            `"self"`: visible tokens and mask tokens attend to each other, as in MAE. `"cross"`: each mask token attends to the
+            visible tokens only, as in CrossMAE.
+        decoder_hidden_ratio (`float`, *optional*, defaults to 1.0):
+            Fraction of the hidden units that training predicts, drawn at random in each forward.
+        decoder_hidden_size (`int`, `list[int]` or `tuple[int, ...]`, *optional*, defaults to 512):
+            Number of channels of each decoder, or of all. Must be divisible by 4, for the sine-cosine positions.
+        decoder_num_hidden_layers (`int`, `list[int]` or `tuple[int, ...]`, *optional*, defaults to 1):
+            Number of layers of each decoder, or of all.
+        decoder_num_attention_heads (`int`, `list[int]` or `tuple[int, ...]`, *optional*, defaults to 16):
+            Number of attention heads of each decoder, or of all.
+        decoder_intermediate_size (`int`, `list[int]` or `tuple[int, ...]`, *optional*, defaults to 2048):
+            Number of hidden channels of the MLPs of each decoder, or of all.
+        teacher_hidden_size (`int`, *optional*):
+            Number of channels of the features of a frozen teacher, which training then also predicts, see
+            [`GreenMimForMaskedImageModeling.forward`]. By default there is no teacher.
+        teacher_loss_weight (`float`, *optional*, defaults to 1.0):
+            Weight of the prediction of the teacher's features in the loss.
         out_features (`list[str]`, *optional*):
             Names of the stages a backbone returns, out of `"stem"`, `"stage1"`, `"stage2"`, ...
         out_indices (`list[int]`, *optional*):
@@ -130,11 +149,18 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-5
     mask_ratio: float | int = 0.75
-    norm_pix_loss: bool = True
-    decoder_hidden_size: int = 512
-    decoder_num_hidden_layers: int = 1
-    decoder_num_attention_heads: int = 16
-    decoder_intermediate_size: int = 2048
+    reconstruction_target: str = "normalized_pixels"
+    reconstruction_weight: float | int = 1.0
+    decoder_loss_weights: float | int | list[float | int] | tuple[float | int, ...] = 1.0
+    decoder_attention: str = "self"
+    decoder_hidden_ratio: float | int = 1.0
+    decoder_hidden_size: int | list[int] | tuple[int, ...] = 512
+    decoder_num_hidden_layers: int | list[int] | tuple[int, ...] = 1
+    decoder_num_attention_heads: int | list[int] | tuple[int, ...] = 16
+    decoder_intermediate_size: int | list[int] | tuple[int, ...] = 2048
+    teacher_hidden_size: int | None = None
+    teacher_loss_weight: float | int = 1.0
+    _decoder_stages: list[int] | None = None
     _hidden_sizes: list[int] | None = None
     _token_mixers: list | None = None
     _out_features: list[str] | None = None
@@ -143,8 +169,10 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     def __post_init__(self, **kwargs):
         if self.transformers_version is None:  # not one that was saved, with whatever attributes it had
             self._check_spelling(kwargs)
-        for name in ("hidden_sizes", "token_mixers"):
+        for name in ("hidden_sizes", "token_mixers", "decoder_stages"):
             setattr(self, name, kwargs.pop(name, None))
+        if (norm_pix_loss := kwargs.pop("norm_pix_loss", None)) is not None:
+            self.norm_pix_loss = norm_pix_loss
         for name in _DERIVED_FIELDS:
             if name in kwargs and (value := kwargs.pop(name)) != getattr(self, name):
                 raise ValueError(
@@ -209,6 +237,41 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     def _get_default_token_mixers(self) -> list[list[str]]:
         return [["window", "shifted_window"] for _ in self.depths]
 
+    @property
+    def decoder_stages(self) -> list[int]:
+        """The stages that have a decoder, from 1, as a new list: assign a list to change them."""
+        return [self.num_layers] if self._decoder_stages is None else list(self._decoder_stages)
+
+    @decoder_stages.setter
+    def decoder_stages(self, decoder_stages: list[int] | tuple[int, ...] | None):
+        if decoder_stages is not None:
+            if not isinstance(decoder_stages, (list, tuple)) or not all(
+                isinstance(stage, int) for stage in decoder_stages
+            ):
+                raise ValueError(
+                    f"`decoder_stages` must be a list of integers, such as [3, 4], got {decoder_stages!r}."
+                )
+            decoder_stages = list(decoder_stages)
+        self._decoder_stages = None if decoder_stages == [self.num_layers] else decoder_stages
+
+    @property
+    def norm_pix_loss(self) -> bool:
+        """Whether decoders predict pixels normalized by the mean and the variance of their cell."""
+        return self.reconstruction_target == "normalized_pixels"
+
+    @norm_pix_loss.setter
+    def norm_pix_loss(self, norm_pix_loss: bool):
+        self.reconstruction_target = "normalized_pixels" if norm_pix_loss else "pixels"
+
+    def get_decoder_setting(self, name: str, stage: int):
+        """Value of a field such as `decoder_hidden_size` for the decoder of a stage, from 1."""
+        value = getattr(self, name)
+        return value[self.decoder_stages.index(stage)] if isinstance(value, list) else value
+
+    def get_cell_size(self, stage: int) -> int:
+        """Side in pixels of a cell that the decoder of a stage predicts, from 1: of one token after the merging."""
+        return self.patch_size * 2 ** min(stage, self.num_layers - 1)
+
     def get_layer_mixers(self, stage: int) -> list[str]:
         """Name of the token mixer of each layer of a stage."""
         names = self.token_mixers[stage]
@@ -245,9 +308,13 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     def to_dict(self) -> dict:
         """With everything that follows from the fields, for readers without this class."""
-        names = ("num_layers", "hidden_size", "hidden_sizes", "stage_names", "token_mixers")
+        names = ("num_layers", "hidden_size", "hidden_sizes", "stage_names", "token_mixers", "decoder_stages")
         settings = super().to_dict() | {name: getattr(self, name) for name in names}
-        return {name: value for name, value in settings.items() if name not in ("_hidden_sizes", "_token_mixers")}
+        return {
+            name: value
+            for name, value in settings.items()
+            if name not in ("_hidden_sizes", "_token_mixers", "_decoder_stages")
+        }
 
     @property
     def mask_unit_size(self) -> int:
@@ -304,14 +371,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"`token_mixers` must be a list of names for each stage, such as ['window', 'shifted_window'], got "
                     f"{names} for stage {stage}."
                 )
-        for name in (
-            "patch_size",
-            "num_channels",
-            "embed_dim",
-            "window_size",
-            "decoder_num_attention_heads",
-            "decoder_intermediate_size",
-        ):
+        for name in ("patch_size", "num_channels", "embed_dim", "window_size"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}.")
         stages = zip(self.hidden_sizes, self.depths, self.num_heads, self.mlp_ratios)
@@ -331,15 +391,57 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` must be at least 0 and below 1, got {getattr(self, name)}.")
-        if self.decoder_hidden_size <= 0 or self.decoder_hidden_size % 4 != 0:
+        self._validate_decoders()
+
+    def _validate_decoders(self):
+        stages = self.decoder_stages
+        if stages != sorted(set(stages)) or not stages or stages[0] < 1 or stages[-1] > self.num_layers:
             raise ValueError(
-                f"`decoder_hidden_size` must be a positive multiple of 4, for the sine-cosine positions, got "
-                f"{self.decoder_hidden_size}."
+                f"`decoder_stages` must be ascending and among the {self.num_layers} stages, the first of which is 1, got {stages}."
             )
-        if self.decoder_hidden_size % self.decoder_num_attention_heads != 0:
+        if self.num_layers not in stages and self.teacher_hidden_size is None:
             raise ValueError(
-                f"`decoder_hidden_size={self.decoder_hidden_size}` is not divisible by "
-                f"`decoder_num_attention_heads={self.decoder_num_attention_heads}`: change one of them."
+                f"`decoder_stages` must contain the last stage, {self.num_layers}, which nothing would train, got {stages}."
+            )
+        for name in (
+            "decoder_loss_weights",
+            "decoder_hidden_size",
+            "decoder_num_hidden_layers",
+            "decoder_num_attention_heads",
+            "decoder_intermediate_size",
+        ):
+            values = getattr(self, name)
+            if isinstance(values, list) and len(values) != len(stages):
+                raise ValueError(
+                    f"`{name}` must have one entry for each of the {len(stages)} stages of `decoder_stages={stages}`, got {values}."
+                )
+            smallest = 1 if name not in ("decoder_loss_weights", "decoder_num_hidden_layers") else 0
+            if min(values if isinstance(values, list) else [values]) < smallest:
+                raise ValueError(f"`{name}` must be at least {smallest}, got {values}.")
+        for stage in stages:
+            hidden_size = self.get_decoder_setting("decoder_hidden_size", stage)
+            num_heads = self.get_decoder_setting("decoder_num_attention_heads", stage)
+            if hidden_size % 4 != 0:
+                raise ValueError(
+                    f"`decoder_hidden_size` must be a multiple of 4, for the sine-cosine positions, got {hidden_size}."
+                )
+            if hidden_size % num_heads != 0:
+                raise ValueError(
+                    f"`decoder_hidden_size={hidden_size}` is not divisible by `decoder_num_attention_heads={num_heads}`: change "
+                    "one of them."
+                )
+        if self.decoder_attention not in ("self", "cross"):
+            raise ValueError(f"`decoder_attention` must be 'self' or 'cross', got {self.decoder_attention!r}.")
+        if not 0.0 < self.decoder_hidden_ratio <= 1.0:
+            raise ValueError(f"`decoder_hidden_ratio` must be above 0 and at most 1, got {self.decoder_hidden_ratio}.")
+        for name in ("reconstruction_weight", "teacher_loss_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
+        if self.teacher_hidden_size is not None and self.teacher_hidden_size < 1:
+            raise ValueError(f"`teacher_hidden_size` must be at least 1, got {self.teacher_hidden_size}.")
+        if self.reconstruction_weight == 0 and self.teacher_hidden_size is None:
+            raise ValueError(
+                "With `reconstruction_weight=0`, a model without a teacher has nothing to predict: pass `teacher_hidden_size`."
             )
 
 
@@ -354,6 +456,7 @@ _OTHER_NAMES = {
     "img_size": "image_size",
     "in_chans": "num_channels",
     "norm_pix": "norm_pix_loss",
+    "target": "reconstruction_target",
     "window": "window_size",
 }
 # in config.json, and so among the keywords when it is read, though they follow from the fields above

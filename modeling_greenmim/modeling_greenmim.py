@@ -44,7 +44,17 @@ from .layout_greenmim import (
 from .mixer_greenmim import GreenMimMLP
 from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, move_plan
 from .position_bias_greenmim import get_position_converters, interpolate_position_embeddings
-from .reconstruction_greenmim import GreenMimDecoder, get_unit_statistics
+from .reconstruction_greenmim import (
+    DECODERS,
+    ReconstructionTarget,
+    choose_hidden_units,
+    get_reconstruction_target,
+)
+from .teacher_greenmim import GreenMimTeacherProjection, check_teacher_features
+
+
+# weights of modules that only pre-training has
+_PRETRAINING_MODULES = [r"^decoder\.", r"^stage_decoders\.", r"^teacher_projection\."]
 
 
 @dataclass
@@ -68,6 +78,8 @@ class GreenMimModelOutput(ModelOutput):
             The hidden states as feature maps, `(batch_size, channels, height, width)`.
         visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
             The visible mask units, row-major and ascending.
+        stage_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `config.decoder_stages` has earlier stages than the last):
+            The hidden states of these earlier stages, for their decoders.
     """
 
     last_hidden_state: torch.FloatTensor | None = None
@@ -76,6 +88,7 @@ class GreenMimModelOutput(ModelOutput):
     attentions: tuple[torch.FloatTensor, ...] | None = None
     reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
     visible_indices: torch.LongTensor | None = None
+    stage_hidden_states: tuple[torch.FloatTensor, ...] | None = None
 
 
 @dataclass
@@ -85,10 +98,19 @@ class GreenMimForMaskedImageModelingOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `()`, *optional*, returned when there is a mask):
-            Mean squared error over the pixels of the hidden units, in float32 (float64 if the model is).
-        logits (`torch.FloatTensor` of shape `(batch_size, num_units, mask_unit_size**2 * num_channels)`):
-            Predicted pixels of every mask unit, (row, column, channel) inside a unit; normalized by unit if
-            `config.norm_pix_loss`. In training, those of visible units are 0: the loss does not need them.
+            Mean of `image_losses`.
+        image_losses (`torch.FloatTensor` of shape `(batch_size,)`, *optional*, returned when there is a mask):
+            Loss of each image, in float32 (float64 if the model is): the weighted sum of the reconstruction losses and of the
+            teacher loss.
+        reconstruction_losses (`tuple(torch.FloatTensor)`, *optional*, returned when there is a mask):
+            Mean squared error of each decoder over the cells of the hidden units, of shape `()`, in the order of
+            `config.decoder_stages`.
+        teacher_loss (`torch.FloatTensor` of shape `()`, *optional*, returned when there are teacher features):
+            1 minus the cosine of the predicted and the given features.
+        logits (`torch.FloatTensor` of shape `(batch_size, num_cells, size)`, *optional*, returned when there is a decoder):
+            What the decoder of the first of `config.decoder_stages` predicts of each cell, row-major. Cells are mask units for the
+            last stage. For pixels, the size is `cell_size**2 * num_channels`, (row, column, channel) inside a cell. In
+            training, those that the loss does not need are 0.
         mask (`torch.FloatTensor` of shape `(batch_size, num_units)`, *optional*, returned when there is a mask):
             The mask over the mask units: 1 where a unit is hidden, 0 where it is visible.
         visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
@@ -102,6 +124,9 @@ class GreenMimForMaskedImageModelingOutput(ModelOutput):
     """
 
     loss: torch.FloatTensor | None = None
+    image_losses: torch.FloatTensor | None = None
+    reconstruction_losses: tuple[torch.FloatTensor, ...] | None = None
+    teacher_loss: torch.FloatTensor | None = None
     logits: torch.FloatTensor | None = None
     mask: torch.FloatTensor | None = None
     visible_indices: torch.LongTensor | None = None
@@ -389,7 +414,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
     """
 
     # this model is also loaded from checkpoints of models built on it
-    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\.", r"^hidden_states_norms\."]
+    _keys_to_ignore_on_load_unexpected = [*_PRETRAINING_MODULES, r"^classifier\.", r"^hidden_states_norms\."]
 
     def __init__(self, config: GreenMimConfig, add_pooling_layer: bool = True):
         super().__init__(config)
@@ -476,6 +501,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
         if self.pooler is not None:
             pooled_output = self.pooler(hidden_states.transpose(1, 2)).flatten(1)
 
+        earlier_stages = [stage for stage in self.config.decoder_stages if stage < self.config.num_layers]
         reshaped_hidden_states = None
         # the recorder of hidden states does not evaluate this keyword
         output_hidden_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
@@ -488,6 +514,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
             pooler_output=pooled_output,
             reshaped_hidden_states=reshaped_hidden_states,
             visible_indices=visible_indices,
+            stage_hidden_states=tuple(stage_inputs[stage] for stage in earlier_stages) or None,
         )
 
 
@@ -501,7 +528,7 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
     """
 
     # this model is also loaded from checkpoints of pre-training
-    _keys_to_ignore_on_load_unexpected = [r"^decoder\."]
+    _keys_to_ignore_on_load_unexpected = _PRETRAINING_MODULES
 
     def __init__(self, config: GreenMimConfig):
         super().__init__(config)
@@ -584,7 +611,7 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
     """
 
     # this model is also loaded from checkpoints of pre-training and classification
-    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\.", r"(^|\.)layernorm\."]
+    _keys_to_ignore_on_load_unexpected = [*_PRETRAINING_MODULES, r"^classifier\.", r"(^|\.)layernorm\."]
     # its hidden states are the feature maps of all stages, so that they are not recorded on the way
     _can_record_outputs = {"attentions": OutputRecorder(GreenMimStage, index=1)}
 
@@ -666,7 +693,8 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
     r"""
     GreenMim Model with the decoder on top that pre-trains it: it predicts the pixels of the hidden mask units from the
     visible ones, as proposed in [Green Hierarchical Vision Transformer for Masked Image
-    Modeling](https://huggingface.co/papers/2205.13515).
+    Modeling](https://huggingface.co/papers/2205.13515). Decoders of earlier stages, other targets than pixels, and the features of
+    a teacher are options of the configuration.
 
     Args:
         config ([`GreenMimConfig`]):
@@ -676,10 +704,35 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
     def __init__(self, config: GreenMimConfig):
         super().__init__(config)
         self.greenmim = GreenMimModel(config, add_pooling_layer=False)
-        self.decoder = GreenMimDecoder(config)
+        self.decoder = self.stage_decoders = self.teacher_projection = None
+        if config.reconstruction_weight > 0:
+            decoder_class = DECODERS[config.decoder_attention]
+            earlier_stages = [stage for stage in config.decoder_stages if stage < config.num_layers]
+            if earlier_stages:
+                self.stage_decoders = nn.ModuleDict(
+                    {f"stage{stage}": decoder_class(config, stage) for stage in earlier_stages}
+                )
+            if config.num_layers in config.decoder_stages:
+                self.decoder = decoder_class(config)
+        if config.teacher_hidden_size is not None:
+            self.teacher_projection = GreenMimTeacherProjection(config)
 
         # Initialize weights and apply final processing
         self.post_init()
+
+    @property
+    def reconstruction_target(self) -> ReconstructionTarget:
+        """What the decoders predict."""
+        return get_reconstruction_target(self.config.reconstruction_target)
+
+    def get_decoders(self) -> dict[int, nn.Module]:
+        """The decoder of each stage that has one, from 1 and ascending."""
+        decoders = {}
+        if self.stage_decoders is not None:
+            decoders |= {int(name.removeprefix("stage")): decoder for name, decoder in self.stage_decoders.items()}
+        if self.decoder is not None:
+            decoders[self.config.num_layers] = self.decoder
+        return decoders
 
     def mask_pixels(self, pixel_values: torch.Tensor, mask: torch.Tensor, value: float = 0.0) -> torch.Tensor:
         """
@@ -696,15 +749,19 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`.
         """
-        units = images_to_units(pixel_values, self.config.mask_unit_size)
-        units = units.masked_fill(mask.bool()[:, :, None], value)
-        return units_to_images(units, tuple(pixel_values.shape[-2:]), self.config.mask_unit_size)
+        return pixel_values.masked_fill(self._get_hidden_pixels(mask, pixel_values), value)
+
+    def _get_hidden_pixels(self, mask: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
+        """`(batch_size, 1, height, width)`, `True` in hidden units."""
+        unit_size = self.config.mask_unit_size
+        units = mask.bool()[:, :, None].expand(-1, -1, unit_size**2)
+        return units_to_images(units, tuple(pixel_values.shape[-2:]), unit_size)
 
     def reconstruct(self, pixel_values: torch.Tensor, outputs: GreenMimForMaskedImageModelingOutput) -> torch.Tensor:
         """
         Images of what the model predicts: hidden units from the prediction, visible ones from the images.
 
-        With `config.norm_pix_loss`, the model predicts every unit up to its mean and variance. These are then taken from
+        A model with the target `"normalized_pixels"` predicts every cell up to its mean and variance. These are then taken from
         the image itself, hidden units included: the images show more than the model knows. Say so where you show them.
 
         Args:
@@ -717,34 +774,20 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`, normalized like the images.
 
         Raises:
-            `ValueError`: if the outputs are those of a call without a mask.
+            `ValueError`: if the outputs are those of a call without a mask, or the model does not predict pixels.
         """
         if outputs.mask is None:
             raise ValueError("Cannot reconstruct without a mask: pass the outputs of a call with `bool_masked_pos`.")
-        units = images_to_units(pixel_values, self.config.mask_unit_size)
-        prediction = outputs.logits.to(units.dtype)
-        if self.config.norm_pix_loss:
-            mean, std = get_unit_statistics(units)
-            prediction = prediction * std + mean
-        units = torch.where(outputs.mask.bool()[:, :, None], prediction, units)
-        return units_to_images(units, tuple(pixel_values.shape[-2:]), self.config.mask_unit_size)
-
-    def get_reconstruction_loss(
-        self, pixel_values: torch.Tensor, logits: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Mean squared error on the hidden units, in float32 or more (as in MAE)."""
-        target = self.get_target(pixel_values, logits.dtype)
-        unit_loss = (logits.to(target.dtype) - target).square().mean(dim=-1)
-        return (unit_loss * mask).sum() / mask.sum()
-
-    def get_target(self, pixel_values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """What the decoder is to predict of every mask unit, in float32 or more: its pixels, normalized if configured."""
-        target = images_to_units(pixel_values, self.config.mask_unit_size)
-        target = target.to(torch.promote_types(dtype, torch.float32))
-        if self.config.norm_pix_loss:
-            mean, std = get_unit_statistics(target)
-            target = (target - mean) / std
-        return target
+        if outputs.logits is None or self.reconstruction_target.to_pixels is None:
+            predicted = "no decoder" if outputs.logits is None else f"{self.config.reconstruction_target!r}"
+            raise ValueError(
+                f"Cannot reconstruct images because the model predicts no pixels (`reconstruction_target`: {predicted})."
+            )
+        cell_size = self.config.get_cell_size(self.config.decoder_stages[0])
+        cells = images_to_units(pixel_values, cell_size)
+        prediction = self.reconstruction_target.to_pixels(outputs.logits.to(cells.dtype), cells)
+        prediction = units_to_images(prediction, tuple(pixel_values.shape[-2:]), cell_size)
+        return torch.where(self._get_hidden_pixels(outputs.mask, pixel_values), prediction, pixel_values)
 
     @can_return_tuple
     def forward(
@@ -753,6 +796,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         bool_masked_pos: torch.BoolTensor | None = None,
         plan: dict | None = None,
         interpolate_pos_encoding: bool = False,
+        teacher_features: torch.FloatTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> GreenMimForMaskedImageModelingOutput:
         r"""
@@ -765,12 +809,16 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
                 See [`GreenMimModel.forward`].
             interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
                 See [`GreenMimModel.forward`].
+            teacher_features (`torch.FloatTensor` of shape `(batch_size, teacher_hidden_size)`, *optional*):
+                Features of the full images by a frozen teacher. A linear projection of the mean over the visible tokens of the last
+                hidden state predicts them; 1 minus the cosine is added to the loss, as in GFM (arXiv 2302.04476). Training a
+                model with `config.teacher_hidden_size` requires them.
 
         Returns:
             [`GreenMimForMaskedImageModelingOutput`]
 
         Raises:
-            `ValueError`: if the pixel values, the mask and the plan do not fit the model or each other.
+            `ValueError`: if the pixel values, the mask, the plan and the teacher features do not fit the model or each other.
 
         Example:
 
@@ -790,30 +838,43 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         >>> model.reconstruct(pixel_values, outputs).shape
         torch.Size([2, 3, 224, 224])
         ```"""
+        check_teacher_features(teacher_features, self.config, len(pixel_values), self.training)
         outputs: GreenMimModelOutput = self.greenmim(
             pixel_values, bool_masked_pos, plan, interpolate_pos_encoding, **kwargs
         )
         # without a mask, an image may end in the middle of a unit, as it may for Swin
-        grid_size = get_grid_size(pixel_values.shape[-2:], self.config.mask_unit_size)
-        loss = mask = masked_indices = None
+        unit_grid = get_grid_size(pixel_values.shape[-2:], self.config.mask_unit_size)
+        mask = predicted_units = None
         if outputs.visible_indices is not None:
-            num_units, (batch_size, num_visible) = grid_size[0] * grid_size[1], outputs.visible_indices.shape
+            num_units, (batch_size, num_visible) = unit_grid[0] * unit_grid[1], outputs.visible_indices.shape
             mask = torch.ones(batch_size, num_units, device=pixel_values.device)
             mask = mask.scatter(1, outputs.visible_indices, 0.0)
-            if self.training:  # the loss needs no prediction of visible units
-                masked_indices = mask.argsort(dim=1, descending=True, stable=True)[:, : num_units - num_visible]
-        logits = self.decoder(outputs.last_hidden_state, outputs.visible_indices, grid_size, masked_indices)
-        if masked_indices is not None:
-            target_indices = masked_indices[:, :, None].expand_as(logits)
-            target = self.get_target(pixel_values, logits.dtype).gather(1, target_indices)
-            loss = (logits.to(target.dtype) - target).square().mean()
-            all_logits = logits.new_zeros(batch_size, num_units, logits.shape[2])
-            logits = all_logits.scatter(1, target_indices, logits)
-        elif mask is not None:
-            loss = self.get_reconstruction_loss(pixel_values, logits, mask)
+            if self.training:  # the loss needs no prediction of other units
+                predicted_units = choose_hidden_units(mask, num_units - num_visible, self.config.decoder_hidden_ratio)
+
+        logits, reconstruction_losses, weighted_losses = None, [], []
+        all_hidden_states = [*(outputs.stage_hidden_states or ()), outputs.last_hidden_state]
+        for (stage, decoder), hidden_states in zip(self.get_decoders().items(), all_hidden_states):
+            stage_logits, losses = decoder.predict(
+                hidden_states, pixel_values, outputs.visible_indices, predicted_units
+            )
+            logits = stage_logits if logits is None else logits
+            if losses is not None:
+                weight = self.config.get_decoder_setting("decoder_loss_weights", stage)
+                reconstruction_losses.append(losses.mean())
+                weighted_losses.append(self.config.reconstruction_weight * weight * losses)
+        teacher_loss = None
+        if teacher_features is not None:
+            losses = self.teacher_projection.get_losses(outputs.last_hidden_state, teacher_features)
+            teacher_loss = losses.mean()
+            weighted_losses.append(self.config.teacher_loss_weight * losses)
+        image_losses = sum(weighted_losses) if weighted_losses else None
 
         return GreenMimForMaskedImageModelingOutput(
-            loss=loss,
+            loss=image_losses.mean() if weighted_losses else None,
+            image_losses=image_losses,
+            reconstruction_losses=tuple(reconstruction_losses) or None,
+            teacher_loss=teacher_loss,
             logits=logits,
             mask=mask,
             visible_indices=outputs.visible_indices,

@@ -1,0 +1,69 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A frozen teacher: what predicts its features, and how far the prediction is off."""
+
+import torch
+from torch import nn
+
+from .configuration_greenmim import GreenMimConfig
+
+
+class GreenMimTeacherProjection(nn.Linear):
+    """Predicts the features that a frozen teacher has of the full images from the visible tokens, as GFM (arXiv 2302.04476)."""
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__(config.hidden_size, config.teacher_hidden_size)
+
+    def get_losses(self, hidden_states: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
+        """
+        Compares the projected mean of the tokens with the features.
+
+        Args:
+            hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`):
+                Last hidden state of the visible tokens.
+            teacher_features (`torch.Tensor` of shape `(batch_size, teacher_hidden_size)`):
+                Features of the teacher.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size,)`: 1 minus their cosine, in float32 or more.
+        """
+        prediction = self(hidden_states.mean(dim=1))
+        prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
+        return 1.0 - nn.functional.cosine_similarity(prediction, teacher_features.to(prediction.dtype), dim=1)
+
+
+def check_teacher_features(
+    teacher_features: torch.Tensor | None, config: GreenMimConfig, batch_size: int, training: bool
+):
+    """Raises a `ValueError` if the features of a teacher are missing in training, not wanted, or of another shape."""
+    size = config.teacher_hidden_size
+    if teacher_features is None:
+        if size is not None and training:
+            raise ValueError(
+                f"`teacher_features` of shape ({batch_size}, {size}) are needed to train a model with "
+                f"`teacher_hidden_size={size}`. To train without a teacher, load it with `teacher_hidden_size=None`."
+            )
+    elif size is None:
+        raise ValueError(
+            "`teacher_features` were given, but the model has no `teacher_hidden_size`. Set it to "
+            f"{teacher_features.shape[-1]} in the configuration."
+        )
+    elif tuple(teacher_features.shape) != (batch_size, size):
+        raise ValueError(
+            f"`teacher_features` must have the shape ({batch_size}, {size}), for `teacher_hidden_size={size}`, got "
+            f"{tuple(teacher_features.shape)}."
+        )
+
+
+__all__ = ["GreenMimTeacherProjection", "check_teacher_features"]
