@@ -100,8 +100,8 @@ docs: .venv-docs/.installed
 
 # What a training step would launch and move on a GPU, and what plans of one shape cost; needs a CPU build of torch and g++.
 gpu-counts: .venv-oldest/.installed
-	.venv-oldest/bin/python benchmarks/fake_cuda.py --model_size base --batch_size 256 --cases masks "shared mask" "full images" "full images, inference" "Swin, inference" --json benchmarks/results/fake_cuda_base_224_batch256.json
-	.venv-oldest/bin/python benchmarks/static_plans.py --json benchmarks/results/static_plans.json
+	.venv-oldest/bin/python -m benchmarks.fake_cuda --model_size base --batch_size 256 --cases masks "shared mask" "full images" "full images, inference" "Swin, inference" --json benchmarks/results/fake_cuda_base_224_batch256.json
+	.venv-oldest/bin/python -m benchmarks.static_plans --json benchmarks/results/static_plans.json
 
 clean:
 	rm -rf .venv .venv-oldest .venv-4.57 .venv-lint .venv-docs .transformers_tests build dist site *.egg-info quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis

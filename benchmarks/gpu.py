@@ -349,7 +349,7 @@ def format_row(result: dict) -> str:
 
 
 def format_published(rows: list[dict]) -> list[str]:
-    """Our images per second beside those that were published for the same size and batch."""
+    """Our images per second next to those that were published for the same size and batch."""
     return [
         f"{row['title']}, batch {row['batch_size']}, compiled: {COMPILE_MODES[row['compile_mode']]}: "
         f"{row['ours']['images_per_second']:.0f} images/s here (forward and backward). Published in an independent table "

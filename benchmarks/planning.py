@@ -15,7 +15,7 @@
 
 For every setting: the time to plan all four stages on one core; and for each stage and token mixer, the group size that
 the search has chosen, its fill (fraction of the slots that hold a token), and its cost over the lower bound of any packing, that
-of groups filled to the last slot at the cheapest size. Beside it, the packing as published: groups of fixed size, filled
+of groups filled to the last slot at the cheapest size. The packing as published is compared with it: groups of fixed size, filled
 one at a time by a dynamic program over nested lists.
 
     python -m benchmarks.planning --num_images 1 64 --image_size 224 896

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Time and memory of one training step, ours beside its peers.
+"""Time and memory of one training step, ours next to those of its peers.
 
 Each peer runs in a process of its own together with ours, step by step in turn, so that what else the machine does meets
 both, and no third model disturbs the memory of these two. A step is forward, backward and AdamW, on images that are there

@@ -49,7 +49,7 @@ class FineTuningArguments(TrainingArguments):
     )
     eval_strategy: str = HfArg(default="epoch", help="When to evaluate: epoch, steps or no.")
     save_strategy: str = HfArg(default="epoch", help="When to write checkpoints: epoch, steps, best or no.")
-    save_total_limit: int | None = HfArg(default=2, help="Checkpoints to keep, besides the best one.")
+    save_total_limit: int | None = HfArg(default=2, help="Checkpoints to keep, in addition to the best one.")
     load_best_model_at_end: bool = HfArg(default=True, help="Keep the best of the evaluated models, not the last one.")
     resume_from_checkpoint: str | None = HfArg(
         default=None,

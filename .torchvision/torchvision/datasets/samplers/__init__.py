@@ -1,3 +1,0 @@
-from .clip_sampler import DistributedSampler, RandomClipSampler, UniformClipSampler
-
-__all__ = ("DistributedSampler", "UniformClipSampler", "RandomClipSampler")
