@@ -334,7 +334,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
                 seed_micro_batch(args.seed, number)
                 with accelerator.accumulate(model):
                     outputs = model(**inputs)
-                    loss = get_weighted_loss(pretrained.model, inputs, outputs, batch["image_weights"])
+                    loss = get_weighted_loss(outputs, batch["image_weights"])
                     accelerator.backward(loss)
                     if accelerator.sync_gradients:
                         grad_norm = accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)

@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
+from transformers.utils import ModelOutput
 
 from ..configuration_greenmim import GreenMimConfig
 from ..data_collator import GreenMimDataCollator
@@ -98,29 +99,20 @@ def seed_micro_batch(seed: int, number: int):
     torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]))
 
 
-def get_weighted_loss(
-    model: torch.nn.Module, inputs: dict, outputs, image_weights: torch.Tensor | None
-) -> torch.Tensor:
+def get_weighted_loss(outputs: ModelOutput, image_weights: torch.Tensor | None) -> torch.Tensor:
     """
     The loss of a micro-batch with empty places: the sum over its images, divided by its places. So all images of a step have one
     weight, whatever micro-batch they are in, and where all places are empty, the loss is 0 through every parameter.
 
     Args:
-        model ([`GreenMimForMaskedImageModeling`]):
-            The model, not wrapped.
-        inputs (`dict`), outputs ([`GreenMimForMaskedImageModelingOutput`]):
-            What it was called with, and what it returned.
+        outputs ([`GreenMimForMaskedImageModelingOutput`]):
+            Outputs of the model.
         image_weights (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            On the CPU, 0 for an empty place. `None` where there is none.
+            0 for an empty place. `None` where there is none.
     """
     if image_weights is None:
         return outputs.loss
-    if not image_weights.any():
-        return (0.0 * outputs.logits).sum()
-    # as all images have equally many hidden units, their mean is that over images
-    mask = outputs.mask * image_weights[:, None].to(outputs.logits.device)
-    loss = model.get_reconstruction_loss(inputs["pixel_values"], outputs.logits, mask)
-    return loss * image_weights.mean().item()
+    return (outputs.image_losses * image_weights.to(outputs.image_losses.device)).mean()
 
 
 @dataclass

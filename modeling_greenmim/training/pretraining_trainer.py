@@ -148,7 +148,7 @@ class PretrainingTrainer(CheckpointTrainer):
         if image_weights is None:
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
         outputs = model(**inputs)
-        loss = get_weighted_loss(self.accelerator.unwrap_model(model), inputs, outputs, image_weights)
+        loss = get_weighted_loss(outputs, image_weights)
         return (loss, outputs) if return_outputs else loss
 
     def get_decay_parameter_names(self, model) -> list[str]:

@@ -130,7 +130,7 @@ def test_the_loss_of_a_micro_batch_is_the_sum_over_its_images_divided_by_its_pla
     model.config.norm_pix_loss = norm_pix_loss
     batch = make_micro_batches(make_images(tmp_path / "images", {0, 4, 5}))[0]
     weights = batch["image_weights"]
-    loss = get_weighted_loss(model, batch["inputs"], model(**batch["inputs"]), weights)
+    loss = get_weighted_loss(model(**batch["inputs"]), weights)
     inputs = batch["inputs"]
     losses = [
         model(inputs["pixel_values"][[index]], inputs["bool_masked_pos"][[index]]).loss
@@ -143,14 +143,14 @@ def test_without_an_empty_place_the_loss_is_that_of_the_model(tmp_path):
     model = make_model()
     batch = make_micro_batches(make_images(tmp_path / "images", set()))[0]
     outputs = model(**batch["inputs"])
-    assert get_weighted_loss(model, batch["inputs"], outputs, batch["image_weights"]) is outputs.loss
-    torch.testing.assert_close(get_weighted_loss(model, batch["inputs"], outputs, torch.ones(4)), outputs.loss)
+    assert get_weighted_loss(outputs, batch["image_weights"]) is outputs.loss
+    torch.testing.assert_close(get_weighted_loss(outputs, torch.ones(4)), outputs.loss)
 
 
 def test_where_all_places_are_empty_the_loss_is_0_through_every_parameter(tmp_path):
     model = make_model()
     batch = make_micro_batches(make_images(tmp_path / "images", set(range(8))))[0]
-    loss = get_weighted_loss(model, batch["inputs"], model(**batch["inputs"]), batch["image_weights"])
+    loss = get_weighted_loss(model(**batch["inputs"]), batch["image_weights"])
     loss.backward()
     assert loss == 0 and len(batch["unreadable"]) == 4
     # the mask token of the encoder takes part in calls without a mask only
@@ -181,7 +181,7 @@ def train_in_two_processes(folder: Path):
     gradients = []
     for batch in make_loader(micro_batches, range(rank, 4, 2)):
         outputs = model(**batch["inputs"])
-        get_weighted_loss(model.module, batch["inputs"], outputs, batch["image_weights"]).backward()
+        get_weighted_loss(outputs, batch["image_weights"]).backward()
         gradients.append({name: parameter.grad.clone() for name, parameter in model.module.named_parameters()})
         model.zero_grad()
     if rank == 0:
