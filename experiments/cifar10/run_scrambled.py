@@ -24,7 +24,7 @@ import sys
 
 import torch
 
-from modeling_greenmim.modeling_greenmim import GreenMimDecoder
+from modeling_greenmim.reconstruction_greenmim import GreenMimDecoder
 
 
 def scramble(visible_indices: torch.Tensor) -> torch.Tensor:

@@ -154,7 +154,7 @@ def test_a_scrambled_decoder_places_latents_in_the_scrambled_order(monkeypatch):
 
 def test_run_scrambled_runs_the_script_that_it_is_given(tmp_path):
     (tmp_path / "script.py").write_text(
-        "import sys\nfrom modeling_greenmim.modeling_greenmim import GreenMimDecoder\n"
+        "import sys\nfrom modeling_greenmim.reconstruction_greenmim import GreenMimDecoder\n"
         "print(GreenMimDecoder.forward.__name__, __name__, *sys.argv[1:])"
     )
     command = [sys.executable, FOLDER / "run_scrambled.py", tmp_path / "script.py", "--option"]
