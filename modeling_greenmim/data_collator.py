@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from .configuration_greenmim import GreenMimConfig
-from .masking_greenmim import get_unit_grid, sample_masks
+from .masking_greenmim import get_unit_grid, sample_disjoint_masks, sample_masks
 from .planning_greenmim import make_plan, measure_group_shapes
 
 
@@ -46,6 +46,9 @@ class GreenMimDataCollator:
             `"random"` or `"block"`, see [`sample_masks`].
         per_sample (`bool`, *optional*, defaults to `True`):
             Whether every image gets a mask of its own, or all of a batch share one.
+        masks_per_image (`int`, *optional*, defaults to 1):
+            Number of masks of each image, no two of which show the same unit. Above 1, repeat the images on the device before they
+            are passed to the model: `pixel_values.repeat_interleave(masks_per_image, dim=0)`.
         static_shapes (`bool`, *optional*, defaults to `False`):
             Whether the plans of all batches get the same shapes, as compiled models and CUDA graphs want them, for about 1 %
             more computation in the attention at a batch of 64 or 256, and more at small ones. See [`measure_group_shapes`]; measuring takes
@@ -67,6 +70,7 @@ class GreenMimDataCollator:
     mask_ratio: float | None = None
     mask_sampler: str = "random"
     per_sample: bool = True
+    masks_per_image: int = 1
     static_shapes: bool = False
 
     def __post_init__(self):
@@ -74,6 +78,11 @@ class GreenMimDataCollator:
             raise ValueError(
                 "`static_shapes` must be used with `per_sample=True`, got `per_sample=False`: the windows of one mask vary too "
                 "much for groups of one shape."
+            )
+        if self.masks_per_image > 1 and (not self.per_sample or self.mask_sampler != "random"):
+            raise ValueError(
+                "`masks_per_image` above 1 must be used with `per_sample=True` and `mask_sampler='random'`, got "
+                f"`per_sample={self.per_sample}` and `mask_sampler={self.mask_sampler!r}`."
             )
         self._group_shapes: dict[tuple, dict] = {}  # by batch and image size
 
@@ -87,7 +96,7 @@ class GreenMimDataCollator:
 
         Returns:
             `dict` with `pixel_values`, `bool_masked_pos` and `plan`, the arguments of
-            [`GreenMimForMaskedImageModeling`].
+            [`GreenMimForMaskedImageModeling`]. The masks of an image follow each other.
 
         Raises:
             `ValueError`: if the images differ in size, or are not made of whole mask units.
@@ -100,19 +109,21 @@ class GreenMimDataCollator:
             )
         grid_size = get_unit_grid(shapes[0][-2:], self.config.mask_unit_size)
         mask_ratio = self.config.mask_ratio if self.mask_ratio is None else self.mask_ratio
-        masks = [
-            sample_masks(1, grid_size, mask_ratio, self.mask_sampler, seed=example.get("mask_seed"))
-            for example in (examples if self.per_sample else examples[:1])
-        ]
+        seeds = [example.get("mask_seed") for example in (examples if self.per_sample else examples[:1])]
+        if self.masks_per_image > 1:
+            masks = [sample_disjoint_masks(self.masks_per_image, grid_size, mask_ratio, seed) for seed in seeds]
+        else:
+            masks = [sample_masks(1, grid_size, mask_ratio, self.mask_sampler, seed) for seed in seeds]
         bool_masked_pos = torch.from_numpy(np.concatenate(masks).repeat(len(images) // len(masks), axis=0))
+        num_masks = len(bool_masked_pos)
         height, width = shapes[0][-2:]
         image_size, group_shapes = (height, width), None
         if self.static_shapes:
-            if (len(images), image_size) not in self._group_shapes:
-                self._group_shapes[len(images), image_size] = measure_group_shapes(
-                    self.config, len(images), mask_ratio, self.mask_sampler, image_size
+            if (num_masks, image_size) not in self._group_shapes:
+                self._group_shapes[num_masks, image_size] = measure_group_shapes(
+                    self.config, num_masks, mask_ratio, self.mask_sampler, image_size
                 )
-            group_shapes = self._group_shapes[len(images), image_size]
+            group_shapes = self._group_shapes[num_masks, image_size]
         # `pixel_values` comes first: libraries read the batch size from the first entry
         return {
             "pixel_values": torch.stack(images),

@@ -173,4 +173,50 @@ def sample_masks(
     return np.repeat(masks, batch_size // num_draws, axis=0)
 
 
-__all__ = ["MASK_SAMPLERS", "get_num_visible_units", "get_unit_grid", "sample_masks"]
+def sample_disjoint_masks(
+    num_masks: int, grid_size: tuple[int, int], mask_ratio: float, seed: int | Sequence[int] | None = None
+) -> np.ndarray:
+    """
+    Draws masks of one image that show different units: no unit is visible in two of them.
+
+    Args:
+        num_masks (`int`):
+            Number of masks.
+        grid_size (`tuple[int, int]`):
+            Rows and columns of mask units in an image.
+        mask_ratio (`float`):
+            Share of the units that each mask hides. See [`get_num_visible_units`].
+        seed (`int` or a sequence of `int`, *optional*):
+            Seed of the draw. The first mask is the one that [`sample_masks`] draws with it.
+
+    Returns:
+        `np.ndarray` of `bool` and shape `(num_masks, num_units)`, `True` where a unit is hidden.
+
+    Raises:
+        `ValueError`: if the image has fewer units than the masks show together.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim.masking_greenmim import sample_disjoint_masks
+
+    >>> masks = sample_disjoint_masks(4, grid_size=(7, 7), mask_ratio=0.75, seed=0)
+    >>> (~masks).sum(axis=0).max()
+    np.int64(1)
+    ```"""
+    num_units = grid_size[0] * grid_size[1]
+    num_visible = get_num_visible_units(num_units, mask_ratio)
+    if num_masks < 1 or num_masks * num_visible > num_units:
+        raise ValueError(
+            f"The number of masks of an image must be from 1 to {num_units // num_visible}, as each shows {num_visible} of "
+            f"{num_units} units, got {num_masks}. Use fewer masks or a higher mask ratio."
+        )
+    # the last units of the permutation are those that a random mask shows
+    order = np.random.default_rng(seed).permutation(num_units)[::-1]
+    masks = np.ones((num_masks, num_units), dtype=bool)
+    for number, mask in enumerate(masks):
+        mask[order[number * num_visible : (number + 1) * num_visible]] = False
+    return masks
+
+
+__all__ = ["MASK_SAMPLERS", "get_num_visible_units", "get_unit_grid", "sample_disjoint_masks", "sample_masks"]

@@ -214,3 +214,31 @@ def test_workers_agree_on_static_shapes():
 def test_static_shapes_of_one_mask_are_refused():
     with pytest.raises(ValueError, match="static_shapes.*per_sample=True.*got `per_sample=False`"):
         GreenMimDataCollator(CONFIG, per_sample=False, static_shapes=True)
+
+
+def test_the_masks_of_an_image_are_disjoint_and_follow_each_other():
+    images, mask_ratio = [Images()[index] for index in range(3)], 0.8
+    batch = GreenMimDataCollator(CONFIG, mask_ratio, masks_per_image=4)(images)
+    masks = batch["bool_masked_pos"].view(3, 4, 64)
+    assert batch["pixel_values"].shape == (3, 3, 32, 32)
+    assert ((~masks).sum(dim=1) <= 1).all()
+    alone = GreenMimDataCollator(CONFIG, mask_ratio)(images)["bool_masked_pos"]
+    assert torch.equal(masks[:, 0], alone)
+
+
+def test_several_masks_of_an_image_train_on_repeated_pixels():
+    images = [Images()[index] for index in range(3)]
+    batch = GreenMimDataCollator(CONFIG, 0.8, masks_per_image=4)(images)
+    model = GreenMimForMaskedImageModeling(CONFIG).double()
+    batch["pixel_values"] = batch["pixel_values"].double().repeat_interleave(4, dim=0)
+    outputs = model(**batch)
+    for number in (0, 3, 4, 11):
+        mask = batch["bool_masked_pos"][number : number + 1]
+        loss = model(images[number // 4]["pixel_values"][None].double(), mask).loss
+        torch.testing.assert_close(outputs.image_losses[number], loss, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("settings", [{"per_sample": False}, {"mask_sampler": "block"}])
+def test_several_masks_of_an_image_must_be_random_and_its_own(settings):
+    with pytest.raises(ValueError, match="masks_per_image.*must be used with"):
+        GreenMimDataCollator(CONFIG, masks_per_image=2, **settings)

@@ -15,10 +15,15 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from modeling_greenmim.masking_greenmim import MASK_SAMPLERS, get_num_visible_units, sample_masks
+from modeling_greenmim.masking_greenmim import (
+    MASK_SAMPLERS,
+    get_num_visible_units,
+    sample_disjoint_masks,
+    sample_masks,
+)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +92,25 @@ def test_block_masks_are_made_of_blocks():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         sample_masks(**{"batch_size": 2, "grid_size": (7, 7), "mask_ratio": 0.75, **arguments})
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    num_masks=st.integers(1, 6),
+    grid_size=st.tuples(st.integers(1, 9), st.integers(2, 9)),
+    mask_ratio=st.floats(0.5, 0.95),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_disjoint_masks_show_no_unit_twice_and_equally_many_each(num_masks, grid_size, mask_ratio, seed):
+    num_units = grid_size[0] * grid_size[1]
+    num_visible = get_num_visible_units(num_units, mask_ratio)
+    assume(num_masks * num_visible <= num_units)
+    masks = sample_disjoint_masks(num_masks, grid_size, mask_ratio, seed)
+    assert masks.shape == (num_masks, num_units)
+    assert ((~masks).sum(axis=1) == num_visible).all() and ((~masks).sum(axis=0) <= 1).all()
+    assert (masks[0] == sample_masks(1, grid_size, mask_ratio, seed=seed)[0]).all()
+
+
+def test_more_disjoint_masks_than_an_image_has_units_for_are_refused():
+    with pytest.raises(ValueError, match="from 1 to 4, as each shows 12 of 49 units, got 5"):
+        sample_disjoint_masks(5, (7, 7), 0.75)
