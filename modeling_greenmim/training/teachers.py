@@ -1,0 +1,122 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A frozen teacher: any model of transformers whose features of the full images pre-training predicts beside the pixels."""
+
+from dataclasses import dataclass
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+
+from ..checkpoint_folders import read_image_processor_settings, read_license
+from ..image_processing_pil_greenmim import GreenMimImageProcessorPil
+from .command_line import get_name
+from .errors import UserError
+
+
+class Teacher(nn.Module):
+    """
+    Computes the features of a frozen model: no gradient reaches it, and it is in no checkpoint.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]):
+            The model. Its features are its `pooler_output`, or else the mean of its last hidden state over the tokens.
+        student_statistics, teacher_statistics (`tuple[list[float], list[float]]`):
+            Mean and standard deviation of each channel by which the given and the teacher's images are normalized.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from transformers import SwinConfig, SwinModel
+    >>> from modeling_greenmim.training.teachers import Teacher
+
+    >>> model = SwinModel(SwinConfig(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8)))
+    >>> statistics = [0.5] * 3, [0.5] * 3
+    >>> Teacher(model, statistics, statistics)(torch.randn(2, 3, 224, 224)).shape
+    torch.Size([2, 192])
+    ```"""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        student_statistics: tuple[list[float], list[float]],
+        teacher_statistics: tuple[list[float], list[float]],
+    ):
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        (student_mean, student_std), (teacher_mean, teacher_std) = (
+            [torch.tensor(values).view(-1, 1, 1) for values in statistics]
+            for statistics in (student_statistics, teacher_statistics)
+        )
+        self.register_buffer("scale", student_std / teacher_std)
+        self.register_buffer("shift", (student_mean - teacher_mean) / teacher_std)
+
+    @torch.no_grad()
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Features of shape `(batch_size, hidden_size)` of images of shape `(batch_size, num_channels, height, width)`."""
+        outputs = self.model(pixel_values=pixel_values * self.scale + self.shift)
+        features = getattr(outputs, "pooler_output", None)
+        if features is None:
+            features = outputs.last_hidden_state
+            features = features.flatten(2).mean(dim=2) if features.ndim == 4 else features.mean(dim=1)
+        return features.flatten(1)
+
+    def train(self, mode: bool = True) -> "Teacher":
+        return self  # dropout and batch norm stay as in an evaluation
+
+
+@dataclass
+class LoadedTeacher:
+    """A teacher, the number of its features, and a sentence on where it comes from and its license."""
+
+    teacher: Teacher
+    hidden_size: int
+    origin: str
+
+
+def load_teacher(
+    name: str, image_processor: GreenMimImageProcessorPil, num_channels: int, image_size: tuple[int, int]
+) -> LoadedTeacher:
+    """
+    Loads a teacher, and tries it on an image.
+
+    Args:
+        name (`str`):
+            Folder, or name on the Hub.
+        image_processor ([`GreenMimImageProcessorPil`]):
+            Normalizes the images of the student.
+        num_channels (`int`), image_size (`tuple[int, int]`):
+            Channels, height and width of the images.
+
+    Raises:
+        [`UserError`]: if there is no such model, or it takes no such images.
+    """
+    student_statistics = image_processor.image_mean, image_processor.image_std
+    try:
+        model = AutoModel.from_pretrained(name)
+        settings = read_image_processor_settings(name)
+        teacher_statistics = tuple(
+            settings.get(key, value) for key, value in zip(("image_mean", "image_std"), student_statistics)
+        )
+        teacher = Teacher(model, student_statistics, teacher_statistics)
+        hidden_size = teacher(torch.zeros(1, num_channels, *image_size)).shape[1]
+    except (OSError, ValueError, TypeError, RuntimeError, AttributeError, StrictDataclassError) as error:
+        raise UserError(
+            f"--teacher_model_name_or_path {name} gives no features of {num_channels} x {image_size[0]} x {image_size[1]} images "
+            f"({' '.join(str(error).split())}). Use a vision model of transformers that takes images of this size."
+        ) from error
+    license = read_license(name).get("license", "unknown")
+    return LoadedTeacher(teacher, hidden_size, f"A frozen teacher helped: `{get_name(name)}` (license: {license}).")
