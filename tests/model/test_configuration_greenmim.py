@@ -86,7 +86,7 @@ def test_settings_of_each_stage_are_read_by_keywords_of_from_pretrained(tmp_path
 
 
 def test_a_configuration_of_version_0_1_means_swin():
-    config = GreenMimConfig.from_pretrained(CONFIGS.parent / "cifar10" / "pretrained")
+    config = GreenMimConfig.from_pretrained(Path(__file__).parents[2] / "experiments" / "cifar10" / "pretrained")
     assert config.token_mixers == [["window", "shifted_window"]] * 2 and config.hidden_sizes == [64, 128]
 
 
