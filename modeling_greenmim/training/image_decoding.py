@@ -25,12 +25,11 @@ import torch
 from torchvision.transforms import v2
 
 from ..image_conversion_greenmim import to_channels_first_array, turn_upright
-from .errors import describe_error
+from .errors import describe_error, make_printable
 from .image_files import EncodedImage
 
 
 MAX_PIXELS = 50_000_000  # 0.75 GB while it is decoded
-BICUBIC = v2.InterpolationMode.BICUBIC
 MODES_WITH_COLORS = ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr")
 
 
@@ -76,8 +75,8 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
 @dataclass
 class RandomCrop:
     """
-    A random part of an image, resized, and flipped half of the time, as torchvision's `RandomResizedCrop` and
-    `RandomHorizontalFlip` do. Those draw from the random state of torch; to seed it takes longer than to crop a small image.
+    A random part of an image, resized, and flipped half of the time, as by torchvision's `RandomResizedCrop` and
+    `RandomHorizontalFlip`. Those draw from the random state of torch; to seed it takes longer than to crop an image.
 
     Args:
         image_size (`tuple[int, int]`):
@@ -93,7 +92,7 @@ class RandomCrop:
     flip: bool = True
 
     def __call__(self, pixels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        """An image of shape `(num_channels, height, width)` to `(num_channels, *image_size)`; the same seed gives the same crop."""
+        """An image of shape `(num_channels, height, width)` to `(num_channels, *image_size)`."""
         rng = np.random.default_rng(seed)
         _, height, width = pixels.shape
         area = rng.uniform(self.min_scale, 1.0) * height * width
@@ -121,7 +120,8 @@ class CenterCrop:
 
 def crop_and_resize(pixels: np.ndarray, box: Sequence[int], image_size: tuple[int, int]) -> np.ndarray:
     """Resizes a part, given by its top, left, height and width, of an image of any number of channels."""
-    return v2.functional.resized_crop(torch.from_numpy(pixels), *box, list(image_size), BICUBIC).numpy()
+    bicubic = v2.InterpolationMode.BICUBIC
+    return v2.functional.resized_crop(torch.from_numpy(pixels), *box, list(image_size), bicubic).numpy()
 
 
 @dataclass
@@ -148,8 +148,8 @@ class ExampleMaker:
 
     def __call__(self, image: EncodedImage, epoch: int) -> dict:
         """
-        Returns `pixels`, of shape `(num_channels, height, width)`, or `None` if the image cannot be read or is held out;
-        `mask_seed`, `epoch`, and `unreadable`: name and reason, if it cannot be read.
+        Returns `pixels`, of shape `(num_channels, height, width)`, or `None` if the image cannot be read or is held
+        out; `mask_seed`, `epoch`, and `unreadable`: name and reason, if it cannot be read.
         """
         example = {"pixels": None, "mask_seed": None, "epoch": epoch, "unreadable": {}}
         try:
@@ -160,5 +160,5 @@ class ExampleMaker:
                 pixels = self.crop(read_image(content, self.num_channels, self.max_pixels), (*seed, 0))
                 example |= {"pixels": pixels, "mask_seed": (*seed, 1)}
         except Exception as error:  # decoders of damaged images raise what they like
-            example["unreadable"] = {image.name: describe_error(error)}
+            example["unreadable"] = {make_printable(image.name): describe_error(error)}
         return example

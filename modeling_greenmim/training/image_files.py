@@ -11,20 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Where the images are: files, or rows of parquet files. Both are groups of images that are read by number.
+"""Where images are: files, or rows of parquet files. Both are groups of images that are read by number.
 
-A file is a group of one image, a row group of a parquet file a group of all its rows. Folders are listed here: `datasets` takes names
-for patterns, and neither ends where links form a loop nor reports what it cannot list. Parquet files are read by pyarrow, row group by
-row group: `datasets.load_dataset` would copy all of them first, and refuse all of them for one damaged block.
+A file is a group of one image, a row group of a parquet file a group of all its rows. Folders are listed here because
+`datasets` takes names for patterns, does not end where links form a loop, and does not report what it cannot list. Row
+groups are read by pyarrow because `datasets` would copy all files first, and refuse all for one damaged block.
 """
 
+import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from glob import glob
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import datasets
@@ -47,12 +46,18 @@ NO_FILE = "it is a dangling link, or no file"
 
 
 class EncodedImage(NamedTuple):
-    """An image that has not been decoded. Its place is its group and row, or the shard of a stream and its number there."""
+    """An image that has not been decoded."""
 
     name: str
-    read: Callable[[], bytes]
+    content: dict | bytes | Exception | None  # see `read_row`; or why its row group or shard cannot be read
     label: int | str | None = None
-    place: tuple[int, int | None] | None = None
+    place: tuple[int, int | None] | None = None  # group and row
+    allow_external_files: bool = False
+
+    def read(self) -> bytes:
+        if isinstance(self.content, Exception):
+            raise self.content
+        return read_row(self.content, self.allow_external_files)
 
 
 class RowSettings(NamedTuple):
@@ -60,91 +65,79 @@ class RowSettings(NamedTuple):
 
     image_column_name: str | None = None  # `image`, or the only one that holds images
     label_column_name: str | None = None
-    allow_external_files: bool = (
-        False  # whether to open files and addresses that rows name instead of holding an image
-    )
+    allow_external_files: bool = False  # which rows name instead of holding an image
 
     def make_image(self, row: dict, name: str, place: tuple[int, int]) -> EncodedImage:
         image = row[self.image_column_name]
         if isinstance(image, dict) and image["path"]:
             name = f"{name} ({image['path']})"
-        read = partial(read_row, image, self.allow_external_files)
-        return EncodedImage(make_printable(name), read, row.get(self.label_column_name), place)
+        return EncodedImage(name, image, row.get(self.label_column_name), place, self.allow_external_files)
 
 
 class GroupedImages:
     """
-    Images that are read by number.
+    Images in groups: files, row groups, or the shards of a stream.
 
     Attributes:
-        group_sizes (`np.ndarray` of shape `(num_groups,)`):
-            Number of images in each group.
-        checksums (`dict[str, int]`):
-            Change with the names of the files, and with their contents: a run is not resumed on others.
+        num_groups (`int`), num_images (`int`, *optional*):
+            Numbers of groups and images. The latter is not known for every stream.
+        checksums (`dict[str, int | str]`):
+            Of the names and sizes of the files: a run is not resumed on others.
         unreadable (`dict[str, str]`):
-            Files and folders that cannot even be opened, and why.
+            Files and folders that cannot be opened, and why.
     """
 
-    @property
-    def num_images(self) -> int:
-        return int(self.group_sizes.sum())
-
     def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
-        """At most this many images from all over the data, the same in every process, from few groups."""
+        """At most this many images, the same in every process, from a few groups all over the data."""
         rng = np.random.default_rng(seed)
-        num_per_group = -(-number // min(len(self.group_sizes), SAMPLED_GROUPS))
-        for group in map(int, rng.permutation(len(self.group_sizes))):
-            for row in map(int, rng.permutation(self.group_sizes[group])[: min(num_per_group, number)]):
-                yield self.get_image(group, row)
-                number -= 1
-            if number <= 0:
-                return
+        num_per_group = -(-number // min(self.num_groups, SAMPLED_GROUPS))
+        groups = rng.permutation(self.num_groups).tolist()
+        samples = (itertools.islice(self.sample_group(group, rng), num_per_group) for group in groups)
+        return itertools.islice(itertools.chain.from_iterable(samples), number)
+
+    def sample_group(self, group: int, rng: np.random.Generator) -> Iterator[EncodedImage]:
+        return (self.get_image(group, row) for row in rng.permutation(self.group_sizes[group]).tolist())
 
 
 class ImageFiles(GroupedImages):
     """Image files, given by their paths. The label of an image is the name of its folder."""
 
-    def __init__(self, files: Sequence[str], unreadable: dict[str, str] | None = None):
+    def __init__(self, files: Sequence[str]):
         # workers share an array without copying it path by path; paths need not be UTF-8
         self.paths = pyarrow.array(map(os.fsencode, files), pyarrow.large_binary())
+        self.num_groups = self.num_images = len(files)
         self.group_sizes = np.ones(len(files), dtype=np.int64)
-        self.checksums = get_checksums(files)
-        self.unreadable = unreadable or {}
+        self.checksums, self.unreadable = get_checksums(files), {}
 
     def get_image(self, group: int, row: int) -> EncodedImage:
         path = os.fsdecode(self.paths[group].as_py())
         label = os.path.basename(os.path.dirname(path))
-        return EncodedImage(make_printable(path), partial(read_file, path), label, (group, row))
+        return EncodedImage(path, {"path": path}, label, (group, row), allow_external_files=True)
 
 
 class ParquetImages(GroupedImages):
     """
-    Rows of parquet files, given by their paths. A row group that cannot be read is as many images that cannot be read. Raises a
-    [`UserError`] if no file can be read, or none has the columns.
+    Rows of parquet files, given by their paths. A row group that cannot be read is as many images that cannot be read.
+    Raises a [`UserError`] if no file can be read, or none has the columns.
     """
 
     num_cached_groups = 1
 
-    def __init__(self, files: Sequence[str], rows: RowSettings | None = None, unreadable: dict | None = None):
-        self.rows, self.unreadable = rows or RowSettings(), dict(unreadable or {})
-        self.groups, self.cache, sizes = [], {}, []
-        for file in files:
-            try:
-                metadata = pyarrow.parquet.read_metadata(file)
-                if not metadata.num_rows:
-                    raise ValueError("it holds no images")
-                features = datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema())
-                self.rows = choose_columns(features, self.rows)  # of the first file, for all
-            except Exception as error:
-                self.unreadable[make_printable(file)] = describe_error(error)
-                continue
-            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-            self.groups += [(file, number) for number in range(len(groups))]
-            sizes += [(group.num_rows, group.total_byte_size) for group in groups]
-        if not self.groups:
-            raise make_unreadable_error(self.unreadable, "parquet files")
+    def __init__(self, files: Sequence[str], rows: RowSettings | None = None):
+        self.rows, self.cache = rows or RowSettings(), {}
+        sizes_of_files, self.unreadable = open_files(files, self._get_sizes, "parquet")
+        self.groups = [(file, number) for file, sizes in sizes_of_files.items() for number in range(len(sizes))]
+        sizes = list(itertools.chain.from_iterable(sizes_of_files.values()))
         self.group_sizes = np.array([num_rows for num_rows, _ in sizes], dtype=np.int64)
+        self.num_groups, self.num_images = len(sizes), int(self.group_sizes.sum())
         self.checksums = get_checksums(files, sizes)
+
+    def _get_sizes(self, file: str) -> list[tuple[int, int]]:
+        """Numbers of rows and bytes of each row group. Columns are those of the first file that has images."""
+        metadata = read_metadata(file)
+        self.rows = choose_columns(datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema()), self.rows)
+        groups = map(metadata.row_group, range(metadata.num_row_groups))
+        return [(group.num_rows, group.total_byte_size) for group in groups]
 
     def get_image(self, group: int, row: int) -> EncodedImage:
         file, number = self.groups[group]
@@ -158,7 +151,7 @@ class ParquetImages(GroupedImages):
                 raise table
             return self.rows.make_image(*table.slice(row, 1).to_pylist(), name, place)
         except Exception as error:
-            return make_damaged_image(name, error, place)
+            return EncodedImage(name, error, place=place)
 
     def _read_group(self, file: str, number: int) -> pyarrow.Table | Exception:
         """A row group; or why it cannot be read, so that it is not read again for each row."""
@@ -171,19 +164,30 @@ class ParquetImages(GroupedImages):
             return error
 
 
-def read_file(path: str) -> bytes:
-    if not os.path.isfile(path):  # a pipe or a device might never end
-        raise ValueError(NO_FILE)
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
+def open_files(files: Sequence[str], open_file: Callable[[str], Any], kind: str) -> tuple[dict, dict[str, str]]:
+    """What a function returns for each file, and why others cannot be opened. A [`UserError`] if none can be."""
+    opened, unreadable = {}, {}
+    for file in files:
+        try:
+            opened[file] = open_file(file)
+        except Exception as error:
+            unreadable[make_printable(file)] = describe_error(error)
+    if not opened:
+        raise make_unreadable_error(unreadable, f"{kind} files")
+    return opened, unreadable
+
+
+def read_metadata(file: str) -> pyarrow.parquet.FileMetaData:
+    metadata = pyarrow.parquet.read_metadata(file)
+    if not metadata.num_rows:
+        raise ValueError("it holds no images")
+    return metadata
 
 
 def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> bytes:
     """
     Reads an image that is not decoded, as `datasets` stores it: its content, or `bytes` and `path`. A null row is empty.
-
-    Raises:
-        `ValueError`: if the row names a file, and that is not allowed, see [`RowSettings`].
+    Raises a `ValueError` if it is in another file, and that is not allowed, or not a regular file.
     """
     image = {"bytes": image} if isinstance(image, bytes) else image or {}
     content, path = image.get("bytes"), image.get("path")
@@ -191,24 +195,19 @@ def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> 
         return content or b""
     if not allow_external_files:
         raise ValueError(f"its row names a file ({path}): if you trust the data, --allow_external_files opens it")
-    with xopen(path, "rb") as file:
+    if not is_address(path) and not os.path.isfile(path):  # a pipe or a device might never end
+        raise ValueError(NO_FILE)
+    with xopen(path, "rb") if is_address(path) else open(path, "rb", buffering=0) as file:
         return file.read()
-
-
-def make_damaged_image(name: str, error: Exception, place: tuple[int, int | None]) -> EncodedImage:
-    """An image that cannot be read, because its row group or shard cannot be."""
-
-    def read():
-        raise error
-
-    return EncodedImage(make_printable(name), read, place=place)
 
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
     """
-    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once. Returns their paths;
-    and path and reason of what may hold images and is neither a file nor a folder that can be listed. Whether an image is a file is
-    seen when it is read: on a network disk, to ask for each of millions takes long.
+    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once.
+
+    Returns:
+        `tuple` of their paths, and of path and reason of what may hold images but is no file, or cannot be listed.
+        Images are not looked at: on a network disk, to ask for millions takes long.
     """
     files, problems, seen = [], {}, set()
 
@@ -270,11 +269,12 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
             f"and only one of these kinds, got {make_printable(names[0])} with {extensions}."
         )
     found = [file for file in listed if get_kind(file) == kind]
-    chosen = [file for file in found if kind != "image" and Path(file).name.startswith(split)] or found
+    chosen = [file for file in found if kind != "image" and os.path.basename(file).startswith(split)] or found
     if len(chosen) < len(listed) and os.environ.get("RANK", "0") == "0":
-        examples = [make_printable(Path(file).name) for file in (chosen[0], min(set(listed) - set(chosen)))]
+        chosen_name, other_name = map(os.path.basename, (chosen[0], min(set(listed) - set(chosen))))
         logger.warning(
-            f"{argument} {names[0]}: reading {len(chosen)} of {len(listed)} files, such as {examples[0]}; not, for instance, {examples[1]}."
+            f"{argument} {names[0]}: reading {len(chosen)} of {len(listed)} files, such as {make_printable(chosen_name)}; not, for "
+            f"instance, {make_printable(other_name)}."
         )
     return kind, list(dict.fromkeys(named + chosen)), problems
 
@@ -295,16 +295,13 @@ def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSetting
 
 
 def _holds_images(feature) -> bool:
-    is_struct = isinstance(feature, dict) and "bytes" in feature
-    return (
-        is_struct
-        or isinstance(feature, datasets.Image)
-        or getattr(feature, "dtype", None) in ("binary", "large_binary")
-    )
+    if isinstance(feature, dict):  # a struct
+        return "bytes" in feature
+    return getattr(feature, "dtype", None) in ("binary", "large_binary", datasets.Image.dtype)
 
 
 def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, int]:
-    """Change with the names of the files (not with the folder that holds them all), their sizes, and numbers of images."""
+    """Of the names of the files (not of the folder that holds them all), their sizes, and numbers of images."""
     # signatures of addresses expire
     names = [urlsplit(file)._replace(query="").geturl() if is_address(file) else file for file in files]
     folder = os.path.dirname(os.path.commonprefix(names))
