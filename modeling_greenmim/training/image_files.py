@@ -75,17 +75,27 @@ class RowSettings(NamedTuple):
 
 
 class GroupedImages:
-    """
-    Images in groups: files, row groups, or the shards of a stream.
+    """Images in groups: files, row groups, or the shards of a stream."""
 
-    Attributes:
-        num_groups (`int`), num_images (`int`, *optional*):
-            Numbers of groups and images. The latter is not known for every stream.
-        checksums (`dict[str, int | str]`):
-            Of the names and sizes of the files: a run is not resumed on others.
-        unreadable (`dict[str, str]`):
-            Files and folders that cannot be opened, and why.
-    """
+    num_groups: int
+    num_images: int | None  # `None` for some streams
+    checksums: dict[str, int | str]  # a run is not resumed on images with others
+    unreadable: dict[str, str]  # files and folders that cannot be opened, and why
+
+    def open_files(self, files: Sequence[str], list_images: Callable[[str], Any], kind: str) -> dict[str, Any]:
+        """What a function tells of the images of each file that can be opened. Raises a [`UserError`] if none can be."""
+        opened, self.unreadable = {}, {}
+        for file in files:
+            try:
+                if (images := list_images(file)) in (0, []):
+                    raise ValueError("it holds no images")
+                opened[file] = images
+            except Exception as error:
+                self.unreadable[make_printable(file)] = describe_error(error)
+        if not opened:
+            raise make_unreadable_error(self.unreadable, f"{kind} files")
+        self.checksums = get_checksums(list(opened), list(opened.values()))
+        return opened
 
     def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
         """At most this many images, the same in every process, from a few groups all over the data."""
@@ -96,6 +106,7 @@ class GroupedImages:
         return itertools.islice(itertools.chain.from_iterable(samples), number)
 
     def sample_group(self, group: int, rng: np.random.Generator) -> Iterator[EncodedImage]:
+        """All images of a group, mixed where that costs nothing."""
         return (self.get_image(group, row) for row in rng.permutation(self.group_sizes[group]).tolist())
 
 
@@ -116,31 +127,27 @@ class ImageFiles(GroupedImages):
 
 
 class ParquetImages(GroupedImages):
-    """
-    Rows of parquet files, given by their paths. A row group that cannot be read is as many images that cannot be read.
-    Raises a [`UserError`] if no file can be read, or none has the columns.
-    """
+    """Rows of parquet files, given by their paths. A row group that cannot be read is as many images that cannot be."""
 
     num_cached_groups = 1
 
     def __init__(self, files: Sequence[str], rows: RowSettings | None = None):
         self.rows, self.cache = rows or RowSettings(), {}
-        sizes_of_files, self.unreadable = open_files(files, self._get_sizes, "parquet")
-        self.groups = [(file, number) for file, sizes in sizes_of_files.items() for number in range(len(sizes))]
-        sizes = list(itertools.chain.from_iterable(sizes_of_files.values()))
-        self.group_sizes = np.array([num_rows for num_rows, _ in sizes], dtype=np.int64)
-        self.num_groups, self.num_images = len(sizes), int(self.group_sizes.sum())
-        self.checksums = get_checksums(files, sizes)
+        groups_of_files = self.open_files(files, self._list_groups, "parquet")
+        self.groups = [(file, *group) for file, groups in groups_of_files.items() for group in groups]
+        self.group_sizes = np.array([num_rows for _, _, num_rows, _ in self.groups], dtype=np.int64)
+        self.num_groups, self.num_images = len(self.groups), int(self.group_sizes.sum())
 
-    def _get_sizes(self, file: str) -> list[tuple[int, int]]:
-        """Numbers of rows and bytes of each row group. Columns are those of the first file that has images."""
-        metadata = read_metadata(file)
-        self.rows = choose_columns(datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema()), self.rows)
-        groups = map(metadata.row_group, range(metadata.num_row_groups))
-        return [(group.num_rows, group.total_byte_size) for group in groups]
+    def _list_groups(self, file: str) -> list[tuple[int, int, int]]:
+        """Number, rows and bytes of each row group."""
+        metadata = pyarrow.parquet.read_metadata(file)
+        features = datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema())
+        self.rows = choose_columns(features, self.rows)  # of the first file, for all
+        groups = enumerate(map(metadata.row_group, range(metadata.num_row_groups)))
+        return [(number, group.num_rows, group.total_byte_size) for number, group in groups if group.num_rows]
 
     def get_image(self, group: int, row: int) -> EncodedImage:
-        file, number = self.groups[group]
+        file, number, _, _ = self.groups[group]
         if group not in self.cache:
             while len(self.cache) >= self.num_cached_groups:  # before the next one takes memory
                 del self.cache[next(iter(self.cache))]
@@ -164,26 +171,6 @@ class ParquetImages(GroupedImages):
             return error
 
 
-def open_files(files: Sequence[str], open_file: Callable[[str], Any], kind: str) -> tuple[dict, dict[str, str]]:
-    """What a function returns for each file, and why others cannot be opened. A [`UserError`] if none can be."""
-    opened, unreadable = {}, {}
-    for file in files:
-        try:
-            opened[file] = open_file(file)
-        except Exception as error:
-            unreadable[make_printable(file)] = describe_error(error)
-    if not opened:
-        raise make_unreadable_error(unreadable, f"{kind} files")
-    return opened, unreadable
-
-
-def read_metadata(file: str) -> pyarrow.parquet.FileMetaData:
-    metadata = pyarrow.parquet.read_metadata(file)
-    if not metadata.num_rows:
-        raise ValueError("it holds no images")
-    return metadata
-
-
 def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> bytes:
     """
     Reads an image that is not decoded, as `datasets` stores it: its content, or `bytes` and `path`. A null row is empty.
@@ -203,18 +190,12 @@ def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> 
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
     """
-    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once.
-
-    Returns:
-        `tuple` of their paths, and of path and reason of what may hold images but is no file, or cannot be listed.
-        Images are not looked at: on a network disk, to ask for millions takes long.
+    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once. Returns
+    their paths, and path and reason of what may hold images but is no file, or cannot be listed. Whether an image is a
+    file is seen when it is read: on a network disk, to ask for millions takes long.
     """
-    files, problems, seen = [], {}, set()
-
-    def add_problem(error: OSError):
-        problems[make_printable(error.filename)] = describe_error(error)
-
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=add_problem):
+    files, problems, errors, seen = [], {}, [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=errors.append):
         status = os.stat(parent)
         if (folder_id := (status.st_dev, status.st_ino)) in seen:
             folders.clear()
@@ -227,35 +208,24 @@ def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
                 files.append(path)
             else:
                 problems[make_printable(path)] = NO_FILE
+    problems |= {make_printable(error.filename): describe_error(error) for error in errors}
     return sorted(files), problems
 
 
 def find_images(names: Sequence[str], argument: str, split: str = "train") -> tuple[str, list[str], dict[str, str]]:
     """
-    Finds images.
-
-    Args:
-        names (`Sequence[str]`):
-            Folders, files, addresses, or patterns. A name is a pattern only if there is no such file.
-        argument (`str`):
-            What named them, for messages.
-        split (`str`, *optional*, defaults to `"train"`):
-            Of parquet files and tars in folders, those whose names begin with it are chosen, if there are any.
-
-    Returns:
-        `tuple` of the kind (the first of `KINDS` that is in the folders), the paths, and what cannot be opened.
-
-    Raises:
-        [`UserError`]: if there are none, or files of several kinds are named.
+    Finds images: folders, files, addresses, or patterns; a name is a pattern only if there is no such file. Returns the
+    kind (the first of `KINDS` that is in the folders), the paths, and what cannot be opened. Of parquet files and tars
+    in folders, those whose names begin with the split are chosen, if there are any.
     """
     named, listed, problems = [], [], {}
     for name in names:
         if is_address(name) or os.path.isfile(name):
             named.append(name)
         elif os.path.isdir(name):
-            files, problems_of_folder = list_files(name)
+            files, unlisted = list_files(name)
             listed += files
-            problems |= problems_of_folder
+            problems |= unlisted
         elif matches := sorted(filter(os.path.isfile, glob(name, recursive=True))):
             named += matches
         else:
@@ -271,11 +241,8 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
     found = [file for file in listed if get_kind(file) == kind]
     chosen = [file for file in found if kind != "image" and os.path.basename(file).startswith(split)] or found
     if len(chosen) < len(listed) and os.environ.get("RANK", "0") == "0":
-        chosen_name, other_name = map(os.path.basename, (chosen[0], min(set(listed) - set(chosen))))
-        logger.warning(
-            f"{argument} {names[0]}: reading {len(chosen)} of {len(listed)} files, such as {make_printable(chosen_name)}; not, for "
-            f"instance, {make_printable(other_name)}."
-        )
+        other = make_printable(min(set(listed) - set(chosen)))
+        logger.warning(f"{argument}: reading {len(chosen)} of {len(listed)} files; not, for instance, {other}.")
     return kind, list(dict.fromkeys(named + chosen)), problems
 
 
@@ -283,8 +250,7 @@ def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSetting
     """Settings with the column of the images. Raises a [`UserError`] if a column is not there, or holds no images."""
     names = ", ".join(map(repr, features))
     image_columns = [name for name, feature in features.items() if _holds_images(feature)]
-    only_column = "image" if "image" in features or len(image_columns) != 1 else image_columns[0]
-    column = rows.image_column_name or only_column
+    column = rows.image_column_name or (image_columns[0] if len(image_columns) == 1 else "image")
     if column not in features:
         raise UserError(f"There is no column {column!r}, only {names}. Choose one with --image_column_name.")
     if column not in image_columns:

@@ -20,6 +20,7 @@ taken in turn, so that each worker of a loader reads a part of its own. Every im
     number of the image -> lane, and place in the lane -> epoch, and place in the epoch -> group and row
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,25 +29,13 @@ import numpy as np
 
 @dataclass(eq=False)
 class ImageOrder:
-    """
-    The order of the images of a run.
+    """The order of the images of a run."""
 
-    Args:
-        group_sizes (`np.ndarray` of shape `(num_groups,)`):
-            Number of images in each group.
-        seed (`int`):
-            Seed of the permutations.
-        held_out (`Sequence[tuple[int, int]]`, *optional*):
-            Group and row of images that have no place.
-        num_lanes, lane_width (`int`, *optional*, defaults to 1):
-            Number of lanes, and number of images that are taken from a lane before the next one.
-    """
-
-    group_sizes: np.ndarray
+    group_sizes: np.ndarray  # number of images in each group
     seed: int
-    held_out: tuple = ()
+    held_out: Sequence[tuple[int, int]] = ()  # group and row of images that have no place
     num_lanes: int = 1
-    lane_width: int = 1
+    lane_width: int = 1  # number of images that are taken from a lane before the next one
 
     def __post_init__(self):
         self.num_places = self.group_sizes.copy()

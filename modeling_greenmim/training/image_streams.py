@@ -25,22 +25,13 @@ from dataclasses import dataclass
 
 import datasets
 import numpy as np
+import pyarrow.parquet
 from torch.utils.data import IterableDataset, get_worker_info
 from transformers.utils import logging
 
 from .errors import UserError, describe_error, make_unreadable_error
 from .image_decoding import ExampleMaker
-from .image_files import (
-    EncodedImage,
-    GroupedImages,
-    RowSettings,
-    choose_columns,
-    get_checksums,
-    get_kind,
-    is_address,
-    open_files,
-    read_metadata,
-)
+from .image_files import EncodedImage, GroupedImages, RowSettings, choose_columns, get_kind, is_address
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -50,21 +41,13 @@ MAX_EMPTY_EPOCHS = 10  # of a worker, whose shards are others in each epoch
 
 class ImageStream(GroupedImages):
     """
-    A stream of images, in a `datasets.IterableDataset`. Raises a [`UserError`] if it cannot be opened.
-
-    Args:
-        path (`str`):
-            Name of a data set on the Hub, or for `files` `parquet` or `webdataset`.
-        files (`Sequence[str]`, *optional*):
-            Paths or addresses.
-        config_name, split (`str`, *optional*):
-            Of the data set on the Hub.
-        rows ([`RowSettings`], *optional*):
-            How to read images. The columns of tars are the extensions of their members, such as `jpg`.
+    A stream of images: a data set on the Hub, given by its name, or files, given by `parquet` or `webdataset` and their
+    paths or addresses. The columns of tars are the extensions of their members, such as `jpg`.
     """
 
     def __init__(self, path, files=(), config_name=None, split="train", rows=None):
-        numbers, self.unreadable = open_files(files, count_images, path) if files else ({}, {})
+        self.unreadable, self.checksums = {}, {"name": f"{path} {config_name} {split}"}
+        numbers = self.open_files(files, count_images, path) if files else {}
         self.files = list(numbers)
         names = [file if is_address(file) else glob.escape(file) for file in self.files]
         try:
@@ -78,11 +61,9 @@ class ImageStream(GroupedImages):
             raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
         if files:
             self.num_images = None if None in numbers.values() else sum(numbers.values())
-            self.checksums = get_checksums(self.files, list(numbers.values()))
         else:
             infos = dataset.info.splits or {}
             self.num_images = infos[split].num_examples if split in infos else None
-            self.checksums = {"name": f"{path} {config_name} {split}"}
         self.rows = choose_columns(dataset.features, rows or RowSettings())
         if dataset.info.builder_name == "imagefolder":  # which, not the data, gives the names of files
             self.rows = self.rows._replace(allow_external_files=True)
@@ -109,31 +90,20 @@ class ImageStream(GroupedImages):
 
 
 def count_images(file: str) -> int | None:
-    """Images in a parquet file or a tar, `None` for an address. Raises an error if there are none."""
+    """Images in a parquet file or a tar, `None` for an address."""
     if is_address(file):
         return None
     if get_kind(file) == "parquet":
-        return read_metadata(file).num_rows
+        return pyarrow.parquet.read_metadata(file).num_rows
     with tarfile.open(file, "r:") as tar:
-        number = sum(member.isfile() and get_kind(member.name) == "image" for member in tar)
-    if not number:
-        raise ValueError("it holds no images")
-    return number
+        return sum(member.isfile() and get_kind(member.name) == "image" for member in tar)
 
 
 @dataclass
 class StreamedMicroBatches(IterableDataset):
     """
-    Micro-batches from a stream, epoch after epoch, without images that are held out.
-
-    Args:
-        images ([`ImageStream`]), batch_size (`int`), make_example ([`ExampleMaker`]), collator ([`PretrainingCollator`]):
-            See [`MicroBatches`].
-        rank, world_size (`int`, *optional*, defaults to 0 and 1):
-            This process, and the number of processes. Where shards cannot be divided by it, every process reads all of
-            them, and keeps its part.
-        shuffle_buffer_size (`int`, *optional*, defaults to 1):
-            Number of images to shuffle at a time. From 2 on, a resumed run does not continue with exactly the same images.
+    Micro-batches from a stream, epoch after epoch, without images that are held out. Where shards cannot be divided
+    among the processes, every process reads all of them, and keeps its part.
     """
 
     images: ImageStream
@@ -142,7 +112,7 @@ class StreamedMicroBatches(IterableDataset):
     collator: Callable
     rank: int = 0
     world_size: int = 1
-    shuffle_buffer_size: int = 1
+    shuffle_buffer_size: int = 1  # from 2 on, a resumed run does not continue with exactly the same images
 
     def __post_init__(self):
         # of the epoch, how much this worker has read: whole shards, rows of the next one, and images in all
@@ -150,8 +120,8 @@ class StreamedMicroBatches(IterableDataset):
         self.is_divided = self.images.num_groups % self.world_size == 0
         if not self.is_divided and self.rank == 0:
             logger.warning(
-                f"{self.images.num_groups} shards cannot be divided among {self.world_size} processes: each of them reads everything, "
-                "and keeps its part. Files (of parquet, row groups) that are a multiple of the processes are read once."
+                f"{self.images.num_groups} shards cannot be divided among {self.world_size} processes: each of them reads "
+                "everything. Files (of parquet, row groups) that are a multiple of the processes are read once."
             )
 
     def __iter__(self) -> Iterator[dict]:

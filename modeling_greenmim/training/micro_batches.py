@@ -123,8 +123,8 @@ class MicroBatches(Dataset):
     def __getitem__(self, number: int) -> dict:
         """See [`PretrainingCollator`]."""
         places = map(self.order.locate, range(number * self.batch_size, (number + 1) * self.batch_size))
-        get_image, make_example = self.images.get_image, self.make_example
-        return self.collator([make_example(get_image(group, row), epoch) for epoch, group, row in places])
+        images = ((self.images.get_image(group, row), epoch) for epoch, group, row in places)
+        return self.collator([self.make_example(image, epoch) for image, epoch in images])
 
 
 @dataclass
@@ -164,15 +164,8 @@ def make_loader(
     micro_batches: MicroBatches | StreamedMicroBatches, numbers: range, num_workers: int = 0, pin_memory: bool = False
 ) -> DataLoader:
     """
-    Makes the loader of one process. Accelerate must not prepare it: each process reads a part of its own already.
-
-    Args:
-        micro_batches ([`MicroBatches`] or [`StreamedMicroBatches`]):
-            What is loaded. The loader of a stream is a `StatefulDataLoader`.
-        numbers (`range`):
-            Numbers of the micro-batches of this process; its step is the number of processes. A stream has no numbers.
-        num_workers (`int`, *optional*, defaults to 0), pin_memory (`bool`, *optional*, defaults to `False`):
-            See `torch.utils.data.DataLoader`.
+    Makes the loader of one process, a `StatefulDataLoader` for a stream. Accelerate must not prepare it: each process
+    reads a part of its own already, the given numbers, the step of which is the number of processes.
     """
     is_closing = multiprocessing.Event()
     # before `multiprocessing` terminates the workers that are left, and waits for them

@@ -26,13 +26,8 @@ import pytest
 from transformers.utils import logging as transformers_logging
 
 from modeling_greenmim.training.errors import UserError, check_unreadable, make_printable
-from modeling_greenmim.training.image_files import (
-    ImageFiles,
-    ParquetImages,
-    RowSettings,
-    find_images,
-    list_files,
-)
+from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker
+from modeling_greenmim.training.image_files import ImageFiles, ParquetImages, RowSettings, find_images, list_files
 from modeling_greenmim.training.image_streams import ImageStream
 from tests.helpers.training_images import NUM_IMAGES, SHARDS, damage_row_group, encode, write_files, write_parquet
 
@@ -115,8 +110,9 @@ def test_names_that_are_not_utf_8_are_read(tmp_path):
     images = ImageFiles(find(tmp_path)[1])
     contents, _ = read_all(images)
     assert sorted(contents) == [b"", encode(0)]
-    names = {images.get_image(group, 0).name for group in range(2)}
-    assert names == {f"{tmp_path}/broken\\x1b[31m.png", f"{tmp_path}/\\udcff.png"}
+    make_example = ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0, max_pixels=1)
+    named = [make_example(images.get_image(group, 0), epoch=0)["unreadable"] for group in range(2)]
+    assert set().union(*named) == {f"{tmp_path}/broken\\x1b[31m.png", f"{tmp_path}/\\udcff.png"}
     assert images.checksums != ImageFiles([str(tmp_path / "a.png")]).checksums
 
 
