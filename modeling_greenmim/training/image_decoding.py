@@ -35,8 +35,8 @@ MODES_WITH_COLORS = ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr")
 
 def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
-    Reads an image, or an array saved by NumPy, upright: `uint8` or `float32`, of shape `(num_channels, height, width)`.
-    For 3 channels, images of any kind become RGB; for 1, they become gray. Raises exceptions of any type.
+    Reads an image, or an array saved by NumPy, upright: `uint8` or `float32`, of shape `(num_channels, height,
+    width)`. For 3 channels, images of any kind become RGB; for 1, they become gray. Raises exceptions of any type.
     """
     if not content:
         raise ValueError("there is no content")

@@ -13,9 +13,9 @@
 # limitations under the License.
 """Where images are: files, or rows of parquet files. Both are groups of images that are read by number.
 
-A file is a group of one image, a row group of a parquet file a group of all its rows. Folders are listed here because
-`datasets` takes names for patterns, does not end where links form a loop, and does not report what it cannot list. Row
-groups are read by pyarrow because `datasets` would copy all files first, and refuse all for one damaged block.
+A file is a group of one image, a row group of a parquet file a group of its rows. `datasets` takes names for patterns,
+neither ends where links form a loop nor reports what it cannot list, copies parquet files before it reads them, and
+refuses all of them for one damaged block: so folders are listed here, and row groups are read by pyarrow.
 """
 
 import itertools
@@ -39,7 +39,7 @@ from .errors import UserError, describe_error, make_printable, make_unreadable_e
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm", ".npy")
-KINDS = {"parquet": (".parquet",), "webdataset": (".tar",), "image": IMAGE_EXTENSIONS}
+KINDS = {".parquet": "parquet", ".tar": "webdataset", **dict.fromkeys(IMAGE_EXTENSIONS, "image")}
 SAMPLED_GROUPS = 10
 CHECKED_SIZES = 10_000  # on a network disk, asking for the sizes of millions of files would take hours
 NO_FILE = "it is a dangling link, or no file"
@@ -67,6 +67,10 @@ class RowSettings(NamedTuple):
     label_column_name: str | None = None
     allow_external_files: bool = False  # which rows name instead of holding an image
 
+    @property
+    def columns(self) -> list[str]:
+        return list(filter(None, (self.image_column_name, self.label_column_name)))
+
     def make_image(self, row: dict, name: str, place: tuple[int, int]) -> EncodedImage:
         image = row[self.image_column_name]
         if isinstance(image, dict) and image["path"]:
@@ -83,11 +87,12 @@ class GroupedImages:
     unreadable: dict[str, str]  # files and folders that cannot be opened, and why
 
     def open_files(self, files: Sequence[str], list_images: Callable[[str], Any], kind: str) -> dict[str, Any]:
-        """What a function tells of the images of each file that can be opened. Raises a [`UserError`] if none can be."""
+        """What a function tells of the images of each file it can open. Raises a [`UserError`] if there is none."""
         opened, self.unreadable = {}, {}
         for file in files:
             try:
-                if (images := list_images(file)) in (0, []):
+                images = list_images(file)
+                if images in (0, []):
                     raise ValueError("it holds no images")
                 opened[file] = images
             except Exception as error:
@@ -127,7 +132,7 @@ class ImageFiles(GroupedImages):
 
 
 class ParquetImages(GroupedImages):
-    """Rows of parquet files, given by their paths. A row group that cannot be read is as many images that cannot be."""
+    """Rows of parquet files, given by their paths. A row group that cannot be read is that many unreadable images."""
 
     num_cached_groups = 1
 
@@ -164,17 +169,16 @@ class ParquetImages(GroupedImages):
         """A row group; or why it cannot be read, so that it is not read again for each row."""
         try:
             with pyarrow.parquet.ParquetFile(file) as parquet:
-                columns = list(filter(None, self.rows[:2]))
                 # without threads, which a forked worker does not have
-                return parquet.read_row_group(number, columns=columns, use_threads=False)
+                return parquet.read_row_group(number, columns=self.rows.columns, use_threads=False)
         except Exception as error:
             return error
 
 
 def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> bytes:
     """
-    Reads an image that is not decoded, as `datasets` stores it: its content, or `bytes` and `path`. A null row is empty.
-    Raises a `ValueError` if it is in another file, and that is not allowed, or not a regular file.
+    Reads an image that is not decoded, as `datasets` stores it: its content, or `bytes` and `path`. A null row is
+    empty. Raises a `ValueError` if it is in another file, and that is not allowed, or not a regular file.
     """
     image = {"bytes": image} if isinstance(image, bytes) else image or {}
     content, path = image.get("bytes"), image.get("path")
@@ -190,17 +194,17 @@ def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> 
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
     """
-    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once. Returns
-    their paths, and path and reason of what may hold images but is no file, or cannot be listed. Whether an image is a
-    file is seen when it is read: on a network disk, to ask for millions takes long.
+    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once.
+    Returns their paths, and path and reason of what may hold images but is no file, or cannot be listed. Whether an
+    image is a file is seen when it is read: on a network disk, to ask for millions takes long.
     """
     files, problems, errors, seen = [], {}, [], set()
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=errors.append):
         status = os.stat(parent)
-        if (folder_id := (status.st_dev, status.st_ino)) in seen:
+        if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
-        seen.add(folder_id)
+        seen.add((status.st_dev, status.st_ino))
         folders.sort()
         for name in names:
             path = os.path.join(parent, name)
@@ -214,9 +218,9 @@ def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
 
 def find_images(names: Sequence[str], argument: str, split: str = "train") -> tuple[str, list[str], dict[str, str]]:
     """
-    Finds images: folders, files, addresses, or patterns; a name is a pattern only if there is no such file. Returns the
-    kind (the first of `KINDS` that is in the folders), the paths, and what cannot be opened. Of parquet files and tars
-    in folders, those whose names begin with the split are chosen, if there are any.
+    Finds images: folders, files, addresses, or patterns; a name is a pattern only if there is no such file. Returns
+    the kind (the first of `KINDS` in the folders), the paths, and what cannot be opened. Of parquet files and tars in
+    folders, those whose names begin with the split are chosen, if there are any.
     """
     named, listed, problems = [], [], {}
     for name in names:
@@ -231,7 +235,7 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
         else:
             raise UserError(f"{argument} {name} is neither a folder nor a file.")
     kinds = set(map(get_kind, named or listed))
-    kind = next((kind for kind in KINDS if kind in kinds), None)
+    kind = next((kind for kind in KINDS.values() if kind in kinds), None)
     if kind is None or (named and (len(kinds) > 1 or (kind == "image" and any(map(is_address, named))))):
         extensions = ", ".join(sorted({get_extension(file) or "no extension" for file in named + listed})) or "nothing"
         raise UserError(
@@ -268,7 +272,7 @@ def _holds_images(feature) -> bool:
 
 def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, int]:
     """Of the names of the files (not of the folder that holds them all), their sizes, and numbers of images."""
-    # signatures of addresses expire
+    # without the signatures of addresses, which expire
     names = [urlsplit(file)._replace(query="").geturl() if is_address(file) else file for file in files]
     folder = os.path.dirname(os.path.commonprefix(names))
     names = [name.removeprefix(folder).removeprefix("/") for name in names]
@@ -281,7 +285,6 @@ def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, 
 
 
 def is_address(name: str) -> bool:
-    """Whether it is an address, such as `https://...` or `hf://...`."""
     return "://" in name
 
 
@@ -290,5 +293,4 @@ def get_extension(file: str) -> str:
 
 
 def get_kind(file: str) -> str | None:
-    """What a file is by its extension."""
-    return next((kind for kind, extensions in KINDS.items() if get_extension(file) in extensions), None)
+    return KINDS.get(get_extension(file))

@@ -13,9 +13,10 @@
 # limitations under the License.
 """The order of images: which image is the next one follows from a number only.
 
-In every epoch, the groups of images (a file, or a row group of a parquet file) are permuted, the rows in each group are
-permuted, and the groups are laid end to end. This sequence is cut into lanes, equal parts, from which micro-batches are
-taken in turn, so that each worker of a loader reads a part of its own. Every image has one place in every epoch:
+In every epoch, the groups of images (a file, or a row group of a parquet file) are permuted, the rows in each group
+are permuted, and the groups are laid end to end. This sequence is cut into lanes, equal parts, from which
+micro-batches are taken in turn, so that each worker of a loader reads a part of its own. Every image has one place in
+every epoch:
 
     number of the image -> lane, and place in the lane -> epoch, and place in the epoch -> group and row
 """

@@ -41,15 +41,15 @@ MAX_EMPTY_EPOCHS = 10  # of a worker, whose shards are others in each epoch
 
 class ImageStream(GroupedImages):
     """
-    A stream of images: a data set on the Hub, given by its name, or files, given by `parquet` or `webdataset` and their
-    paths or addresses. The columns of tars are the extensions of their members, such as `jpg`.
+    A stream of images: a data set on the Hub, given by its name, or files, given by `parquet` or `webdataset` and
+    their paths or addresses. The columns of tars are the extensions of their members, such as `jpg`.
     """
 
     def __init__(self, path, files=(), config_name=None, split="train", rows=None):
         self.unreadable, self.checksums = {}, {"name": f"{path} {config_name} {split}"}
         numbers = self.open_files(files, count_images, path) if files else {}
         self.files = list(numbers)
-        names = [file if is_address(file) else glob.escape(file) for file in self.files]
+        names = [file if is_address(file) else glob.escape(file) for file in numbers]
         try:
             dataset = datasets.load_dataset(path, config_name, data_files=names or None, split=split, streaming=True)
             if path == "parquet":
@@ -59,15 +59,14 @@ class ImageStream(GroupedImages):
             raise UserError(f"Cannot stream {source} ({describe_error(error)}).") from error
         if dataset.features is None:
             raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
-        if files:
-            self.num_images = None if None in numbers.values() else sum(numbers.values())
-        else:
-            infos = dataset.info.splits or {}
-            self.num_images = infos[split].num_examples if split in infos else None
+        infos = dataset.info.splits or {}
+        self.num_images = infos[split].num_examples if split in infos else None
+        if files and None not in numbers.values():
+            self.num_images = sum(numbers.values())
         self.rows = choose_columns(dataset.features, rows or RowSettings())
         if dataset.info.builder_name == "imagefolder":  # which, not the data, gives the names of files
             self.rows = self.rows._replace(allow_external_files=True)
-        self.dataset = dataset.select_columns(list(filter(None, self.rows[:2]))).decode(False)
+        self.dataset = dataset.select_columns(self.rows.columns).decode(False)
         self.num_groups = self.dataset.num_shards
 
     def read_shard(self, shard: int, start: int = 0) -> Iterator[EncodedImage]:
@@ -117,15 +116,15 @@ class StreamedMicroBatches(IterableDataset):
     def __post_init__(self):
         # of the epoch, how much this worker has read: whole shards, rows of the next one, and images in all
         self.state = {"epoch": 0, "num_shards": 0, "num_rows": 0, "num_images": 0}
-        self.is_divided = self.images.num_groups % self.world_size == 0
+        num_shards = self.images.num_groups
+        self.is_divided = num_shards % self.world_size == 0
         if not self.is_divided and self.rank == 0:
+            remedy = "Give files (of parquet, row groups) in a multiple of that number."
             logger.warning(
-                f"{self.images.num_groups} shards cannot be divided among {self.world_size} processes: each of them reads "
-                "everything. Files (of parquet, row groups) that are a multiple of the processes are read once."
+                f"{num_shards} shards cannot be divided among {self.world_size} processes: each reads all. {remedy}"
             )
 
     def __iter__(self) -> Iterator[dict]:
-        """See [`PretrainingCollator`]."""
         examples = self._iterate_examples()
         while batch := list(itertools.islice(examples, self.batch_size)):
             yield self.collator(batch)

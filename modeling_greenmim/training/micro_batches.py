@@ -13,9 +13,9 @@
 # limitations under the License.
 """Micro-batches: images -> crops -> arguments of the model, in the workers of a loader.
 
-Which images a micro-batch has follows from its number ([`ImageOrder`]), so the state of a loader is one number, and any
-number of processes and workers may continue. An image that cannot be read, or is a copy of a held-out one, leaves its
-place empty: the micro-batch keeps its shape, repeats another image there, and gives it the weight 0.
+Which images a micro-batch has follows from its number ([`ImageOrder`]), so the state of a loader is one number, and
+any number of processes and workers may continue. An image that cannot be read, or is a copy of a held-out one, leaves
+its place empty: the micro-batch keeps its shape, repeats another image there, and gives it the weight 0.
 """
 
 import atexit
@@ -67,17 +67,16 @@ class PretrainingCollator:
     def __call__(self, examples: Sequence[dict]) -> dict:
         """
         Of crops, see [`ExampleMaker`], returns `inputs`, the arguments of the model; `image_weights`, of shape
-        `(batch_size,)`, 0 for an empty place, or `None` where there is none; the `epochs` and `checksums` of the images;
-        the `fill` of the groups (fraction of slots that hold a token); and `unreadable`, name and reason.
+        `(batch_size,)`, 0 for an empty place, or `None` where there is none; the `epochs` and `checksums` of the
+        images; the `fill` of the groups (fraction of slots that hold a token); and `unreadable`, name and reason.
         """
         readable = [example for example in examples if example["pixels"] is not None]
         stand_in = readable[0] if readable else self.blank
         filled = [stand_in if example["pixels"] is None else example for example in examples]
-        pixels = [example["pixels"] for example in filled]
         settings = {"do_resize": False, "do_center_crop": False, "do_convert_rgb": False}
-        images = self.image_processor(pixels, input_data_format="channels_first", **settings)["pixel_values"]
-        seeds = [example["mask_seed"] for example in filled]
-        inputs = self.collator([{"pixel_values": image, "mask_seed": seed} for image, seed in zip(images, seeds)])
+        settings["input_data_format"] = "channels_first"
+        images = self.image_processor([example["pixels"] for example in filled], **settings)["pixel_values"]
+        inputs = self.collator([{**example, "pixel_values": image} for example, image in zip(filled, images)])
         weights = [float(example["pixels"] is not None) for example in examples]
         return {
             "inputs": inputs,
@@ -96,8 +95,9 @@ def seed_micro_batch(seed: int, number: int):
 
 def get_weighted_loss(outputs: ModelOutput, image_weights: torch.Tensor | None) -> torch.Tensor:
     """
-    The loss of a micro-batch with empty places: the sum over its images, divided by its places. So all images of a step
-    have one weight, whatever micro-batch they are in, and where all places are empty, the loss is 0 through every parameter.
+    The loss of a micro-batch with empty places: the sum over its images, divided by its places. So all images of a
+    step have one weight, whatever micro-batch they are in, and where all places are empty, the loss is 0 through every
+    parameter.
 
     Args:
         outputs ([`GreenMimForMaskedImageModelingOutput`]):
@@ -121,7 +121,6 @@ class MicroBatches(Dataset):
     order: ImageOrder
 
     def __getitem__(self, number: int) -> dict:
-        """See [`PretrainingCollator`]."""
         places = map(self.order.locate, range(number * self.batch_size, (number + 1) * self.batch_size))
         images = ((self.images.get_image(group, row), epoch) for epoch, group, row in places)
         return self.collator([self.make_example(image, epoch) for image, epoch in images])
@@ -160,9 +159,7 @@ def read_held_out_images(images: GroupedImages, number: int, make_example: Examp
     return held_out
 
 
-def make_loader(
-    micro_batches: MicroBatches | StreamedMicroBatches, numbers: range, num_workers: int = 0, pin_memory: bool = False
-) -> DataLoader:
+def make_loader(micro_batches: Dataset, numbers: range, num_workers: int = 0, pin_memory: bool = False) -> DataLoader:
     """
     Makes the loader of one process, a `StatefulDataLoader` for a stream. Accelerate must not prepare it: each process
     reads a part of its own already, the given numbers, the step of which is the number of processes.

@@ -27,7 +27,14 @@ from transformers.utils import logging as transformers_logging
 
 from modeling_greenmim.training.errors import UserError, check_unreadable, make_printable
 from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker
-from modeling_greenmim.training.image_files import ImageFiles, ParquetImages, RowSettings, find_images, list_files
+from modeling_greenmim.training.image_files import (
+    ImageFiles,
+    ParquetImages,
+    RowSettings,
+    find_images,
+    list_files,
+    read_row,
+)
 from modeling_greenmim.training.image_streams import ImageStream
 from tests.helpers.training_images import NUM_IMAGES, SHARDS, damage_row_group, encode, write_files, write_parquet
 
@@ -304,6 +311,12 @@ def test_rows_that_name_files_are_opened_only_where_the_user_says_so(tmp_path, i
         else:
             with pytest.raises(ValueError, match="--allow_external_files"):
                 image.read()
+
+
+def test_a_row_that_names_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match="no file"):
+        read_row({"bytes": None, "path": str(tmp_path / "pipe.png")}, allow_external_files=True)
 
 
 def test_samples_come_from_several_groups(image_folders):
