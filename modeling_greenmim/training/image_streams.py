@@ -116,12 +116,11 @@ class StreamedMicroBatches(IterableDataset):
     def __post_init__(self):
         # of the epoch, how much this worker has read: whole shards, rows of the next one, and images in all
         self.state = {"epoch": 0, "num_shards": 0, "num_rows": 0, "num_images": 0}
-        num_shards = self.images.num_groups
-        self.is_divided = num_shards % self.world_size == 0
+        self.is_divided = self.images.num_groups % self.world_size == 0
         if not self.is_divided and self.rank == 0:
-            remedy = "Give files (of parquet, row groups) in a multiple of that number."
             logger.warning(
-                f"{num_shards} shards cannot be divided among {self.world_size} processes: each reads all. {remedy}"
+                f"{self.images.num_groups} shards cannot be divided among {self.world_size} processes: each of them reads all. "
+                "Files (of parquet, row groups) in a multiple of that number would be read once."
             )
 
     def __iter__(self) -> Iterator[dict]:

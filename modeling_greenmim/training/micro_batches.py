@@ -47,15 +47,8 @@ from .stop_signals import STOP_SIGNALS
 
 class PretrainingCollator:
     """
-    Makes a micro-batch of crops.
-
-    Args:
-        config ([`GreenMimConfig`]):
-            Configuration of the model.
-        image_processor ([`GreenMimImageProcessorPil`]):
-            Rescales and normalizes.
-        **settings:
-            Of [`GreenMimDataCollator`], which draws the masks and plans the groups.
+    Makes a micro-batch of crops: the image processor rescales and normalizes them, and a [`GreenMimDataCollator`] with
+    the settings draws their masks and plans the groups.
     """
 
     def __init__(self, config: GreenMimConfig, image_processor: GreenMimImageProcessorPil, **settings):
@@ -98,12 +91,6 @@ def get_weighted_loss(outputs: ModelOutput, image_weights: torch.Tensor | None) 
     The loss of a micro-batch with empty places: the sum over its images, divided by its places. So all images of a
     step have one weight, whatever micro-batch they are in, and where all places are empty, the loss is 0 through every
     parameter.
-
-    Args:
-        outputs ([`GreenMimForMaskedImageModelingOutput`]):
-            Outputs of the model.
-        image_weights (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            0 for an empty place. `None` where there is none.
     """
     if image_weights is None:
         return outputs.loss
@@ -122,8 +109,8 @@ class MicroBatches(Dataset):
 
     def __getitem__(self, number: int) -> dict:
         places = map(self.order.locate, range(number * self.batch_size, (number + 1) * self.batch_size))
-        images = ((self.images.get_image(group, row), epoch) for epoch, group, row in places)
-        return self.collator([self.make_example(image, epoch) for image, epoch in images])
+        get_image = self.images.get_image
+        return self.collator([self.make_example(get_image(group, row), epoch) for epoch, group, row in places])
 
 
 @dataclass
