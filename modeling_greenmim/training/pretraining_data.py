@@ -187,10 +187,13 @@ def open_images(args: DataArguments, names: Sequence[str], argument: str) -> Ima
     kind, files, unreadable = find_images(names, argument, args.dataset_split)
     check_unreadable(unreadable, len(files) + len(unreadable), args.max_unreadable)
     if kind == "image":
-        return ImageFiles(files, unreadable)
-    if kind == "parquet" and not args.streaming and not any(map(is_address, files)):
-        return ParquetImages(files, get_row_settings(args), unreadable)
-    return ImageStream(kind, files, rows=get_row_settings(args), unreadable=unreadable)
+        images = ImageFiles(files)
+    elif kind == "parquet" and not args.streaming and not any(map(is_address, files)):
+        images = ParquetImages(files, get_row_settings(args))
+    else:
+        images = ImageStream(kind, files, rows=get_row_settings(args))
+    images.unreadable |= unreadable
+    return images
 
 
 def get_row_settings(args: DataArguments) -> RowSettings:
