@@ -27,7 +27,7 @@ from torch import nn
 from transformers.utils import logging
 
 from .. import GreenMimForMaskedImageModeling
-from ..plotting import draw_reconstructions
+from ..plotting import draw_images
 from .errors import UserError
 from .micro_batches import HeldOutImages, PretrainingCollator
 from .reports import get_picture_path
@@ -109,7 +109,7 @@ class Evaluation:
         processor = self.collator.image_processor
         mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (processor.image_mean, processor.image_std))
         rows = {title: images * std + mean for title, images in rows.items()}
-        return draw_reconstructions(rows, make_note(accelerator.unwrap_model(model).config.norm_pix_loss))
+        return draw_images(rows, make_note(accelerator.unwrap_model(model).config.norm_pix_loss))
 
     def save_pictures(self, model: nn.Module, accelerator: Accelerator, output_dir: str | Path, step: int):
         """

@@ -76,15 +76,8 @@ class FineTuningArguments(TrainingArguments):
 
 class FineTuningTrainer(CheckpointTrainer):
     """
-    A Trainer with a learning rate for each layer, which evaluates and keeps averaged weights with `--ema_decay`.
-
-    Args:
-        **kwargs:
-            Those of [`~transformers.Trainer`], with [`FineTuningArguments`].
-
-    Attributes:
-        average (`AveragedModel`, *optional*):
-            The averaged weights.
+    A Trainer with a learning rate for each layer, which evaluates and keeps averaged weights with `--ema_decay`. Arguments are those
+    of [`~transformers.Trainer`], with [`FineTuningArguments`].
     """
 
     # losses are means over a batch: the Trainer must divide them when gradients are accumulated
@@ -100,10 +93,8 @@ class FineTuningTrainer(CheckpointTrainer):
         if self.optimizer is None:
             args, model = self.args, model or self.model
             optimizer_class, settings = self.get_optimizer_cls_and_kwargs(args, model)
-            if unknown := settings.keys() & {"params", "model", "optimizer_dict"}:
-                raise UserError(
-                    f"--optim {args.optim} chooses its own {', '.join(unknown)}, not learning rates by layer."
-                )
+            if own := settings.keys() & {"params", "model", "optimizer_dict"}:
+                raise UserError(f"--optim {args.optim} chooses its own {', '.join(own)}, not learning rates by layer.")
             groups = make_parameter_groups(model, args.learning_rate, args.weight_decay, args.layer_decay)
             self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
@@ -140,12 +131,6 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel:
     """
     Makes an exponential moving average of the weights of a model. Its memory is short at first, and grows with the steps: the decay
     after `n` steps is at most `(1 + n) / (10 + n)`.
-
-    Args:
-        model (`nn.Module`):
-            The model.
-        decay (`float`):
-            Weight of the average; the current weights have the rest.
     """
 
     def average(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: torch.Tensor):
@@ -156,15 +141,7 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel:
 
 
 class FineTuningCallback(TrainerCallback):
-    """
-    Tells the data set its epoch, which Accelerate does only for a single process, and averages the weights after each step.
-
-    Args:
-        dataset:
-            Data set to train on, with or without a method `set_epoch`.
-        average (`AveragedModel`, *optional*):
-            The averaged weights.
-    """
+    """Tells the data set its epoch, which Accelerate does only for a single process, and averages the weights after each step."""
 
     def __init__(self, dataset, average: AveragedModel | None):
         self.dataset = dataset

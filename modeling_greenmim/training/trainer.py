@@ -32,16 +32,8 @@ STATE_FILE = "trainer_state.json"  # the Trainer writes it last
 
 def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
     """
-    Finds the checkpoint of `--resume_from_checkpoint`.
-
-    Args:
-        output_dir (`str` or `Path`):
-            Folder of the run.
-        wanted (`str`, *optional*):
-            `latest`, or a folder.
-
-    Returns:
-        `str`, or `None` if the run starts: also if `latest` finds none that is whole.
+    Finds the checkpoint in the folder of a run that `--resume_from_checkpoint` names: `latest`, or a folder. `None` if the run
+    starts: also if `latest` finds none that is whole.
 
     Raises:
         [`UserError`]: if a run would be overwritten, or there is no such checkpoint.
@@ -52,8 +44,7 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
     checkpoints = sort_checkpoints(str(output_dir))
     if wanted is None and checkpoints:
         raise UserError(
-            f"--output_dir {output_dir} holds a run already. Resume it with --resume_from_checkpoint latest, or choose a different "
-            "folder."
+            f"--output_dir {output_dir} holds a run already. Resume it with --resume_from_checkpoint latest, or choose another folder."
         )
     if wanted is None:
         return None
@@ -110,21 +101,11 @@ class CheckpointTrainer(Trainer):
 
 
 class StopCallback(TrainerCallback):
-    """
-    After a signal to stop, saves a checkpoint at the end of the step, and ends the training.
-
-    Args:
-        signals ([`StopSignals`]):
-            Receives the signals.
-
-    Attributes:
-        stopped_by (`int`):
-            Number of the signal that ended the training, 0 for none.
-    """
+    """After a signal to stop, saves a checkpoint at the end of the step, and ends the training."""
 
     def __init__(self, signals: StopSignals):
         self.signals = signals
-        self.stopped_by = 0
+        self.stopped_by = 0  # number of the signal that ended the training
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs):
         stopped_by = self.signals.get_agreed()
@@ -142,16 +123,7 @@ class StopCallback(TrainerCallback):
 
 def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
     """
-    Trains to the end.
-
-    Args:
-        trainer ([`~transformers.Trainer`]):
-            The Trainer.
-        checkpoint (`str`, *optional*):
-            Checkpoint to resume from.
-
-    Returns:
-        `dict[str, float]`: metrics of the training.
+    Trains to the end, from a checkpoint or the start, and returns metrics of the training.
 
     Raises:
         [`StoppedBySignal`]: after a signal to stop, when a checkpoint is written.
@@ -161,8 +133,6 @@ def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
         trainer.add_callback(callback)
         metrics = trainer.train(checkpoint).metrics
     if callback.stopped_by:
-        raise StoppedBySignal(
-            f"Stopped after step {trainer.state.global_step}. Resume with --resume_from_checkpoint latest.",
-            callback.stopped_by,
-        )
+        message = f"Stopped after step {trainer.state.global_step}. Resume with --resume_from_checkpoint latest."
+        raise StoppedBySignal(message, callback.stopped_by)
     return metrics

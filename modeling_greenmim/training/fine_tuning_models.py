@@ -1,0 +1,234 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Models that fine-tuning starts from: any GreenMIM or Swin, with a classifier, or as a backbone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    MODEL_FOR_BACKBONE_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    BaseImageProcessor,
+    PreTrainedModel,
+    SwinConfig,
+    ViTImageProcessorPil,
+)
+from transformers.hf_argparser import HfArg
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from .. import GreenMimConfig
+from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
+from .command_line import check_range, get_name
+from .errors import UserError
+
+
+USAGE = """
+{imports}from transformers import pipeline
+
+predict = pipeline("{task}", model="{{name}}")
+predict("path/to/image.jpg")
+"""
+
+
+@dataclass
+class StartArguments:
+    """Which model to start from."""
+
+    model_name_or_path: str | None = HfArg(
+        default=None, help="GreenMIM or Swin to start from: a folder, or a name on the Hub."
+    )
+    config_name: str | None = HfArg(
+        default=None, help="Configuration of a model that starts at random: a file, a folder or a name on the Hub."
+    )
+    image_processor_name: str | None = HfArg(
+        default=None,
+        help="Folder, or name on the Hub, of the image processor. By default that of the model, or one with mean and standard "
+        "deviation of ImageNet.",
+    )
+    drop_path_rate: float = HfArg(
+        default=0.1, help="Probability of skipping the last layer for an image; lower for lower layers."
+    )
+
+    def __post_init__(self):
+        if (self.model_name_or_path is None) == (self.config_name is None):
+            raise UserError("Give either --model_name_or_path or, to start at random, --config_name.")
+        check_range(self, "drop_path_rate", 0, 0.99)
+
+
+@dataclass
+class StartingModel:
+    """
+    A model and its provenance.
+
+    Attributes:
+        model (`PreTrainedModel`), image_processor (`BaseImageProcessor`):
+            The model, and its image processor.
+        origin (`str`):
+            A sentence on its weights.
+        license (`dict[str, str]`):
+            License of the weights, see [`make_model_card`].
+    """
+
+    model: PreTrainedModel
+    image_processor: BaseImageProcessor
+    origin: str
+    license: dict[str, str]
+
+    @property
+    def config(self) -> GreenMimConfig | SwinConfig:
+        return self.model.config
+
+    @property
+    def is_greenmim(self) -> bool:
+        return isinstance(self.config, GreenMimConfig)
+
+    @property
+    def name(self) -> str:
+        return "GreenMIM" if self.is_greenmim else "Swin"
+
+    def get_usage(self, task: str) -> str:
+        """Code that runs a model on this backbone with the pipeline of a task, with `{name}` for the model."""
+        imports = "import modeling_greenmim  # registers the backbone\n" if self.is_greenmim else ""
+        return USAGE.format(task=task, imports=imports)
+
+
+def load_classifier(
+    args: StartArguments, label_names: list[str], ignore_mismatched_sizes: bool = False
+) -> StartingModel:
+    """
+    Loads or makes a model with a classifier.
+
+    Args:
+        args ([`StartArguments`]):
+            Which model.
+        label_names (`list[str]`):
+            Labels of the images. A model that knows them already keeps its classifier and its numbers for them.
+        ignore_mismatched_sizes (`bool`, *optional*, defaults to `False`):
+            Whether a model that has a classifier for other labels gets a new one.
+
+    Raises:
+        [`UserError`]: if there is no such model, or its classifier does not know a label.
+    """
+    config = load_config(args.model_name_or_path or args.config_name)
+    has_classifier = any(kind.endswith("ForImageClassification") for kind in config.architectures or [])
+    if args.model_name_or_path and has_classifier and not ignore_mismatched_sizes:
+        check_labels(config, label_names, args.model_name_or_path)
+    else:
+        config.id2label = dict(enumerate(label_names))
+        config.label2id = {label: index for index, label in enumerate(label_names)}
+    model_class = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
+    start = _load_model(args, model_class, config, "classifier", ignore_mismatched_sizes=ignore_mismatched_sizes)
+    if has_classifier and ignore_mismatched_sizes:  # also one that happens to be of the same size
+        start.model.classifier = model_class(config).classifier
+    return start
+
+
+def load_backbone(args: StartArguments, num_stages: int | None = None) -> StartingModel:
+    """
+    Loads or makes a backbone with feature maps of the last `num_stages` stages, by default of all.
+
+    Raises:
+        [`UserError`]: if it cannot be loaded, or has fewer stages.
+    """
+    config = load_config(args.model_name_or_path or args.config_name)
+    stages = [f"stage{stage + 1}" for stage in range(len(config.depths))]
+    if num_stages is not None and num_stages > len(stages):
+        raise UserError(f"The model has {len(stages)} stages, and {num_stages} feature maps are needed.")
+    config.set_output_features_output_indices(out_features=stages[-(num_stages or 0) :], out_indices=None)
+    return _load_model(args, MODEL_FOR_BACKBONE_MAPPING[type(config)], config, "hidden_states_norms")
+
+
+def _load_model(args: StartArguments, model_class: type, config, new_module: str, **kwargs) -> StartingModel:
+    config.drop_path_rate = args.drop_path_rate
+    name = args.model_name_or_path
+    image_processor = load_image_processor(args.image_processor_name or name, config)
+    with explain_loading(name or args.config_name):
+        if name is None:
+            return StartingModel(model_class(config), image_processor, "Its weights started at random.", {})
+        model = load_checkpoint(model_class, name, (new_module,), config=config, dtype=torch.float32, **kwargs)
+        origin = f"It started from the weights of `{get_name(name)}`."
+        return StartingModel(model, image_processor, origin, read_license(name))
+
+
+def load_config(name: str) -> GreenMimConfig | SwinConfig:
+    """
+    Loads the configuration of a model, from a folder or a repository on the Hub.
+
+    Raises:
+        [`UserError`]: if there is none, it is that of a different model, or `name` is the folder of a run.
+    """
+    if (Path(name) / "model" / "config.json").is_file():
+        raise UserError(f"{name} is the folder of a run: its model is {name}/model.")
+    with explain_loading(name):
+        config = AutoConfig.from_pretrained(name)
+    if not isinstance(config, (GreenMimConfig, SwinConfig)):
+        raise UserError(f"{name} is of type {config.model_type!r}, neither GreenMIM nor Swin.")
+    return config
+
+
+def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig) -> BaseImageProcessor:
+    """
+    Loads the image processor of a model.
+
+    Args:
+        name (`str`, *optional*):
+            Folder, or repository on the Hub, that may have one.
+        config (`GreenMimConfig` or `SwinConfig`):
+            Configuration of the model. Without an image processor, images get its size, and mean and standard deviation of ImageNet.
+
+    Raises:
+        [`UserError`]: if it cannot be read, or does not fit the model.
+    """
+    with explain_loading(name):
+        settings = {} if name is None else read_image_processor_settings(name)
+        if isinstance(config, GreenMimConfig):
+            return make_image_processor(config, settings)
+        if settings:
+            return AutoImageProcessor.from_pretrained(name, backend="pil")
+    height, width = get_image_size(config)
+    return ViTImageProcessorPil(
+        size={"height": height, "width": width}, image_mean=IMAGENET_DEFAULT_MEAN, image_std=IMAGENET_DEFAULT_STD
+    )
+
+
+@contextmanager
+def explain_loading(name: str | None) -> Iterator[None]:
+    """A context in which a model is loaded; raises a [`UserError`] that names it."""
+    try:
+        yield
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise UserError(f"{name} cannot be loaded: {' '.join(str(error).split())}") from error
+
+
+def check_labels(config: GreenMimConfig | SwinConfig, label_names: list[str], model_name: str):
+    """Raises a [`UserError`] that names a label that a classifier does not know."""
+    if unknown := [name for name in label_names if name not in config.label2id]:
+        known = list(config.label2id)
+        raise UserError(
+            f"{model_name} has a classifier for {len(known)} labels ({', '.join(map(repr, known[:5]))}{', ...' if len(known) > 5 else ''}), "
+            f"and {unknown[0]!r} is none of them. --ignore_mismatched_sizes gives it a new one for the {len(label_names)} labels of "
+            "the images."
+        )
+
+
+def get_image_size(config: GreenMimConfig | SwinConfig) -> tuple[int, int]:
+    """Height and width of the images of a model."""
+    size = config.image_size
+    return (size, size) if isinstance(size, int) else tuple(size)
