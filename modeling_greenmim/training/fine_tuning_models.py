@@ -54,13 +54,9 @@ class StartArguments:
     model_name_or_path: str | None = HfArg(
         default=None, help="GreenMIM or Swin to start from: a folder, or a name on the Hub."
     )
-    config_name: str | None = HfArg(
-        default=None, help="Configuration of a model that starts at random: a file, a folder or a name on the Hub."
-    )
+    config_name: str | None = HfArg(default=None, help="Configuration of a model that starts at random instead.")
     image_processor_name: str | None = HfArg(
-        default=None,
-        help="Folder, or name on the Hub, of the image processor. By default that of the model, or one with mean and standard "
-        "deviation of ImageNet.",
+        default=None, help="Folder or name of an image processor, by default that of the model, or one for ImageNet."
     )
     drop_path_rate: float = HfArg(
         default=0.1, help="Probability of skipping the last layer for an image; lower for lower layers."
@@ -74,22 +70,12 @@ class StartArguments:
 
 @dataclass
 class StartingModel:
-    """
-    A model and its provenance.
-
-    Attributes:
-        model (`PreTrainedModel`), image_processor (`BaseImageProcessor`):
-            The model, and its image processor.
-        origin (`str`):
-            A sentence on its weights.
-        license (`dict[str, str]`):
-            License of the weights, see [`make_model_card`].
-    """
+    """A model and its provenance."""
 
     model: PreTrainedModel
     image_processor: BaseImageProcessor
-    origin: str
-    license: dict[str, str]
+    origin: str  # a sentence on its weights
+    license: dict[str, str]  # of its weights, see `make_model_card`
 
     @property
     def config(self) -> GreenMimConfig | SwinConfig:
@@ -113,15 +99,8 @@ def load_classifier(
     args: StartArguments, label_names: list[str], ignore_mismatched_sizes: bool = False
 ) -> StartingModel:
     """
-    Loads or makes a model with a classifier.
-
-    Args:
-        args ([`StartArguments`]):
-            Which model.
-        label_names (`list[str]`):
-            Labels of the images. A model that knows them already keeps its classifier and its numbers for them.
-        ignore_mismatched_sizes (`bool`, *optional*, defaults to `False`):
-            Whether a model that has a classifier for other labels gets a new one.
+    Loads or makes a model with a classifier. One that knows these labels already keeps its classifier and its numbers for them; with
+    `ignore_mismatched_sizes`, it gets a new one.
 
     Raises:
         [`UserError`]: if there is no such model, or its classifier does not know a label.
@@ -185,13 +164,7 @@ def load_config(name: str) -> GreenMimConfig | SwinConfig:
 
 def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig) -> BaseImageProcessor:
     """
-    Loads the image processor of a model.
-
-    Args:
-        name (`str`, *optional*):
-            Folder, or repository on the Hub, that may have one.
-        config (`GreenMimConfig` or `SwinConfig`):
-            Configuration of the model. Without an image processor, images get its size, and mean and standard deviation of ImageNet.
+    Loads the image processor of a model. Without one, images get the size of the model, and mean and standard deviation of ImageNet.
 
     Raises:
         [`UserError`]: if it cannot be read, or does not fit the model.
@@ -220,11 +193,10 @@ def explain_loading(name: str | None) -> Iterator[None]:
 def check_labels(config: GreenMimConfig | SwinConfig, label_names: list[str], model_name: str):
     """Raises a [`UserError`] that names a label that a classifier does not know."""
     if unknown := [name for name in label_names if name not in config.label2id]:
-        known = list(config.label2id)
+        known = ", ".join(map(repr, list(config.label2id)[:5]))
         raise UserError(
-            f"{model_name} has a classifier for {len(known)} labels ({', '.join(map(repr, known[:5]))}{', ...' if len(known) > 5 else ''}), "
-            f"and {unknown[0]!r} is none of them. --ignore_mismatched_sizes gives it a new one for the {len(label_names)} labels of "
-            "the images."
+            f"{model_name} has a classifier for {len(config.label2id)} labels (such as {known}), and {unknown[0]!r} is none of them. "
+            "--ignore_mismatched_sizes gives it a new one."
         )
 
 

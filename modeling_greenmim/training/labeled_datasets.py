@@ -21,7 +21,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import ClassVar
@@ -35,7 +35,7 @@ from transformers.utils import logging
 
 from .command_line import check_range, get_name
 from .errors import UserError
-from .image_files import get_kind, list_files
+from .image_files import NO_FILE, get_kind, list_files
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -52,16 +52,21 @@ class DatasetArguments:
 
     label_argument: ClassVar[str] = "label_column_name"  # the argument that names the column of labels or annotations
     streaming: ClassVar[bool] = False
+    train_dir: ClassVar[str | None] = None
+    validation_dir: ClassVar[str | None] = None
 
     dataset_name: str | None = HfArg(default=None, help="Data set on the Hub, or a local folder of one.")
     dataset_config_name: str | None = HfArg(default=None, help="Configuration of the data set on the Hub.")
     train_split_name: str = HfArg(default="train", help="Split of --dataset_name to train on.")
-    eval_split_name: str | None = HfArg(
-        default=None, help="Split of --dataset_name to evaluate on. By default 'validation', if there is one."
-    )
+    eval_split_name: str | None = HfArg(default=None, help="Split to evaluate on: by default 'validation', if any.")
     image_column_name: str = HfArg(default="image", help="Column of the images.")
-    max_train_samples: int | None = HfArg(default=None, help="Train on this many images, the first ones.")
-    max_eval_samples: int | None = HfArg(default=None, help="Evaluate on this many images, the first ones.")
+    max_train_samples: int | None = HfArg(
+        default=None,
+        help="Train on this many images: the same fraction of each class, without classes the first ones.",
+    )
+    max_eval_samples: int | None = HfArg(
+        default=None, help="Evaluate on this many images, chosen in the same way; with --streaming, on the first ones."
+    )
 
     def __post_init__(self):
         for name in ("max_train_samples", "max_eval_samples"):
@@ -72,24 +77,13 @@ class DatasetArguments:
 class LabeledDataArguments(DatasetArguments):
     """Which images to train on, and which to evaluate on."""
 
-    train_dir: str | None = HfArg(
-        default=None, help="Folder with a folder of images for each class, or with parquet files."
-    )
+    train_dir: str | None = HfArg(default=None, help="Folder with a folder for each class, or with parquet files.")
     validation_dir: str | None = HfArg(default=None, help="Images to evaluate on, like --train_dir.")
     train_val_split: float = HfArg(
         default=0.15, help="Fraction of the training images of each class to evaluate on, if there are no others."
     )
-    max_train_samples: int | None = HfArg(
-        default=None, help="Train on this many images, the same fraction of each class, chosen by --seed."
-    )
-    max_eval_samples: int | None = HfArg(
-        default=None,
-        help="Evaluate on this many images, the same fraction of each class; with --streaming, on the first ones.",
-    )
     label_column_name: str = HfArg(default="label", help="Column of the labels.")
-    streaming: bool = HfArg(
-        default=False, help="Read the images while training, and store nothing. Labels must be a ClassLabel."
-    )
+    streaming: bool = HfArg(default=False, help="Read images while training, and store none. Needs a ClassLabel.")
     shuffle_buffer_size: int = HfArg(default=1000, help="With --streaming: number of images that are mixed at a time.")
 
     def __post_init__(self):
@@ -98,15 +92,11 @@ class LabeledDataArguments(DatasetArguments):
         if (self.dataset_name is None) == (self.train_dir is None):
             raise UserError("Give either --dataset_name or --train_dir.")
         if self.eval_split_name is not None and (self.validation_dir or self.train_dir):
-            raise UserError(
-                "--eval_split_name is a split of --dataset_name: omit it, or omit --train_dir and --validation_dir."
-            )
+            raise UserError("--eval_split_name is a split of --dataset_name: omit it, or omit the folders.")
         if not 0 < self.train_val_split < 1:
             raise UserError(f"--train_val_split must be above 0 and below 1, got {self.train_val_split}.")
         if self.streaming and self.max_train_samples is not None:
-            raise UserError(
-                "--max_train_samples needs to know all images, and --streaming does not: omit one, or give --max_steps."
-            )
+            raise UserError("--max_train_samples needs to know all images: omit --streaming, or give --max_steps.")
 
 
 @dataclass
@@ -130,32 +120,28 @@ class AnnotatedDataArguments(DatasetArguments):
                 f"--eval_split_name must differ from --train_split_name, got {self.eval_split_name} twice."
             )
         if not 0 < self.min_scale <= self.max_scale:
-            raise UserError(
-                f"--min_scale must be above 0 and at most --max_scale, got {self.min_scale} and {self.max_scale}."
-            )
+            scales = f"{self.min_scale} and {self.max_scale}"
+            raise UserError(f"--min_scale must be above 0 and at most --max_scale, got {scales}.")
 
 
 @dataclass
 class LabeledRows:
-    """
-    Rows of encoded images and labels.
-
-    Attributes:
-        rows (`datasets.Dataset` or `datasets.IterableDataset`):
-            With the columns `image`, not decoded, and `label`: a `ClassLabel`, or the annotation of the image.
-        description (`str`):
-            Where they come from, for messages.
-        num_images (`int`, *optional*):
-            Number of images, if it is known.
-    """
+    """Rows of `image`, not decoded, and `label`: a `ClassLabel`, or the annotation of the image."""
 
     rows: datasets.Dataset | datasets.IterableDataset
-    description: str
-    num_images: int | None
+    description: str  # where they come from, for messages
+    num_images: int | None  # if it is known
 
     @property
     def label_names(self) -> list[str]:
         return self.rows.features["label"].names
+
+    def take(self, number: int | None) -> "LabeledRows":
+        """The first rows, by default all."""
+        if number is None:
+            return self
+        number = min(number, self.num_images or number)
+        return replace(self, rows=self.rows.take(number), num_images=number)
 
 
 def open_labeled_images(args: LabeledDataArguments, seed: int) -> tuple[LabeledRows, LabeledRows]:
@@ -171,10 +157,7 @@ def open_labeled_images(args: LabeledDataArguments, seed: int) -> tuple[LabeledR
         train = open_split(args, args.train_split_name)
     train = _encode_labels(train, args.label_column_name)
     if len(train.label_names) < 2:
-        raise UserError(
-            f"{train.description} has one class, {_shorten(train.label_names)}, and a classifier needs two. Give a folder of images for "
-            "each class, or --label_column_name."
-        )
+        raise UserError(f"{train.description} has one class, {_shorten(train.label_names)}: a classifier needs two.")
     if evaluation := _open_evaluation(args):
         if evaluation.description == train.description:
             raise UserError(f"{train.description} is what is trained on: give other images to evaluate on.")
@@ -190,11 +173,11 @@ def open_labeled_images(args: LabeledDataArguments, seed: int) -> tuple[LabeledR
             f"{evaluation.description} has labels that {train.description} does not have: {_shorten(unknown)}. The model cannot "
             "learn them."
         )
+    if args.streaming:
+        return train, evaluation.take(args.max_eval_samples)
     if args.max_train_samples is not None and args.max_train_samples < train.num_images:
         train, _ = divide_rows(train, args.max_train_samples, seed, "--max_train_samples")
-    if args.max_eval_samples is not None and args.streaming:
-        evaluation = _take(evaluation, args.max_eval_samples)
-    elif args.max_eval_samples is not None and args.max_eval_samples < evaluation.num_images:
+    if args.max_eval_samples is not None and args.max_eval_samples < evaluation.num_images:
         evaluation, _ = divide_rows(evaluation, args.max_eval_samples, seed, "--max_eval_samples")
     return train, evaluation
 
@@ -207,7 +190,7 @@ def open_annotated_images(args: AnnotatedDataArguments) -> tuple[LabeledRows, La
         [`UserError`]: if there is no such split or column, or the column of the images holds something else.
     """
     train, evaluation = open_split(args, args.train_split_name), open_split(args, args.eval_split_name)
-    return _take(train, args.max_train_samples), _take(evaluation, args.max_eval_samples)
+    return train.take(args.max_train_samples), evaluation.take(args.max_eval_samples)
 
 
 def _open_evaluation(args: LabeledDataArguments) -> LabeledRows | None:
@@ -220,28 +203,20 @@ def _open_evaluation(args: LabeledDataArguments) -> LabeledRows | None:
     return open_split(args, args.eval_split_name or "validation")
 
 
-def _take(rows: LabeledRows, number: int | None) -> LabeledRows:
-    """The first rows."""
-    number = min(filter(None, (number, rows.num_images)))
-    return LabeledRows(rows.rows.take(number), rows.description, number)
-
-
 def divide_rows(rows: LabeledRows, number: int, seed: int, argument: str) -> tuple[LabeledRows, LabeledRows]:
     """Chooses a number of rows, the same fraction of each class. Returns them, and the others."""
     counts = Counter(rows.rows.with_format(None)["label"][:])
     if small := sorted(rows.label_names[label] for label, count in counts.items() if count < 2):
         raise UserError(
-            f"Cannot divide {rows.description} for {argument}, because classes have fewer than 2 images: {_shorten(small)}. Add images, "
-            f"remove the classes, or omit {argument} and give --validation_dir or --eval_split_name."
+            f"Cannot divide {rows.description} for {argument}, because classes have fewer than 2 images: {_shorten(small)}. Remove "
+            f"them, or omit {argument} and give --validation_dir or --eval_split_name."
         )
     try:
         parts = rows.rows.train_test_split(train_size=number, stratify_by_column="label", seed=seed)
     except ValueError as error:
-        raise UserError(
-            f"Cannot take {number} of {rows.num_images} images of {rows.description} for {argument}, the same fraction of each "
-            f"class ({error})."
-        ) from error
-    return tuple(LabeledRows(part, rows.description, len(part)) for part in (parts["train"], parts["test"]))
+        images = f"{number} of {rows.num_images} images of {rows.description}"
+        raise UserError(f"Cannot take {images} for {argument}, the same fraction of each class ({error}).") from error
+    return tuple(replace(rows, rows=part, num_images=len(part)) for part in (parts["train"], parts["test"]))
 
 
 def _open_folder(args: LabeledDataArguments, folder: str, split: str, argument: str) -> LabeledRows:
@@ -249,24 +224,25 @@ def _open_folder(args: LabeledDataArguments, folder: str, split: str, argument: 
     if not Path(folder).is_dir():
         raise UserError(f"{argument} must be a folder, got {folder}.")
     files, problems = list_files(folder)
+    problems |= {file: NO_FILE for file in files if not Path(file).is_file()}
     for name, reason in problems.items():
         logger.warning(f"{argument} {folder}: {name} is omitted ({reason}).")
     parquet_files = [file for file in files if get_kind(file) == "parquet"]
     if not parquet_files:
-        rows = _list_class_folders([file for file in files if get_kind(file) == "image"], Path(folder), argument)
-        num_images = len(rows)
-        if args.streaming:
-            rows = rows.to_iterable_dataset(num_shards=min(num_images, NUM_FOLDER_SHARDS))
-        return _choose_columns(args, LabeledRows(rows, folder, num_images))
-    chosen = _choose_files(parquet_files, split, argument, folder)
+        images = [file for file in files if get_kind(file) == "image" and file not in problems]
+        rows = _list_class_folders(images, Path(folder), argument)
+        num_shards = min(len(images), NUM_FOLDER_SHARDS)
+        streamed = rows.to_iterable_dataset(num_shards) if args.streaming else rows
+        return _choose_columns(args, streamed, folder, len(images))
+    chosen = _choose_files(parquet_files, split, f"{argument} {folder}")
     description = folder if len(chosen) == len(parquet_files) else f"{folder}, files of {split}"
     with _explain_errors(f"{argument} {folder}"):
         patterns = [escape(str(Path(file).absolute())) for file in chosen]
         rows = datasets.load_dataset("parquet", data_files=patterns, split="train", streaming=args.streaming)
-        return _choose_columns(args, LabeledRows(rows, description, _count_rows(chosen)))
+        return _choose_columns(args, rows, description, _count_rows(chosen))
 
 
-def _choose_files(files: list[str], split: str, argument: str, folder: str) -> list[str]:
+def _choose_files(files: list[str], split: str, source: str) -> list[str]:
     """Of files that are named after splits, those of one split; otherwise all."""
     splits = []
     for file in files:
@@ -275,9 +251,10 @@ def _choose_files(files: list[str], split: str, argument: str, folder: str) -> l
     if len(set(splits)) == 1:
         return files
     if split not in splits:
+        found = " and ".join(sorted(set(splits) - {""}))
         raise UserError(
-            f"{argument} {folder} has parquet files of {' and '.join(sorted(filter(None, set(splits))))}, by their names, and none of "
-            f"{split}. For a data set with splits, use --dataset_name {folder}, with --train_split_name and --eval_split_name."
+            f"{source} has parquet files of {found}, by their names, and none of {split}. Give it as --dataset_name, with "
+            "--train_split_name and --eval_split_name."
         )
     return [file for file, name in zip(files, splits) if name == split]
 
@@ -289,24 +266,20 @@ def _list_class_folders(images: list[str], folder: Path, argument: str) -> datas
     if not images:
         raise UserError(f"{argument} {folder} has neither images in folders for their classes, nor parquet files.")
     if unlabeled := [path[0] for path in parts if len(path) == 1]:
-        raise UserError(
-            f"{argument} {folder} has {len(unlabeled)} images, such as {unlabeled[0]}, that are not in a class folder, so they "
-            "have no label."
-        )
+        number = f"{len(unlabeled)} images, such as {unlabeled[0]}"
+        raise UserError(f"{argument} {folder} has {number}, that are not in a class folder, so they have no label.")
     if all(name.lower() in sum(SPLIT_KEYWORDS.values(), []) for name in classes):
+        splits = f"folders of splits ({', '.join(classes)})"
         raise UserError(
-            f"{argument} {folder} has folders of splits ({', '.join(classes)}), not of classes: give one of them as --train_dir, "
-            "and one as --validation_dir."
+            f"{argument} {folder} has {splits}, not of classes: give two as --train_dir and --validation_dir."
         )
     folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
     if empty := [name for name in folders if name not in classes]:
         logger.warning(f"{argument} {folder}: there are no images in {_shorten(empty)}, so these are not classes.")
-    rows = {
-        "image": [{"path": image, "bytes": None} for image in images],
-        "label": [classes.index(path[0]) for path in parts],
-    }
-    features = Features({"image": Image(decode=False), "label": ClassLabel(names=classes)})
-    return datasets.Dataset.from_dict(rows, features=features)
+    rows = {"image": images, "label": [path[0] for path in parts]}
+    return datasets.Dataset.from_dict(
+        rows, Features({"image": Image(decode=False), "label": ClassLabel(names=classes)})
+    )
 
 
 def open_split(args: DatasetArguments, split: str) -> LabeledRows:
@@ -330,7 +303,7 @@ def open_split(args: DatasetArguments, split: str) -> LabeledRows:
         else:
             data_files = datasets.load_dataset_builder(*source).config.data_files or {}
             num_images = _count_rows(data_files.get(split, []))
-        return _choose_columns(args, LabeledRows(rows, f"{args.dataset_name}, split {split!r}", num_images))
+        return _choose_columns(args, rows, f"{args.dataset_name}, split {split!r}", num_images)
 
 
 def _get_split_names(args: DatasetArguments) -> list[str]:
@@ -358,31 +331,29 @@ def _count_rows(files: Sequence[str]) -> int | None:
     return sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
 
 
-def _choose_columns(args: DatasetArguments, rows: LabeledRows) -> LabeledRows:
+def _choose_columns(args: DatasetArguments, rows, description: str, num_images: int | None) -> LabeledRows:
     """Only the two columns that are needed, as `image` and `label`."""
-    features, names = rows.rows.features, {}
+    features = rows.features
     if features is None:
-        raise UserError(
-            f"The columns of {rows.description} are not known before it is read. Store it as parquet files."
-        )
-    if rows.num_images == 0:
-        raise UserError(f"{rows.description} holds no images.")
+        raise UserError(f"The columns of {description} are not known before it is read. Store it as parquet files.")
+    if num_images == 0:
+        raise UserError(f"{description} holds no images.")
+    columns = {}
     for name, argument in (("image", "image_column_name"), ("label", args.label_argument)):
-        column = getattr(args, argument)
+        columns[name] = column = getattr(args, argument)
         if column not in features:
-            columns = ", ".join(map(repr, features))
+            there = ", ".join(map(repr, features))
             raise UserError(
-                f"There is no column {column!r} in {rows.description}, only {columns}. Choose one with --{argument}."
+                f"There is no column {column!r} in {description}, only {there}. Choose one with --{argument}."
             )
-        names[column] = name
-    check_images(features[args.image_column_name], args.image_column_name, rows.description)
-    chosen = rows.rows.select_columns(list(names))
-    for column, name in names.items():
+    check_images(features[columns["image"]], columns["image"], description)
+    rows = rows.select_columns(list(columns.values()))
+    for name, column in columns.items():
         if _holds_images(features[column]):
-            chosen = chosen.cast_column(column, Image(decode=False))
-        if column != name:
-            chosen = chosen.rename_column(column, name)
-    return LabeledRows(chosen, rows.description, rows.num_images)
+            rows = rows.cast_column(column, Image(decode=False))
+        if name != column:
+            rows = rows.rename_column(column, name)
+    return LabeledRows(rows, description, num_images)
 
 
 def _holds_images(feature: object) -> bool:
@@ -397,29 +368,22 @@ def check_images(feature: object, column: str, description: str):
 
 def _encode_labels(rows: LabeledRows, column: str) -> LabeledRows:
     """Rows with a `ClassLabel`. Raises an error if labels are missing."""
-    feature = rows.rows.features["label"]
+    feature, name = rows.rows.features["label"], f"the column {column!r} of {rows.description}"
     is_class_label = isinstance(feature, ClassLabel)
     if isinstance(rows.rows, datasets.IterableDataset):
         if not is_class_label:
-            raise UserError(
-                f"--streaming: the column {column!r} of {rows.description} is not a ClassLabel, so its classes are known only after "
-                "reading everything. Omit --streaming, or store the classes with the data."
-            )
+            raise UserError(f"--streaming: {name} is not a ClassLabel: its classes are not known. Omit --streaming.")
         # by row groups, if they are parquet files: parts of even size, for many workers
-        return LabeledRows(rows.rows.reshard(), rows.description, rows.num_images)
+        return replace(rows, rows=rows.rows.reshard())
     labels = rows.rows.with_format(None)["label"][:]
     if missing := [i for i, label in enumerate(labels) if label is None or (is_class_label and label < 0)]:
-        raise UserError(
-            f"{len(missing)} of {len(labels)} images of {rows.description} have no label in the column {column!r}, such as row "
-            f"{missing[0]}. Remove them."
-        )
+        images = f"{len(missing)} of {len(labels)} images of {rows.description}"
+        raise UserError(f"{images} have no label in the column {column!r}, such as row {missing[0]}. Remove them.")
     if is_class_label:
         return rows
     if not isinstance(labels[0], str | int):
-        raise UserError(
-            f"The column {column!r} of {rows.description} holds no classes, but {feature}. Choose one with --label_column_name."
-        )
-    return LabeledRows(rows.rows.class_encode_column("label"), rows.description, rows.num_images)
+        raise UserError(f"{name} holds no classes, but {feature}. Choose one with --label_column_name.")
+    return replace(rows, rows=rows.rows.class_encode_column("label"))
 
 
 def _shorten(names: Sequence[str]) -> str:
@@ -427,12 +391,7 @@ def _shorten(names: Sequence[str]) -> str:
 
 
 def read_label_names(path: str) -> list[str]:
-    """
-    Reads names of classes from a JSON file: a list, or a dictionary with the keys 0, 1, ...
-
-    Raises:
-        [`UserError`]: if the file holds something else.
-    """
+    """Reads names of classes from a JSON file: a list, or a dictionary with the keys 0, 1, ..."""
     try:
         content = json.loads(Path(path).read_text())
         names = dict(enumerate(content)) if isinstance(content, list) else {int(k): v for k, v in content.items()}
@@ -445,10 +404,9 @@ def read_label_names(path: str) -> list[str]:
 
 def describe_data(args: DatasetArguments, load_best_model_at_end: bool) -> dict[str, str]:
     """Returns what a report says about the data: `dataset_name` and `eval_description`."""
-    train_dir, validation_dir = getattr(args, "train_dir", None), getattr(args, "validation_dir", None)
-    dataset_name = f"`{get_name(args.dataset_name or train_dir)}`"
-    if validation_dir is not None:
-        evaluation = f"`{get_name(validation_dir)}`"
+    dataset_name = f"`{get_name(args.dataset_name or args.train_dir)}`"
+    if args.validation_dir is not None:
+        evaluation = f"`{get_name(args.validation_dir)}`"
     elif args.eval_split_name is not None:
         evaluation = f"{dataset_name}, split {args.eval_split_name!r}"
     else:

@@ -32,18 +32,8 @@ from .labeled_datasets import LabeledRows
 
 def preprocess(pixels: torch.Tensor, image_processor: BaseImageProcessor, **kwargs) -> torch.Tensor:
     """
-    Applies an image processor to a decoded image.
-
-    Args:
-        pixels (`torch.Tensor` of `uint8` or `float32` and shape `(num_channels, height, width)`):
-            The image.
-        image_processor (`BaseImageProcessor`):
-            The image processor.
-        **kwargs:
-            Settings of the image processor, such as `do_resize=False`.
-
-    Returns:
-        `torch.Tensor` of `float32` and shape `(num_channels, height, width)`: the input of the model.
+    Applies an image processor, with settings such as `do_resize=False`, to a decoded image of `uint8` or `float32` and shape
+    `(num_channels, height, width)`. Returns the input of the model, of `float32` and as many channels.
     """
     kwargs |= {"do_convert_rgb": False, "input_data_format": "channels_first", "return_tensors": "pt"}
     return image_processor(pixels.numpy(), **kwargs)["pixel_values"][0]
@@ -90,7 +80,6 @@ class LabeledImages(Dataset):
         return self.make_example(self.load_sample(index), index)
 
     def load_sample(self, index: int) -> dict:
-        """Returns the augmented sample of a row, see `read_sample`."""
         return self.read_sample(self.rows[index], index, self.epoch.value)
 
     def read_sample(self, row: dict, index: int, epoch: int) -> dict:
@@ -120,15 +109,7 @@ class LabeledImages(Dataset):
 
 
 class ClassifiedImages(LabeledImages):
-    """
-    Images and their classes.
-
-    Args:
-        rows ([`LabeledRows`]), **kwargs:
-            Those of [`LabeledImages`].
-        label2id (`dict[str, int]`):
-            Name -> class of the model.
-    """
+    """Images and their classes. Arguments are those of [`LabeledImages`], and the class of the model for each name."""
 
     def __init__(self, rows: LabeledRows, label2id: dict[str, int], **kwargs):
         super().__init__(rows, **kwargs)
