@@ -139,7 +139,7 @@ def main():
         model = start.model.to(args.device).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         settings = (collator, args.batch_size, range(NUM_MICRO_BATCHES))
-        batch = next(iter(data.make_loader(*settings, data.choose_lanes(1, args.batch_size))))
+        batch = next(iter(data.make_loader(*settings, data.choose_lanes(1, 0, args.batch_size))))
         alone = measure(itertools.repeat(batch), model, optimizer, args)
         print(f"model alone, images/s, median (min - max): {show(alone)}\n")
 
@@ -150,7 +150,7 @@ def main():
         for num_workers in args.num_workers:
 
             def iterate(num_workers=num_workers):
-                lanes = data.choose_lanes(max(1, num_workers), args.batch_size)
+                lanes = data.choose_lanes(1, num_workers, args.batch_size)
                 pin_memory = args.device == "cuda"
                 return iter(data.make_loader(*settings, lanes, num_workers=num_workers, pin_memory=pin_memory))
 

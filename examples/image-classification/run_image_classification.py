@@ -46,14 +46,6 @@ from modeling_greenmim.training.classifiers import Classifier, get_image_size, l
 from modeling_greenmim.training.command_line import check_range, get_name, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
-from modeling_greenmim.training.fine_tuning_report import (
-    RunReport,
-    describe_result,
-    evaluate_at_end,
-    save_or_compare_arguments,
-    start_run,
-    write_model_folder,
-)
 from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, LabeledRows, open_labeled_images
 from modeling_greenmim.training.labeled_images import (
     EndlessStream,
@@ -62,7 +54,8 @@ from modeling_greenmim.training.labeled_images import (
     StreamedImages,
     preprocess,
 )
-from modeling_greenmim.training.trainer import train
+from modeling_greenmim.training.reports import FineTuningReport
+from modeling_greenmim.training.trainer import start_run, train
 
 
 USAGE = """
@@ -243,7 +236,7 @@ def make_datasets(data_args: DataArguments, transforms, classifier: Classifier, 
     return LabeledImages(rows[0], makers[0]), LabeledImages(rows[1], makers[1])
 
 
-def make_report(data_args: DataArguments, classifier: Classifier, args: ClassificationTrainingArguments, **kwargs):
+def make_report(data_args: DataArguments, classifier: Classifier, trainer: ClassificationTrainer, **kwargs):
     """The report of a run, for its card."""
     dataset_name = f"`{get_name(data_args.dataset_name or data_args.train_dir)}`"
     if data_args.validation_dir is not None:
@@ -252,12 +245,14 @@ def make_report(data_args: DataArguments, classifier: Classifier, args: Classifi
         eval_description = f"{dataset_name}, split {data_args.eval_split_name!r}"
     else:
         eval_description = f"{dataset_name} that were held out of this fine-tuning"
-    if args.load_best_model_at_end:
+    if trainer.args.load_best_model_at_end:
         eval_description += ", which also chose the best of the evaluated models"
     config = classifier.model.config
     encoder = describe_encoder(config) if classifier.is_greenmim else "Swin Transformer"
-    return RunReport(
+    return FineTuningReport(
+        trainer=trainer,
         task="image-classification",
+        metric="accuracy",
         model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
         usage=USAGE.format(trust=", trust_remote_code=True" if classifier.is_greenmim else ""),
         dataset_name=dataset_name,
@@ -311,11 +306,11 @@ def run(
         compute_metrics=compute_metrics,
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
     )
-    save_or_compare_arguments(args, checkpoint, data_args, model_args, augmentation_args)
+    trainer.save_or_compare_settings(checkpoint, data_args, model_args, augmentation_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and its accuracy
-    accuracy = evaluate_at_end(trainer, train_metrics)["eval_accuracy"]
+    accuracy = trainer.evaluate_at_end(train_metrics)["eval_accuracy"]
     if not trainer.is_world_process_zero():
         return
     settings = vars(augmentation_args) | {"drop_path_rate": model_args.drop_path_rate}
@@ -324,19 +319,14 @@ def run(
     report = make_report(
         data_args,
         classifier,
-        args,
+        trainer,
         num_train_images=rows[0].num_images,
         num_eval_images=rows[1].num_images,
         settings=settings,
         results={"Accuracy": accuracy},
-        main_result=("accuracy", accuracy),
-        num_steps=trainer.state.global_step,
-        seconds=train_metrics["train_runtime"],
         command=command,
     )
-    is_greenmim = classifier.is_greenmim
-    folder = write_model_folder(classifier.model, image_processor, report, args, hub_model_id, with_code=is_greenmim)
-    print(describe_result(report, folder, is_greenmim))
+    report.write(hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):

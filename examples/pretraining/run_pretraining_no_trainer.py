@@ -211,7 +211,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     from modeling_greenmim.parameter_groups import make_parameter_groups
     from modeling_greenmim.training.checkpoints import Checkpoints, check_same_run_config
     from modeling_greenmim.training.evaluation import Evaluation
-    from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss, seed_micro_batch
+    from modeling_greenmim.training.micro_batches import get_weighted_loss, seed_micro_batch
     from modeling_greenmim.training.pretraining_data import open_data
     from modeling_greenmim.training.pretraining_model import make_pretrained_model
     from modeling_greenmim.training.progress import Progress
@@ -231,13 +231,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     pretrained = make_pretrained_model(model_args, args.seed, license=args.license)
     config = pretrained.model.config
     data = open_data(data_args, config, args.seed)
-    collator = PretrainingCollator(
-        config,
-        pretrained.image_processor,
-        mask_sampler=model_args.mask_sampler,
-        per_sample=model_args.mask_per_sample,
-        static_shapes=args.torch_compile and model_args.mask_per_sample,
-    )
+    collator = pretrained.make_collator(model_args, static_shapes=args.torch_compile and model_args.mask_per_sample)
     evaluation = None
     if data.held_out.examples or args.knn:
         eval_batch_size = args.per_device_eval_batch_size or args.per_device_train_batch_size
@@ -281,8 +275,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     saved = pretrained.image_processor, model, optimizer.optimizer, scheduler
     checkpoints = Checkpoints(accelerator, output_dir, args.checkpoints_total_limit, *saved)
     progress = Progress(accelerator, checkpoints, data)
-    # a row group is read by one worker only, as long as there are this many
-    lanes = data.choose_lanes(num_processes * max(1, args.num_workers), batch_size)
+    lanes = data.choose_lanes(num_processes, args.num_workers, batch_size)
     loader_state = None
     if checkpoint := checkpoints.find(args.resume_from_checkpoint):
         run_state, loader_state = checkpoints.load(checkpoint, run_config)
@@ -388,8 +381,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     report.write(trained, output_dir, args.hub_model_id, args.hub_private_repo)
 
 
-def main(arguments: Sequence[str] | None = None, command: Sequence[str] | None = None):
-    run_command(run, (DataArguments, ModelArguments, RunArguments), __doc__, arguments, command)
+def main(arguments: Sequence[str] | None = None):
+    run_command(run, (DataArguments, ModelArguments, RunArguments), __doc__, arguments)
 
 
 if __name__ == "__main__":

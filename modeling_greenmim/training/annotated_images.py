@@ -67,7 +67,7 @@ class AnnotatedDataArguments:
 
 
 def describe_data(args: AnnotatedDataArguments, model_args: object, load_best_model_at_end: bool) -> dict:
-    """Returns what a [`RunReport`] says about the data, and the settings of data and model."""
+    """Returns what a [`FineTuningReport`] says about the data, and the settings of data and model."""
     name = f"`{get_name(args.dataset_name)}`"
     chose_best = ", which also chose the best of the evaluated models" if load_best_model_at_end else ""
     settings = vars(args) | vars(model_args)

@@ -28,8 +28,7 @@ class DataArguments:
     """Which images to learn from. One of `train_dir`, `data_files` and `dataset_name` is needed."""
 
     train_dir: str | None = HfArg(
-        default=None,
-        help="Folder of images (at any depth, of any size), or of parquet files, or of tars in WebDataset format.",
+        default=None, help="Folder of images (at any depth, of any size), of parquet files, or of tars for WebDataset."
     )
     data_files: list[str] | None = HfArg(
         default=None,
@@ -40,13 +39,11 @@ class DataArguments:
     )
     dataset_config_name: str | None = HfArg(default=None, help="Configuration of the dataset on the Hub.")
     dataset_split: str = HfArg(
-        default="train",
-        help="Split of the dataset on the Hub. In a folder of parquet files or tars: the beginning of the file names.",
+        default="train", help="Split on the Hub. In folders of parquet files or tars: how the file names begin."
     )
     image_column_name: str | None = HfArg(
         default=None,
-        help="Column of the images in parquet files, tars (there the extension, such as jpg) and datasets. Without it, 'image', "
-        "or the only column of images.",
+        help="Column of the images (in tars the extension, such as jpg). Without it, 'image', or the only one with images.",
     )
     label_column_name: str | None = HfArg(
         default=None, help="Column of the labels, for --knn. Labels of image files are the names of their folders."
@@ -62,8 +59,8 @@ class DataArguments:
     )
     streaming: bool = HfArg(
         default=False,
-        help="Stream also parquet files on this machine with `datasets`. Tars, addresses and the Hub always are. A streamed run "
-        "resumes only with the same number of processes and workers.",
+        help="Stream also local parquet files with `datasets`. Tars, addresses and the Hub always are. A streamed run resumes only "
+        "with the same number of processes and workers.",
     )
     shuffle_buffer_size: int = HfArg(
         default=1,
@@ -81,8 +78,7 @@ class DataArguments:
         default=50_000_000, help="Largest height times width of an image. Larger images count as unreadable."
     )
     allow_external_files: bool = HfArg(
-        default=False,
-        help="Open files and addresses that rows name instead of holding an image. Only for data that you trust.",
+        default=False, help="Open files and addresses that rows name instead of images. Only for data that you trust."
     )
 
     def __post_init__(self):
@@ -105,21 +101,19 @@ class ModelArguments:
 
     model_name_or_path: str | None = HfArg(
         default=None,
-        help="Model to start from, in a folder or on the Hub: a GreenMIM model, or any Swin of transformers, whose encoder then "
-        "continues to learn from your images.",
+        help="Model to start from, in a folder or on the Hub: a GreenMIM model, or any Swin, whose encoder then learns from your images.",
     )
     config_name_or_path: str | None = HfArg(
         default=None,
-        help="Configuration of a new model: a file such as examples/configs/greenmim_tiny_window7_224.json, or a folder. Without "
-        "it and --model_name_or_path, that of a Swin-B.",
+        help="Configuration of a new model: a file or a folder. Without it and --model_name_or_path, that of a Swin-B.",
     )
     config_overrides: str | None = HfArg(
         default=None, help="Settings to change, such as 'window_size=4,norm_pix_loss=true'."
     )
     image_processor_name: str | None = HfArg(
         default=None,
-        help="Image processor, a folder or a name on the Hub. Without it, that of the model, or one with the mean and standard "
-        "deviation of ImageNet.",
+        help="Image processor, a folder or a name on the Hub. Without it, that of the model, or one with mean and standard deviation "
+        "of ImageNet.",
     )
     image_size: int | None = HfArg(
         default=None, help="Side of the crops in pixels. Without it, that of the configuration."
@@ -135,6 +129,5 @@ class ModelArguments:
     def __post_init__(self):
         if self.model_name_or_path and self.config_name_or_path:
             raise UserError(
-                "Give --model_name_or_path or --config_name_or_path, not both: a trained model has a configuration, which "
-                "--config_overrides changes."
+                "Give --model_name_or_path or --config_name_or_path, not both: --config_overrides changes the first."
             )

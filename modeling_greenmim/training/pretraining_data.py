@@ -24,7 +24,7 @@ from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
 from .image_files import ImageFiles, ParquetImages, RowSettings, find_images, is_address
 from .image_order import ImageOrder
 from .image_streams import ImageStream, StreamedMicroBatches
-from .micro_batches import HeldOutImages, MicroBatches, make_loader, read_held_out_images
+from .micro_batches import HeldOutImages, MicroBatches, PretrainingCollator, make_loader, read_held_out_images
 from .pretraining_arguments import DataArguments
 
 
@@ -33,27 +33,13 @@ MIN_HELD_OUT = 8
 
 @dataclass
 class PretrainingData:
-    """
-    The images of a run.
-
-    Attributes:
-        args ([`DataArguments`]):
-            Which images.
-        images ([`ImageFiles`], [`ParquetImages`] or [`ImageStream`]):
-            All images, those that are held out included.
-        make_example ([`ExampleMaker`]):
-            Crops an image.
-        held_out ([`HeldOutImages`]):
-            The images to evaluate on.
-        num_train_images (`int`, *optional*):
-            Number of images to train on over all processes, where it is known.
-    """
+    """The images of a run."""
 
     args: DataArguments
-    images: ImageFiles | ParquetImages | ImageStream
-    make_example: ExampleMaker
-    held_out: HeldOutImages
-    num_train_images: int | None
+    images: ImageFiles | ParquetImages | ImageStream  # all of them, those that are held out included
+    make_example: ExampleMaker  # crops an image
+    held_out: HeldOutImages  # to evaluate on
+    num_train_images: int | None  # over all processes, where it is known
 
     @property
     def is_stream(self) -> bool:
@@ -67,18 +53,8 @@ class PretrainingData:
 
     def count_steps(self, images_per_step: int, max_train_steps: int | None, num_train_epochs: float) -> int:
         """
-        Counts the steps of a run.
-
-        Args:
-            images_per_step (`int`):
-                Images in a step over all processes.
-            max_train_steps (`int`, *optional*):
-                The steps, if they are given.
-            num_train_epochs (`float`):
-                The epochs, if they are not.
-
-        Raises:
-            [`UserError`]: if an epoch is shorter than a step, or of unknown length and needed.
+        The steps of a run, counted from the epochs if they are not given. Raises a [`UserError`] if an epoch has fewer images than the
+        `images_per_step` over all processes, or is of unknown length and needed.
         """
         number = self.num_train_images
         if number is not None and number < images_per_step:
@@ -95,58 +71,53 @@ class PretrainingData:
             )
         return math.ceil(num_train_epochs * number / images_per_step)
 
-    def choose_lanes(self, num_readers: int, batch_size: int) -> tuple[int, int]:
-        """Number and width of the lanes, see [`ImageOrder`]: one for each worker that reads row groups."""
-        num_lanes = min(num_readers, self.num_train_images) if isinstance(self.images, ParquetImages) else 1
-        return num_lanes, batch_size
+    def choose_lanes(self, num_processes: int, num_workers: int, batch_size: int) -> tuple[int, int]:
+        """Number and width of the lanes, see [`ImageOrder`]: one for each worker, so that only one reads a row group."""
+        if not isinstance(self.images, ParquetImages):
+            return 1, batch_size
+        return min(num_processes * max(1, num_workers), self.num_train_images), batch_size
 
-    def make_loader(self, collator, batch_size, numbers, lanes, rank=0, world_size=1, **settings):
+    def make_loader(
+        self,
+        collator: PretrainingCollator,
+        batch_size: int,
+        numbers: range,
+        lanes: tuple[int, int],
+        rank: int = 0,
+        world_size: int = 1,
+        **settings,
+    ):
         """
         Makes the loader of one process.
 
         Args:
-            collator ([`PretrainingCollator`]):
-                Makes a micro-batch of crops.
-            batch_size (`int`):
-                Number of images in a micro-batch.
             numbers (`range`):
-                Numbers of the remaining micro-batches, over all processes. A stream has no numbers: it begins with the first.
+                Numbers of the remaining micro-batches over all processes. A stream has no numbers: it begins with the first.
             lanes (`tuple[int, int]`):
-                See `choose_lanes`.
-            rank, world_size (`int`, *optional*, defaults to 0 and 1):
-                This process, and the number of processes.
+                What `choose_lanes` returned.
             **settings:
                 `num_workers` and `pin_memory`, see [`make_loader`].
         """
-        parts = self.images, batch_size, self.make_example, collator
         if self.is_stream:
-            micro_batches = StreamedMicroBatches(*parts, rank, world_size, self.args.shuffle_buffer_size)
+            part = rank, world_size, self.args.shuffle_buffer_size
+            micro_batches = StreamedMicroBatches(self.images, batch_size, self.make_example, collator, *part)
         else:
             places = [] if self.args.validation_dir else self.held_out.places
-            micro_batches = MicroBatches(
-                *parts, ImageOrder(self.images.group_sizes, self.make_example.seed, places, *lanes)
-            )
+            order = ImageOrder(self.images.group_sizes, self.make_example.seed, places, *lanes)
+            micro_batches = MicroBatches(self.images, batch_size, self.make_example, collator, order)
         return make_loader(micro_batches, numbers[rank::world_size], **settings)
 
 
 def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> PretrainingData:
     """
-    Opens the images of a run.
-
-    Args:
-        args ([`DataArguments`]):
-            Which images.
-        config ([`GreenMimConfig`]):
-            Of the model: size and channels of the crops.
-        seed (`int`):
-            Seed of order, crops and masks.
+    Opens the images of a run; the seed is that of order, crops and masks.
 
     Raises:
         [`UserError`]: if there are no images, too many cannot be opened, or none to evaluate on can be read.
     """
     if args.dataset_name and not Path(args.dataset_name).is_dir():
-        source = args.dataset_name, (), args.dataset_config_name, args.dataset_split
-        images = ImageStream(*source, get_row_settings(args))
+        rows = RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
+        images = ImageStream(args.dataset_name, (), args.dataset_config_name, args.dataset_split, rows)
     elif args.data_files:
         images = open_images(args, args.data_files, "--data_files")
     else:
@@ -173,28 +144,16 @@ def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> Pretrai
 
 def open_images(args: DataArguments, names: Sequence[str], argument: str) -> ImageFiles | ParquetImages | ImageStream:
     """
-    Opens images in folders or files.
-
-    Args:
-        args ([`DataArguments`]):
-            How to read them.
-        names, argument:
-            See [`find_images`].
-
-    Raises:
-        [`UserError`]: if there are no images, or too many cannot be opened.
+    Opens images in folders or files, see [`find_images`]. Raises a [`UserError`] if there are none, or too many cannot be opened.
     """
     kind, files, unreadable = find_images(names, argument, args.dataset_split)
     check_unreadable(unreadable, len(files) + len(unreadable), args.max_unreadable)
     if kind == "image":
         return ImageFiles(files, unreadable)
+    rows = RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
     if kind == "parquet" and not args.streaming and not any(map(is_address, files)):
-        return ParquetImages(files, get_row_settings(args), unreadable)
-    return ImageStream(kind, files, rows=get_row_settings(args), unreadable=unreadable)
-
-
-def get_row_settings(args: DataArguments) -> RowSettings:
-    return RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
+        return ParquetImages(files, rows, unreadable)
+    return ImageStream(kind, files, rows=rows, unreadable=unreadable)
 
 
 def count_held_out_images(args: DataArguments, num_images: int | None) -> int:

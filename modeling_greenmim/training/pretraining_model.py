@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, SwinConfig, set_seed
+from transformers import AutoConfig, PreTrainedConfig, SwinConfig, set_seed
 
 from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
@@ -27,6 +27,7 @@ from ..convert_swin_to_greenmim import convert_swin_to_greenmim
 from ..masking_greenmim import get_unit_grid
 from .command_line import get_name
 from .errors import UserError
+from .micro_batches import PretrainingCollator
 from .pretraining_arguments import ModelArguments
 
 
@@ -39,6 +40,11 @@ class PretrainedModel:
     origin: str
     license: dict[str, str]
 
+    def make_collator(self, args: ModelArguments, static_shapes: bool = False) -> PretrainingCollator:
+        """Makes what makes micro-batches for the model; see [`GreenMimDataCollator`] for `static_shapes`."""
+        masks = {"mask_sampler": args.mask_sampler, "per_sample": args.mask_per_sample}
+        return PretrainingCollator(self.model.config, self.image_processor, **masks, static_shapes=static_shapes)
+
 
 def make_pretrained_model(
     args: ModelArguments, seed: int, config: GreenMimConfig | None = None, license: str | None = None
@@ -47,10 +53,8 @@ def make_pretrained_model(
     Makes or loads the model.
 
     Args:
-        args ([`ModelArguments`]):
-            Which model.
-        seed (`int`):
-            Seed of new weights.
+        args ([`ModelArguments`]), seed (`int`):
+            Which model, and the seed of new weights.
         config ([`GreenMimConfig`], *optional*):
             Configuration of a new model, instead of `args.config_name_or_path`.
         license (`str`, *optional*):
@@ -63,7 +67,8 @@ def make_pretrained_model(
     name = args.model_name_or_path
     try:
         if name is None:
-            model = GreenMimForMaskedImageModeling(_override(config or _read_config(args.config_name_or_path), args))
+            config = config or _read_config("config_name_or_path", args.config_name_or_path, GreenMimConfig)
+            model = GreenMimForMaskedImageModeling(_override(config, args))
             origin, stated = "Its weights started at random.", {}
         else:
             model, is_swin = _load_model(args, seed)
@@ -81,12 +86,11 @@ def make_pretrained_model(
     return PretrainedModel(model, image_processor, origin, stated or ({"license": license} if license else {}))
 
 
-def _read_config(name: str | None) -> GreenMimConfig:
-    if name is None:
-        return GreenMimConfig()
-    config = AutoConfig.from_pretrained(name)
-    if not isinstance(config, GreenMimConfig):
-        raise ValueError(f"--config_name_or_path {name} is of type {config.model_type!r}.")
+def _read_config(argument: str, name: str | None, *classes: type[PreTrainedConfig]) -> PreTrainedConfig:
+    config = GreenMimConfig() if name is None else AutoConfig.from_pretrained(name)
+    if not isinstance(config, classes):
+        known = " or ".join(known.model_type for known in classes)
+        raise ValueError(f"--{argument} must be of type {known}, but {name} is of type {config.model_type!r}.")
     return config
 
 
@@ -103,15 +107,11 @@ def _load_model(args: ModelArguments, seed: int) -> tuple[GreenMimForMaskedImage
     name = args.model_name_or_path
     if (Path(name) / "model" / "config.json").is_file():
         raise ValueError(f"--model_name_or_path {name} is the folder of a run: its model is {name}/model.")
-    config = AutoConfig.from_pretrained(name)
+    config = _read_config("model_name_or_path", name, GreenMimConfig, SwinConfig)
     with tempfile.TemporaryDirectory() as temporary:
         if is_swin := isinstance(config, SwinConfig):
             convert_swin_to_greenmim(name, folder := Path(temporary) / "model", seed=seed)
             name, config = folder, GreenMimConfig.from_pretrained(folder)
-        if not isinstance(config, GreenMimConfig):
-            raise ValueError(
-                f"--model_name_or_path {name} is of type {config.model_type!r}, neither GreenMIM nor Swin."
-            )
         # of a bare encoder, the decoder is new; and in float32, whatever it was saved in
         settings = {"config": _override(config, args), "dtype": torch.float32}
         return load_checkpoint(GreenMimForMaskedImageModeling, name, new_modules=("decoder",), **settings), is_swin

@@ -42,19 +42,9 @@ class Progress:
     """
     The progress of a run. Losses stay on the device until a record is made: reading one waits for it.
 
-    Args:
-        accelerator ([`~accelerate.Accelerator`]):
-            Knows the processes and the trackers.
-        checkpoints ([`Checkpoints`]):
-            Named in errors.
-        data ([`PretrainingData`]):
-            The images of the run.
-
     Attributes:
-        step, images_seen (`int`), seconds (`float`):
-            Length of the run, as of the last record.
-        history (`list[dict]`):
-            Records of the training and of the evaluations.
+        step, images_seen (`int`), seconds (`float`), history (`list[dict]`):
+            Length of the run, as of the last record; and the records of the training and of the evaluations.
         unreadable (`dict[str, str]`):
             Images that could not be read in any process, and why.
     """
@@ -82,10 +72,8 @@ class Progress:
 
     def iterate(self, loader: Iterable[dict]) -> Iterator[dict]:
         """
-        Iterates over micro-batches, and measures how long the training waits for them.
-
-        Raises:
-            [`UserError`]: if there are none, or a worker was killed.
+        Iterates over micro-batches, and measures how long the training waits for them. Raises a [`UserError`] if there are none, or a
+        worker was killed.
         """
         batches = iter(loader)
         while True:
@@ -96,8 +84,8 @@ class Progress:
                 if "DataLoader worker" not in str(error) and not isinstance(error, ConnectionError):
                     raise
                 raise UserError(
-                    "A worker that decodes images was killed, probably because memory ran out: lower --num_workers or --max_pixels. "
-                    f"{self.checkpoints.describe_last()}"
+                    "A worker that decodes images was killed, probably because memory ran out: lower --num_workers or "
+                    f"--max_pixels. {self.checkpoints.describe_last()}"
                 ) from error
             self.seconds_waited += time.perf_counter() - start
             if batch is None:
@@ -123,17 +111,14 @@ class Progress:
 
     def record(self, learning_rate: float) -> dict:
         """
-        Records the steps since the last record. Collective.
-
-        Raises:
-            [`UserError`]: if a loss or a gradient was not finite, or too many images could not be read.
+        Records the steps since the last record. Collective. Raises a [`UserError`] if a loss or a gradient was not finite, or too many
+        images could not be read.
         """
-        num_processes = self.accelerator.num_processes
         losses = torch.stack(self.losses).float()
         losses = torch.stack([losses, torch.tensor(self.filled, device=losses.device)])
         losses, filled = self.accelerator.gather(losses[None]).cpu().unbind(dim=1)
         grad_norms = torch.stack(self.grad_norms).float().cpu()
-        self._check_finite(losses.reshape(num_processes, len(grad_norms), -1).mean(dim=-1), grad_norms)
+        self._check_finite(losses.unflatten(1, (len(grad_norms), -1)).mean(dim=-1), grad_norms)
         seconds = time.perf_counter() - self.start
         self.seconds += seconds
         self.images_seen += self.num_images

@@ -32,9 +32,7 @@ class StopSignals:
     >>> from modeling_greenmim.training.stop_signals import StopSignals
 
     >>> with StopSignals() as signals:
-    ...     for step in range(10):
-    ...         if signals.get_agreed():
-    ...             break
+    ...     stopped_by = signals.get_agreed()
     ```"""
 
     def __init__(self):
