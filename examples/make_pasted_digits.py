@@ -67,9 +67,8 @@ MIN_VISIBLE_FRACTION = 0.5
 
 def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: list[tuple[np.ndarray, int]]):
     """
-    Makes an image of photographs, larger than the largest image, and of digits: ink from 0 to 1, of shape `(8, 8)`, and class.
-
-    Returns the pixels, of shape `(height, width, 3)`, and a list of objects: class, and mask of shape `(height, width)`.
+    Makes an image of a part of a photograph, and of digits: ink from 0 to 1, of shape `(8, 8)`, and class. Returns the pixels, of shape
+    `(height, width, 3)`, and a list of objects: class, and mask of shape `(height, width)`.
     """
     height, width = rng.integers(IMAGE_SIZES[0], IMAGE_SIZES[1] + 1, size=2)
     photograph = photographs[rng.integers(len(photographs))]

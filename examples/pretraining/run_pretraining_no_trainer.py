@@ -50,6 +50,10 @@ TRAINING_SETTINGS = (
 )
 # how the images of a step are divided, which may differ when a run is resumed, but not for streams
 DIVISION_SETTINGS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_workers", "shuffle_buffer_size")
+COUNTS = (
+    "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "max_train_steps", "logging_steps",
+    "eval_steps", "checkpointing_steps", "checkpoints_total_limit",
+)
 # the schedulers of transformers that need no further arguments
 SchedulerName = Literal["cosine", "linear", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"]
 # fmt: on
@@ -65,9 +69,7 @@ class RunArguments:
     overwrite_output_dir: bool = HfArg(default=False, help="Discard the run in --output_dir.")
     seed: int = HfArg(default=0, help="Seed of weights, order, crops and masks.")
     per_device_train_batch_size: int = HfArg(default=64, help="Images in a batch of each process.")
-    per_device_eval_batch_size: int | None = HfArg(
-        default=None, help="Images at a time in evaluations. Without it, as in training."
-    )
+    per_device_eval_batch_size: int | None = HfArg(default=None, help="In evaluations. Without it, as in training.")
     gradient_accumulation_steps: int = HfArg(default=1, help="Batches whose gradients make a step.")
     num_workers: int = HfArg(default=4, help="Processes that decode images, for each process that trains.")
     num_train_epochs: float | None = HfArg(default=None, help="Epochs to train. 100 without --max_train_steps.")
@@ -77,12 +79,8 @@ class RunArguments:
     )
     learning_rate: float | None = HfArg(default=None, help="Peak learning rate, instead of --base_learning_rate.")
     lr_scheduler_type: SchedulerName = HfArg(default="cosine", help="Schedule of the learning rate.")
-    num_warmup_steps: int | None = HfArg(
-        default=None, help="Steps in which the learning rate rises. Without it, 5 %% of all."
-    )
-    weight_decay: float = HfArg(
-        default=0.05, help="Of AdamW, for weight matrices: norms, biases, position tables and tokens have none."
-    )
+    num_warmup_steps: int | None = HfArg(default=None, help="Steps of rising learning rate. Without it, 5 %% of all.")
+    weight_decay: float = HfArg(default=0.05, help="Of AdamW, for weight matrices only.")
     adam_beta1: float = HfArg(default=0.9, help="First decay rate of AdamW.")
     adam_beta2: float = HfArg(default=0.95, help="Second decay rate of AdamW.")
     max_grad_norm: float = HfArg(default=1.0, help="Norm that gradients are clipped to.")
@@ -96,23 +94,19 @@ class RunArguments:
         "the same shapes, so that it is compiled once.",
     )
     torch_compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = HfArg(
-        default="default",
-        help="Mode of --torch_compile. On a GPU, the other two replay CUDA graphs: not measured yet.",
+        default="default", help="Of --torch_compile. On a GPU, the other two replay CUDA graphs: not measured yet."
     )
     logging_steps: int = HfArg(default=10, help="Steps between two records of loss and speed.")
     eval_steps: int | None = HfArg(
-        default=None,
-        help="Steps between two evaluations on the held-out images, with a picture. Without it, ten of them.",
+        default=None, help="Steps between two evaluations on held-out images, with a picture. Without it, ten of them."
     )
     knn: bool = HfArg(
-        default=False,
-        help="Evaluate also the accuracy of nearest neighbors among the held-out images, by their labels.",
+        default=False, help="Evaluate also nearest neighbors among the held-out images, by their labels."
     )
     checkpointing_steps: int = HfArg(default=1000, help="Steps between two checkpoints.")
     checkpoints_total_limit: int = HfArg(default=2, help="Checkpoints to keep; older ones are removed.")
     resume_from_checkpoint: str | None = HfArg(
-        default=None,
-        help="'latest' (in --output_dir; if there is none, the run starts), or the folder of a checkpoint.",
+        default=None, help="'latest' (in --output_dir; if there is none, the run starts), or a folder."
     )
     with_tracking: bool = HfArg(default=False, help="Report to trackers.")
     report_to: str = HfArg(default="all", help="tensorboard, wandb, trackio, ..., or all that are installed.")
@@ -124,15 +118,7 @@ class RunArguments:
     def __post_init__(self):
         for name in ("num_workers", "num_warmup_steps", "weight_decay"):
             check_range(self, name, 0)
-        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            check_range(self, name, 1)
-        for name in (
-            "max_train_steps",
-            "logging_steps",
-            "eval_steps",
-            "checkpointing_steps",
-            "checkpoints_total_limit",
-        ):
+        for name in COUNTS:
             check_range(self, name, 1)
         check_range(self, "seed", 0, 2**32 - 1)
         for name in ("adam_beta1", "adam_beta2"):

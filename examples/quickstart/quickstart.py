@@ -76,8 +76,8 @@ class QuickstartArguments:
     mask_ratio: float = HfArg(default=0.6, help="Fraction of the mask units to hide.")
     norm_pix_loss: bool = HfArg(
         default=False,
-        help="Predict pixels normalized by the mean and variance of their unit, as in the paper: better features for photos. "
-        "Reconstructions then take mean and variance from the image itself. Not for the digits, whose units are flat.",
+        help="Predict pixels normalized by the mean and variance of their unit, as in the paper: better features for photos, but "
+        "reconstructions take both from the image itself. Not for the digits, whose units are flat.",
     )
     max_train_steps: int = HfArg(default=700, help="Number of steps.")
     num_warmup_steps: int = HfArg(default=50, help="Steps in which the learning rate rises.")
@@ -138,31 +138,22 @@ def make_config(image_size: int, mask_ratio: float = 0.6, norm_pix_loss: bool = 
     from modeling_greenmim import GreenMimConfig
 
     if image_size < 128:  # two stages: mask units of 4 or 8 pixels
-        patch_size = 2 if image_size < 48 else 4
-        encoder = {"patch_size": patch_size, "embed_dim": 64, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4}
-        decoder_hidden_size = 128
+        settings = {"patch_size": 2 if image_size < 48 else 4, "embed_dim": 64, "window_size": 4}
+        settings |= {"depths": (2, 2), "num_heads": (2, 4), "decoder_hidden_size": 128}
     else:  # four stages, as in the paper: mask units of 32 pixels
-        encoder = {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16)}
-        decoder_hidden_size = 256
+        settings = {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16), "decoder_hidden_size": 256}
+    settings |= {"decoder_num_hidden_layers": 2, "decoder_num_attention_heads": 4}
+    settings |= {"decoder_intermediate_size": 4 * settings["decoder_hidden_size"]}
+    settings |= {"image_size": image_size, "mask_ratio": mask_ratio, "norm_pix_loss": norm_pix_loss}
     try:
-        config = GreenMimConfig(
-            image_size=image_size,
-            mask_ratio=mask_ratio,
-            norm_pix_loss=norm_pix_loss,
-            decoder_hidden_size=decoder_hidden_size,
-            decoder_num_hidden_layers=2,
-            decoder_num_attention_heads=4,
-            decoder_intermediate_size=4 * decoder_hidden_size,
-            **encoder,
-        )
+        config = GreenMimConfig(**settings)
     except StrictDataclassError as error:  # of a `mask_ratio` that hides nothing, or everything
         raise UserError(str(error)) from error
     unit = config.mask_unit_size
     if image_size % unit:
         below = image_size // unit * unit
-        raise UserError(
-            f"--image_size must be a multiple of the mask unit of {unit} pixels, got {image_size}. Nearest: {below} or {below + unit}."
-        )
+        rule = f"--image_size must be a multiple of the mask unit of {unit} pixels, got {image_size}"
+        raise UserError(f"{rule}. Nearest: {below} or {below + unit}.")
     return config
 
 
@@ -211,9 +202,8 @@ def run(args: QuickstartArguments, command: str):
         seed=args.seed,
     )
     if args.train_dir is None:
-        print(
-            f"Next, with your own images: {sys.executable} {sys.argv[0]} --train_dir path/to/images --output_dir my_images"
-        )
+        command = f"{sys.executable} {sys.argv[0]}"
+        print(f"Next, with your own images: {command} --train_dir path/to/images --output_dir my_images")
 
 
 def main(arguments: Sequence[str] | None = None):

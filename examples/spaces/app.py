@@ -31,7 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import statistics
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -109,13 +109,7 @@ def open_image(path: str | None) -> PIL.Image.Image:
 
 def measure_milliseconds(function: Callable[[], object]) -> float:
     """Median time of several calls, after one to warm up."""
-    function()
-    times = []
-    for _ in range(NUM_TIMINGS):
-        start = time.perf_counter()
-        function()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return 1000 * statistics.median(timeit.repeat(function, number=1, repeat=1 + NUM_TIMINGS)[1:])
 
 
 def enlarge(pixels: np.ndarray) -> PIL.Image.Image:
@@ -126,16 +120,7 @@ def enlarge(pixels: np.ndarray) -> PIL.Image.Image:
 
 
 class Demonstration:
-    """
-    A model, and what the page shows of it.
-
-    Args:
-        name (`str`):
-            Folder of a pre-trained GreenMIM model, or its name on the Hub.
-
-    Raises:
-        `OSError` or `ValueError`: if there is no such model, or it was not pre-trained as a GreenMIM model.
-    """
+    """A pre-trained GreenMIM model, from a folder or the Hub, and what the page shows of it."""
 
     def __init__(self, name: str):
         # first, as its error is clearest about a wrong name
@@ -169,12 +154,6 @@ class Demonstration:
     def reconstruct(self, image: PIL.Image.Image, mask: np.ndarray) -> tuple[list[np.ndarray], str]:
         """
         Masks and reconstructs an image, and times the encoder.
-
-        Args:
-            image (`PIL.Image.Image`):
-                The image.
-            mask (`np.ndarray` of `bool` and shape `(num_units,)`):
-                `True` where a unit is hidden.
 
         Returns:
             Four images of shape `(height, width, 3)` and `uint8`: the input of the model, what the encoder sees of it, the

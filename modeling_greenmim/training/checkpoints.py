@@ -68,8 +68,7 @@ class Checkpoints:
             process_state (`dict`, *optional*):
                 What this process has of its own.
         """
-        folder = self.output_dir / f"checkpoint-{step}"
-        new = self.output_dir / f".new-{folder.name}"
+        folder, new = self.output_dir / f"checkpoint-{step}", self.output_dir / f".new-checkpoint-{step}"
         # collective, so not in the main process only
         options = distributed_states.StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights, optimizer_state = distributed_states.get_state_dict(self.model, self.optimizer, options=options)
@@ -117,8 +116,10 @@ class Checkpoints:
         Raises a [`UserError`] if it is not a checkpoint, or not the last one.
         """
         folders = self.list()
-        if resume_from_checkpoint in (None, "latest"):
-            return folders[-1] if folders and resume_from_checkpoint else None
+        if resume_from_checkpoint is None or (resume_from_checkpoint == "latest" and not folders):
+            return None
+        if resume_from_checkpoint == "latest":
+            return folders[-1]
         folder = Path(resume_from_checkpoint)
         if not (folder / RUN_FILE).is_file():
             known = ", ".join(map(str, folders)) or "none"
@@ -156,9 +157,8 @@ class Checkpoints:
 
         def restore() -> dict | None:
             options = distributed_states.StateDictOptions(full_state_dict=True)
-            distributed_states.set_model_state_dict(self.model, weights, options=options)
-            optimizer_state = state["optimizer"]
-            distributed_states.set_optimizer_state_dict(self.model, self.optimizer, optimizer_state, options=options)
+            states = {"model_state_dict": weights, "optim_state_dict": state["optimizer"]}
+            distributed_states.set_state_dict(self.model, self.optimizer, **states, options=options)
             self.scheduler.load_state_dict(state["scheduler"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])

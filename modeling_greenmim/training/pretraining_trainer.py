@@ -81,10 +81,8 @@ class PretrainingTrainer(CheckpointTrainer):
     does not belong. It sets `args` that it depends on, such as `max_steps`.
 
     Args:
-        data ([`PretrainingData`]):
-            The images of the run.
-        collator ([`PretrainingCollator`]):
-            Makes micro-batches of them.
+        data ([`PretrainingData`]), collator ([`PretrainingCollator`]):
+            The images of the run, and what makes micro-batches of them.
         **kwargs:
             Those of [`~transformers.Trainer`].
 
