@@ -42,13 +42,15 @@ def run_command(
     run: Callable, argument_classes: Sequence[type], description: str, arguments: Sequence[str] | None = None
 ):
     """
-    Parses arguments, by default those of the command line, and runs. What the user can fix ends in one line.
+    Parses arguments, and runs. What the user can fix ends in one line.
 
     Args:
         run (`Callable`), argument_classes (`Sequence[type]`):
             Takes one instance of each of these dataclasses, and the command as a string.
         description (`str`):
             For `--help`.
+        arguments (`Sequence[str]`, *optional*):
+            Those of the command line by default.
     """
     parser = HfArgumentParser(argument_classes, description=description, formatter_class=HelpFormatter)
     arguments = sys.argv[1:] if arguments is None else list(arguments)

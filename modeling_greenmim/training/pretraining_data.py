@@ -24,7 +24,7 @@ from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
 from .image_files import ImageFiles, ParquetImages, RowSettings, find_images, is_address
 from .image_order import ImageOrder
 from .image_streams import ImageStream, StreamedMicroBatches
-from .micro_batches import HeldOutImages, MicroBatches, PretrainingCollator, make_loader, read_held_out_images
+from .micro_batches import HeldOutImages, MicroBatches, make_loader, read_held_out_images
 from .pretraining_arguments import DataArguments
 
 
@@ -77,24 +77,17 @@ class PretrainingData:
             return 1, batch_size
         return min(num_processes * max(1, num_workers), self.num_train_images), batch_size
 
-    def make_loader(
-        self,
-        collator: PretrainingCollator,
-        batch_size: int,
-        numbers: range,
-        lanes: tuple[int, int],
-        rank: int = 0,
-        world_size: int = 1,
-        **settings,
-    ):
+    def make_loader(self, collator, batch_size, numbers, lanes, rank=0, world_size=1, **settings):
         """
         Makes the loader of one process.
 
         Args:
-            numbers (`range`):
-                Numbers of the remaining micro-batches over all processes. A stream has no numbers: it begins with the first.
-            lanes (`tuple[int, int]`):
-                What `choose_lanes` returned.
+            collator ([`PretrainingCollator`]), batch_size (`int`):
+                What makes a micro-batch of crops, and of how many.
+            numbers (`range`), lanes (`tuple[int, int]`):
+                Numbers of the remaining micro-batches over all processes, which a stream ignores; and what `choose_lanes` returned.
+            rank, world_size (`int`, *optional*, defaults to 0 and 1):
+                This process, and the number of processes.
             **settings:
                 `num_workers` and `pin_memory`, see [`make_loader`].
         """

@@ -39,22 +39,13 @@ STATE = ("step", "images_seen", "seconds", "history")
 
 
 class Progress:
-    """
-    The progress of a run. Losses stay on the device until a record is made: reading one waits for it.
-
-    Attributes:
-        step, images_seen (`int`), seconds (`float`), history (`list[dict]`):
-            Length of the run, as of the last record; and the records of the training and of the evaluations.
-        unreadable (`dict[str, str]`):
-            Images that could not be read in any process, and why.
-    """
+    """The progress of a run. Losses stay on the device until a record is made: reading one waits for it."""
 
     def __init__(self, accelerator: Accelerator, checkpoints: Checkpoints, data: PretrainingData):
         self.accelerator, self.checkpoints, self.data = accelerator, checkpoints, data
-        self.step = self.images_seen = 0
-        self.seconds = 0.0
-        self.history: list[dict] = []
-        self.unreadable: dict[str, str] = {}
+        self.step, self.images_seen, self.seconds = 0, 0, 0.0  # as of the last record
+        self.history: list[dict] = []  # records of training and evaluations
+        self.unreadable: dict[str, str] = {}  # images that could not be read in any process, and why
         self.new_unreadable = dict(data.held_out.unreadable)  # of this process, since the last record
         for name, reason in list(data.images.unreadable.items())[:NUM_NAMED_UNREADABLE]:
             accelerator.print(f"Skipped {name} ({reason})", file=sys.stderr)
@@ -66,9 +57,7 @@ class Progress:
         self.filled: list[float] = []  # fraction of the places of a micro-batch that hold an image
         self.group_fills: list[float] = []
         self.grad_norms: list[torch.Tensor] = []
-        self.num_images = 0
-        self.seconds_waited = 0.0
-        self.start = time.perf_counter()
+        self.num_images, self.seconds_waited, self.start = 0, 0.0, time.perf_counter()
 
     def iterate(self, loader: Iterable[dict]) -> Iterator[dict]:
         """
@@ -154,20 +143,19 @@ class Progress:
 
     def _check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
         """Names step and process of the first loss, of shape `(num_processes, num_steps)`, or gradient that is not finite."""
-        for index, (step_losses, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist())):
-            wrong = [rank for rank, loss in enumerate(step_losses) if not math.isfinite(loss)]
-            if wrong:
-                problem = f"The loss of process {wrong[0]} is {step_losses[wrong[0]]}"
+        first_step = self.step - len(grad_norms) + 1
+        for step, (step_losses, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist()), first_step):
+            problems = [
+                f"loss of process {rank} is {loss}" for rank, loss in enumerate(step_losses) if not math.isfinite(loss)
+            ]
             # with loss scaling (fp16), steps with too large gradients are skipped
-            elif not math.isfinite(grad_norm) and self.accelerator.scaler is None:
-                problem = f"The norm of the gradients is {grad_norm}"
-            else:
-                continue
-            raise UserError(
-                f"{problem} at step {self.step - len(grad_norms) + index + 1}: the training has diverged. "
-                f"{self.checkpoints.describe_last()} A lower --learning_rate (or --base_learning_rate), more --num_warmup_steps, or "
-                "--mixed_precision no may help."
-            )
+            if not math.isfinite(grad_norm) and self.accelerator.scaler is None:
+                problems.append(f"norm of the gradients is {grad_norm}")
+            if problems:
+                raise UserError(
+                    f"The {problems[0]} at step {step}: the training has diverged. {self.checkpoints.describe_last()} A lower "
+                    "--learning_rate, more --num_warmup_steps, or --mixed_precision no may help."
+                )
 
     def _collect_unreadable(self):
         """Reports images that could not be read in any process, the first ones by name."""
@@ -178,9 +166,9 @@ class Progress:
                     tqdm.write(f"Skipped {name} ({reason})", file=sys.stderr)
                 self.unreadable[name] = reason
         self.new_unreadable = {}
-        # of all images: a damaged row group may be the first one that is read
         held_out = self.data.held_out
         num_images = self.images_seen + len(held_out.examples) + len(held_out.unreadable)
+        # of all images, if their number is known: a damaged row group may be the first one that is read
         check_unreadable(self.unreadable, self.data.images.num_images or num_images, self.data.args.max_unreadable)
 
 

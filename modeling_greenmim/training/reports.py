@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .pretraining_data import PretrainingData
     from .pretraining_model import PretrainedModel
 
+Picture = tuple[str, bytes]  # caption, and content of the file
 SOFTWARE = ("torch", "transformers", "accelerate", "datasets")
 
 
@@ -71,14 +72,12 @@ def describe_data(args: "DataArguments", num_train_images: int | None) -> str:
     return f"`{name}`{others}, {describe_number(num_train_images)}"
 
 
-def describe_training(sentences: str, rows: dict, command: str, captions: dict[str, str]) -> str:
-    """
-    How weights came about, for a card: sentences, a table of `rows` and the software, the command, and pictures by name of the file.
-    """
+def describe_training(sentences: str, rows: dict, command: str, pictures: dict[str, Picture]) -> str:
+    """How weights came about, for a card: sentences, a table of `rows` and the software, the command, and pictures."""
     rows = rows | {"software": ", ".join(f"{name} {version(name)}" for name in SOFTWARE)}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    pictures = "".join(f"\n\n![{caption}]({name})" for name, caption in captions.items())
-    return f"{sentences}\n\n| | |\n|---|---|\n{table}\n\nThe command:\n\n```bash\n{command}\n```{pictures}"
+    shown = "".join(f"\n\n![{caption}]({name})" for name, (caption, _) in pictures.items())
+    return f"{sentences}\n\n| | |\n|---|---|\n{table}\n\nThe command:\n\n```bash\n{command}\n```{shown}"
 
 
 def get_picture_path(output_dir: str | Path, step: int) -> Path:
@@ -116,7 +115,7 @@ def write_model_folder(
     model: PreTrainedModel,
     image_processor: BaseImageProcessor,
     card: ModelCard,
-    pictures: dict[str, bytes],
+    pictures: dict[str, Picture],
     hub_model_id: str | None,
     private: bool,
 ):
@@ -126,7 +125,7 @@ def write_model_folder(
         model.cpu().save_pretrained(new)
         image_processor.save_pretrained(new)
         card.save(new / "README.md")
-        for name, content in pictures.items():
+        for name, (_, content) in pictures.items():
             (new / name).write_bytes(content)
         if isinstance(model.config, GreenMimConfig):
             publish.publish(new, folder, hub_model_id, private=private)
@@ -159,8 +158,8 @@ class PretrainingReport:
         self.speed = f"{self.images_timed / max(self.seconds, 1e-9):.0f} images per second"
         self.time = f"{self.seconds / 3600:.2f} h" if self.seconds >= 3600 else f"{self.seconds:.0f} s"
 
-    def make_card(self, captions: dict[str, str], hub_model_id: str | None) -> ModelCard:
-        """The model card, with pictures by name of the file."""
+    def make_card(self, pictures: dict[str, Picture], hub_model_id: str | None) -> ModelCard:
+        """The model card."""
         config = self.pretrained.model.config
         is_whole = self.images_timed == self.images_seen
         rows = {
@@ -191,17 +190,14 @@ class PretrainingReport:
             title="GreenMIM, pre-trained",
             summary=f"A {describe_encoder(config)}.",
             usage=publish.USAGE.format(name=hub_model_id or publish.UNKNOWN_NAME),
-            provenance=describe_training(sentences, rows, self.command, captions),
+            provenance=describe_training(sentences, rows, self.command, pictures),
             measured=measured,
             not_measured=["The accuracy of this model on any task after fine-tuning."],
             license=self.pretrained.license,
         )
 
     def write(self, model: PreTrainedModel, output_dir: Path, hub_model_id: str | None, private: bool) -> Path:
-        """
-        Writes the loss curve, the metrics and the folder of the trained model, which is uploaded if it has a name on the Hub, and prints
-        a summary. Returns the folder. Raises a [`UserError`] if that fails.
-        """
+        """Writes loss curve, metrics, and the folder of the model, which is uploaded if it has a name on the Hub; prints a summary."""
         folder = output_dir / "model"
         with explain_errors(folder, hub_model_id):
             metrics = {
@@ -213,13 +209,12 @@ class PretrainingReport:
                 "unreadable": self.unreadable,
             }
             (output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2))
-            pictures = {"loss_curve.png": make_png(draw_loss_curve(self.history, model.config.norm_pix_loss))}
-            (output_dir / "loss_curve.png").write_bytes(pictures["loss_curve.png"])
-            captions = {"loss_curve.png": "Loss over the steps"}
+            loss_curve = make_png(draw_loss_curve(self.history, model.config.norm_pix_loss))
+            (output_dir / "loss_curve.png").write_bytes(loss_curve)
+            pictures = {"loss_curve.png": ("Loss over the steps", loss_curve)}
             if (path := get_picture_path(output_dir, self.step)).is_file():
-                pictures["reconstructions.png"] = path.read_bytes()
-                captions["reconstructions.png"] = "Held-out images and their reconstructions"
-            card = self.make_card(captions, hub_model_id)
+                pictures["reconstructions.png"] = "Held-out images and their reconstructions", path.read_bytes()
+            card = self.make_card(pictures, hub_model_id)
             write_model_folder(folder, model, self.pretrained.image_processor, card, pictures, hub_model_id, private)
         self._print_summary(folder, hub_model_id)
         return folder
@@ -260,8 +255,8 @@ class FineTuningReport:
     settings: dict = field(default_factory=dict)  # that are not arguments of the Trainer
     picture: "Figure | None" = None  # of some predictions
 
-    def make_card(self, captions: dict[str, str], hub_model_id: str | None) -> ModelCard:
-        """The model card, with pictures by name of the file."""
+    def make_card(self, pictures: dict[str, Picture], hub_model_id: str | None) -> ModelCard:
+        """The model card."""
         args, state = self.trainer.args, self.trainer.state
         settings = self.trainer.get_reported_settings()
         del settings["num_train_epochs" if args.max_steps > 0 else "max_steps"]  # the other one counts
@@ -284,7 +279,7 @@ class FineTuningReport:
             title=title,
             summary=f"A {self.model_description}.",
             usage=self.usage.format(name=hub_model_id or publish.UNKNOWN_NAME),
-            provenance=describe_training(f"{title}. {self.origin}", rows, self.command, captions),
+            provenance=describe_training(f"{title}. {self.origin}", rows, self.command, pictures),
             measured=[
                 f"{name} on {images}: {value:.4f} (one run, seed {args.seed})" for name, value in self.results.items()
             ],
@@ -296,16 +291,15 @@ class FineTuningReport:
             eval_results=[result],
         )
 
-    def write(self, hub_model_id: str | None) -> Path:
-        """
-        Writes the model folder, which a pipeline runs, uploads it if it has a name on the Hub, and prints a summary. Raises a
-        [`UserError`] if that fails. Returns the folder.
-        """
+    def write(self, hub_model_id: str | None):
+        """Writes the folder of the model, which is uploaded if it has a name on the Hub, and prints a summary."""
         args, model, image_processor = self.trainer.args, self.trainer.model, self.trainer.processing_class
         folder = Path(args.output_dir) / "model"
         with explain_errors(folder, hub_model_id):
-            pictures = {} if self.picture is None else {"predictions.png": make_png(self.picture)}
-            card = self.make_card(dict.fromkeys(pictures, "Predictions on images of the evaluation"), hub_model_id)
+            pictures = {}
+            if self.picture is not None:
+                pictures["predictions.png"] = "Predictions on images of the evaluation", make_png(self.picture)
+            card = self.make_card(pictures, hub_model_id)
             private = bool(args.hub_private_repo)
             write_model_folder(folder, model, image_processor, card, pictures, hub_model_id, private)
         (title, value), *_ = self.results.items()
@@ -314,4 +308,3 @@ class FineTuningReport:
         print(f"\n{title} {value:.4f}, on {describe_number(self.num_eval_images)} of {self.eval_description}.")
         call = f"pipeline({self.task!r}, model={str(folder)!r})"
         print(f"Model: {folder}, with its card; runs with {call}{condition}.")
-        return folder

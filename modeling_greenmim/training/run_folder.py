@@ -32,9 +32,7 @@ def check_run_folder(folder: Path, overwrite: bool, resume: bool):
     """Raises a [`UserError`] if the folder has results of a run that is neither discarded nor resumed, or of something else."""
     found = [path.name for pattern in RESULTS for path in folder.glob(pattern)]
     if found and not (folder / ARGUMENTS_FILE).is_file():
-        raise UserError(
-            f"--output_dir {folder} has a {found[0]!r} of no run of this script. Choose a different folder."
-        )
+        raise UserError(f"--output_dir {folder} has a {found[0]!r} of no run of this script. Choose another folder.")
     if found and not overwrite and not resume:
         raise UserError(
             f"--output_dir {folder} holds a run already. Resume it: --resume_from_checkpoint latest. Discard it: "
