@@ -47,17 +47,11 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     data = open_data(data_args, pretrained.model.config, args.seed)
 
     # 2. Training
-    trainer = PretrainingTrainer(
-        data,
-        pretrained.make_collator(model_args),
-        model=pretrained.model,
-        args=args,
-        processing_class=pretrained.image_processor,
-    )
+    trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args)
     train(trainer, checkpoint)
 
     # 3. Model folder, metrics and pictures
-    trainer.write_report(pretrained, command, hub_model_id)
+    trainer.write_report(command, hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):

@@ -156,9 +156,8 @@ def make_accelerator(args: RunArguments):
         raise UserError(str(error)) from error
     check_num_processes(accelerator.num_processes)
     if args.with_tracking and not accelerator.log_with:
-        raise UserError(
-            f"--with_tracking: {args.report_to} is not installed. `pip install tensorboard` installs one that needs no account."
-        )
+        remedy = "`pip install tensorboard` installs one that needs no account."
+        raise UserError(f"--with_tracking: {args.report_to} is not installed. {remedy}")
     if args.push_to_hub and get_token() is None:
         raise UserError("--push_to_hub: there is no token to upload with. Log in (`hf auth login`), or set HF_TOKEN.")
     if args.knn and accelerator.distributed_type == DistributedType.FSDP:
@@ -250,11 +249,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         pretrained.model.gradient_checkpointing_enable()
     if args.torch_compile:
         pretrained.model.compile(mode=args.torch_compile_mode)  # in place: the names of the weights stay
-    optimizer = torch.optim.AdamW(
-        make_parameter_groups(pretrained.model, learning_rate, args.weight_decay),
-        betas=(args.adam_beta1, args.adam_beta2),
-        fused=True,
-    )
+    groups = make_parameter_groups(pretrained.model, learning_rate, args.weight_decay)
+    optimizer = torch.optim.AdamW(groups, betas=(args.adam_beta1, args.adam_beta2), fused=True)
     # not prepared: Accelerate would step it once for each process
     scheduler = get_scheduler(args.lr_scheduler_type, optimizer, num_warmup_steps, num_steps)
     model, optimizer = accelerator.prepare(pretrained.model, optimizer)
@@ -265,7 +261,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     loader_state = None
     if checkpoint := checkpoints.find(args.resume_from_checkpoint):
         run_state, loader_state = checkpoints.load(checkpoint, run_config)
-        progress.load_state_dict(run_state)
+        progress.load_state_dict(run_state["progress"])
         lanes = tuple(run_state["lanes"])
         accelerator.print(f"Resuming after step {progress.step}, from {checkpoint}.")
     elif args.resume_from_checkpoint:
@@ -337,7 +333,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
                 if is_evaluated:
                     evaluate()
                 if is_saved:
-                    run_state = {"run_config": run_config, **progress.state_dict(), "lanes": lanes}
+                    run_state = {"run_config": run_config, "progress": progress.state_dict(), "lanes": lanes}
                     checkpoints.save(progress.step, run_state, loader.state_dict() if data.is_stream else None)
                 progress.restart()
             if is_stopping:
@@ -357,12 +353,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         settings=hyperparameters,
         hardware=hardware,
         command=command,
-        step=progress.step,
-        images_seen=progress.images_seen,
         images_timed=progress.images_seen,
-        seconds=progress.seconds,
-        history=progress.history,
-        unreadable=progress.unreadable,
+        **progress.state_dict(),
     )
     report.write(trained, output_dir, args.hub_model_id, args.hub_private_repo)
 

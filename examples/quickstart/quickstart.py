@@ -59,8 +59,7 @@ class QuickstartArguments:
 
     train_dir: str | None = HfArg(
         default=None,
-        help="Folder of images (at any depth, of any size, color or gray), of parquet files with an image column, or of tars. "
-        "Without it, scikit-learn's handwritten digits are used.",
+        help="Folder of images, of parquet files or of tars. Without it, scikit-learn's handwritten digits.",
     )
     image_column_name: str | None = HfArg(default=None, help="Column of the images in parquet files.")
     output_dir: str = HfArg(default="quickstart", help="Folder of the run.")
@@ -163,20 +162,21 @@ def run(args: QuickstartArguments, command: str):
     from modeling_greenmim.training.run_folder import check_run_folder, start_run_folder
 
     # 1. Images and model
-    output_dir, resume = Path(args.output_dir), args.resume_from_checkpoint
-    check_run_folder(output_dir, args.overwrite_output_dir, resume is not None)
-    if args.train_dir is None:
-        train_dir, image_size = output_dir / "digits", args.image_size or DIGITS_SIZE
-        crops = {"min_crop_scale": 0.7, "flip": False}  # a flip turns most digits into different signs
+    output_dir, train_dir, settings = Path(args.output_dir), args.train_dir, {}
+    check_run_folder(output_dir, args.overwrite_output_dir, args.resume_from_checkpoint is not None)
+    if train_dir is None:
+        image_size = args.image_size or DIGITS_SIZE
     else:
-        train_dir, crops = args.train_dir, {}
         image_size = args.image_size or choose_image_size(train_dir, args.image_column_name)
     config = make_config(image_size, args.mask_ratio, args.norm_pix_loss)
     output_dir.mkdir(parents=True, exist_ok=True)
     start_run_folder(output_dir, args.overwrite_output_dir, asdict(args))
     config.save_pretrained(output_dir)
-    if args.train_dir is None:
-        write_digits(train_dir, image_size)
+    if train_dir is None:
+        write_digits(train_dir := output_dir / "digits", image_size)
+        settings |= {"min_crop_scale": 0.7, "flip": False}  # a flip turns most digits into different signs
+    if args.mixed_precision != "no":
+        settings |= {args.mixed_precision: True}
 
     # 2. Training
     pretrain(
@@ -186,20 +186,18 @@ def run(args: QuickstartArguments, command: str):
         image_column_name=args.image_column_name,
         train_val_split=0.05,
         max_eval_samples=128,
-        **crops,
         max_steps=args.max_train_steps,
         warmup_steps=args.num_warmup_steps,
         learning_rate=args.learning_rate,
         per_device_train_batch_size=args.per_device_train_batch_size,
         dataloader_num_workers=args.num_workers,
-        bf16=args.mixed_precision == "bf16",
-        fp16=args.mixed_precision == "fp16",
         eval_on_start=True,
         logging_steps=50,
         save_steps=args.checkpointing_steps,
-        resume_from_checkpoint=resume,
+        resume_from_checkpoint=args.resume_from_checkpoint,
         report_to="none",
         seed=args.seed,
+        **settings,
     )
     if args.train_dir is None:
         command = f"{sys.executable} {sys.argv[0]}"

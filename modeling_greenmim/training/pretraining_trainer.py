@@ -26,7 +26,7 @@ from .. import GreenMimConfig
 from ..parameter_groups import get_decay_parameter_names
 from .errors import UserError, check_unreadable
 from .evaluation import Evaluation
-from .micro_batches import PretrainingCollator, get_weighted_loss
+from .micro_batches import get_weighted_loss
 from .pretraining_arguments import DataArguments, ModelArguments
 from .pretraining_data import PretrainingData, open_data
 from .pretraining_model import PretrainedModel, make_pretrained_model
@@ -81,18 +81,17 @@ class PretrainingTrainer(CheckpointTrainer):
     does not belong. It sets `args` that it depends on, such as `max_steps`.
 
     Args:
-        data ([`PretrainingData`]), collator ([`PretrainingCollator`]):
-            The images of the run, and what makes micro-batches of them.
-        **kwargs:
+        pretrained ([`PretrainedModel`]), data ([`PretrainingData`]), collator ([`PretrainingCollator`]):
+            The model to start from, the images of the run, and what makes micro-batches of them.
+        args ([`~transformers.TrainingArguments`]), **kwargs:
             Those of [`~transformers.Trainer`].
 
     Raises:
         [`UserError`]: if there are too few images, or an unknown number without `args.max_steps`.
     """
 
-    def __init__(self, data: PretrainingData, collator: PretrainingCollator, **kwargs):
-        self.data, self.collator, self.first_step = data, collator, 0
-        args: TrainingArguments = kwargs["args"]
+    def __init__(self, pretrained, data, collator, args, **kwargs):
+        self.pretrained, self.data, self.collator, self.first_step = pretrained, data, collator, 0
         self.images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         max_steps = args.max_steps if args.max_steps > 0 else None
         args.max_steps = data.count_steps(self.images_per_step, max_steps, args.num_train_epochs)
@@ -102,10 +101,12 @@ class PretrainingTrainer(CheckpointTrainer):
         if not data.held_out.examples:
             args.eval_strategy, args.do_eval = "no", False
         super().__init__(
+            args=args,
             train_dataset=data.held_out.examples,  # required, and not used
             eval_dataset=data.held_out.examples,
             data_collator=lambda examples: collator(examples)["inputs"],
-            **kwargs,
+            processing_class=pretrained.image_processor,
+            **{"model": pretrained.model} | kwargs,
         )
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs):
@@ -150,7 +151,7 @@ class PretrainingTrainer(CheckpointTrainer):
         evaluation = Evaluation(self.data.held_out, self.collator, self.args.per_device_eval_batch_size)
         evaluation.save_pictures(self.model, self.accelerator, self.args.output_dir, self.state.global_step)
 
-    def write_report(self, pretrained: PretrainedModel, command: str, hub_model_id: str | None) -> Path:
+    def write_report(self, command: str, hub_model_id: str | None) -> Path:
         """
         Evaluates the trained model, and writes everything that a run leaves; the main process uploads the model folder if it has a name
         on the Hub. Collective. Returns the model folder.
@@ -160,7 +161,7 @@ class PretrainingTrainer(CheckpointTrainer):
             self.evaluate() if args.do_eval else self.save_pictures()
         if self.is_world_process_zero():
             report = PretrainingReport(
-                pretrained=pretrained,
+                pretrained=self.pretrained,
                 data=self.data,
                 settings={name: getattr(args, name) for name in REPORTED_SETTINGS},
                 hardware=describe_hardware(args.device, args.world_size),
@@ -172,7 +173,7 @@ class PretrainingTrainer(CheckpointTrainer):
                 history=history,
                 unreadable={},  # they are named when they are read
             )
-            report.write(pretrained.model, Path(args.output_dir), hub_model_id, bool(args.hub_private_repo))
+            report.write(self.model, Path(args.output_dir), hub_model_id, bool(args.hub_private_repo))
         self.accelerator.wait_for_everyone()
         return Path(args.output_dir) / "model"
 
@@ -240,14 +241,9 @@ def pretrain(
         raise UserError(str(error)) from error
     checkpoint, hub_model_id, lock = start_pretraining(args)  # the lock is held until the end
     pretrained = make_pretrained_model(model_args, args.seed, config)
-    trainer = PretrainingTrainer(
-        open_data(data_args, pretrained.model.config, args.seed),
-        pretrained.make_collator(model_args),
-        model=pretrained.model,
-        args=args,
-        processing_class=pretrained.image_processor,
-    )
+    data = open_data(data_args, pretrained.model.config, args.seed)
+    trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args)
     if "learning_rate" not in settings:
         args.learning_rate = BASE_LEARNING_RATE * trainer.images_per_step / 256
     train(trainer, checkpoint)
-    return trainer.write_report(pretrained, command, hub_model_id)
+    return trainer.write_report(command, hub_model_id)

@@ -35,7 +35,7 @@ from .pretraining_data import PretrainingData
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 NUM_NAMED_UNREADABLE = 10
-STATE = ("step", "images_seen", "seconds", "history")
+STATE = ("step", "images_seen", "seconds", "history", "unreadable")
 
 
 class Progress:
@@ -134,12 +134,11 @@ class Progress:
             logger.warning(f"Cannot write the log of step {self.step}: {error}")
 
     def state_dict(self) -> dict:
-        return {"progress": {name: getattr(self, name) for name in STATE}, "unreadable": self.unreadable}
+        return {name: getattr(self, name) for name in STATE}
 
     def load_state_dict(self, state_dict: dict):
         for name in STATE:
-            setattr(self, name, state_dict["progress"][name])
-        self.unreadable = state_dict["unreadable"]
+            setattr(self, name, state_dict[name])
 
     def _check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
         """Names step and process of the first loss, of shape `(num_processes, num_steps)`, or gradient that is not finite."""
