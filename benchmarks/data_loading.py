@@ -37,8 +37,7 @@ from modeling_greenmim.training.command_line import UserError
 from modeling_greenmim.training.image_decoding import read_image
 from modeling_greenmim.training.micro_batches import PretrainingCollator
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
-from modeling_greenmim.training.pretraining_data import PretrainingData, open_data
-from modeling_greenmim.training.pretraining_model import make_pretrained_model
+from modeling_greenmim.training.pretraining_setup import PretrainingData, make_pretrained_model, open_data
 
 
 NUM_MICRO_BATCHES = 10**9  # more than anyone waits for

@@ -35,8 +35,7 @@ from modeling_greenmim.training.pretraining_arguments import DataArguments, Mode
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
     """A run from top to bottom."""
     # here, so that --help and refused arguments need not wait for it
-    from modeling_greenmim.training.pretraining_data import open_data
-    from modeling_greenmim.training.pretraining_model import make_pretrained_model
+    from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
     from modeling_greenmim.training.trainer import train
 

@@ -197,8 +197,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     from modeling_greenmim.training.checkpoints import Checkpoints, check_same_run_config
     from modeling_greenmim.training.evaluation import Evaluation
     from modeling_greenmim.training.micro_batches import get_weighted_loss, seed_micro_batch
-    from modeling_greenmim.training.pretraining_data import open_data
-    from modeling_greenmim.training.pretraining_model import make_pretrained_model
+    from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.progress import Progress
     from modeling_greenmim.training.reports import PretrainingReport, describe_hardware, describe_number
     from modeling_greenmim.training.run_folder import check_run_folder, lock_run, start_run_folder

@@ -116,7 +116,7 @@ def choose_image_size(train_dir: str, image_column_name: str | None) -> int:
     import PIL.Image
 
     from modeling_greenmim.training.pretraining_arguments import DataArguments
-    from modeling_greenmim.training.pretraining_data import open_images
+    from modeling_greenmim.training.pretraining_setup import open_images
 
     shorter_sides = []
     data_args = DataArguments(train_dir=train_dir, image_column_name=image_column_name)

@@ -28,8 +28,7 @@ from .errors import UserError, check_unreadable
 from .evaluation import Evaluation
 from .micro_batches import get_weighted_loss
 from .pretraining_arguments import DataArguments, ModelArguments
-from .pretraining_data import PretrainingData, open_data
-from .pretraining_model import PretrainedModel, make_pretrained_model
+from .pretraining_setup import PretrainingData, make_pretrained_model, open_data
 from .reports import PretrainingReport, describe_hardware
 from .run_folder import lock_run
 from .trainer import CheckpointTrainer, start_run, train

@@ -29,7 +29,7 @@ from transformers.utils import logging
 
 from .checkpoints import Checkpoints
 from .errors import UserError, check_unreadable
-from .pretraining_data import PretrainingData
+from .pretraining_setup import PretrainingData
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity

@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
     from .fine_tuning import FineTuningTrainer
     from .pretraining_arguments import DataArguments
-    from .pretraining_data import PretrainingData
-    from .pretraining_model import PretrainedModel
+    from .pretraining_setup import PretrainedModel, PretrainingData
 
 Picture = tuple[str, bytes]  # caption, and content of the file
 SOFTWARE = ("torch", "transformers", "accelerate", "datasets")

@@ -28,7 +28,7 @@ from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.evaluation import Evaluation, get_knn_accuracy, make_picture_rows
 from modeling_greenmim.training.micro_batches import HeldOutImages, PretrainingCollator
 from modeling_greenmim.training.pretraining_arguments import DataArguments
-from modeling_greenmim.training.pretraining_data import open_data
+from modeling_greenmim.training.pretraining_setup import open_data
 from tests.helpers.pretraining import CONFIG, write_images
 
 

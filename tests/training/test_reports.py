@@ -24,8 +24,7 @@ from transformers import AutoModel
 from modeling_greenmim import GreenMimForMaskedImageModeling, publish
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
-from modeling_greenmim.training.pretraining_data import open_data
-from modeling_greenmim.training.pretraining_model import make_pretrained_model
+from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
 from modeling_greenmim.training.reports import PretrainingReport, describe_data, describe_number
 from tests.helpers.pretraining import CONFIG, write_images
 
