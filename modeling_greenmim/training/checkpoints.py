@@ -59,14 +59,9 @@ class Checkpoints:
 
     def save(self, step: int, run_state: dict, process_state: dict | None = None) -> Path:
         """
-        Writes the checkpoint of a step, and removes those above the limit. Collective. Raises a [`UserError`] in every process if it
+        Writes the checkpoint of a step, and removes those above the limit. Collective. `run_state` is for `run.json`: the same in every
+        process, with a `run_config`; `process_state` is what this process has of its own. Raises a [`UserError`] in every process if it
         cannot be written; the checkpoints before it stay.
-
-        Args:
-            run_state (`dict`):
-                For `run.json`; the same in every process, with a `run_config`.
-            process_state (`dict`, *optional*):
-                What this process has of its own.
         """
         folder, new = self.output_dir / f"checkpoint-{step}", self.output_dir / f".new-checkpoint-{step}"
         # collective, so not in the main process only

@@ -88,17 +88,8 @@ class PretrainingData:
 
     def make_loader(self, collator, batch_size, numbers, lanes, rank=0, world_size=1, **settings):
         """
-        Makes the loader of one process.
-
-        Args:
-            collator ([`PretrainingCollator`]), batch_size (`int`):
-                What makes a micro-batch of crops, and of how many.
-            numbers (`range`), lanes (`tuple[int, int]`):
-                Numbers of the remaining micro-batches over all processes, which a stream ignores; and what `choose_lanes` returned.
-            rank, world_size (`int`, *optional*, defaults to 0 and 1):
-                This process, and the number of processes.
-            **settings:
-                `num_workers` and `pin_memory`, see [`make_loader`].
+        Makes the loader of one process, for the `numbers` of the remaining micro-batches over all processes. A stream has no numbers: it
+        begins with the first. `lanes` are those of `choose_lanes`, and `settings` are `num_workers` and `pin_memory`.
         """
         if self.is_stream:
             part = rank, world_size, self.args.shuffle_buffer_size

@@ -23,17 +23,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class StopSignals:
-    """
-    A context in which signals only ask to stop. A second Ctrl-C interrupts at once.
-
-    Example:
-
-    ```python
-    >>> from modeling_greenmim.training.stop_signals import StopSignals
-
-    >>> with StopSignals() as signals:
-    ...     stopped_by = signals.get_agreed()
-    ```"""
+    """A context in which signals only ask to stop. A second Ctrl-C interrupts at once."""
 
     def __init__(self):
         self.received = 0
