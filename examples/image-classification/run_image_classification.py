@@ -47,14 +47,6 @@ from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.fine_tuning_models import StartArguments, get_image_size, load_classifier
-from modeling_greenmim.training.fine_tuning_report import (
-    RunReport,
-    describe_result,
-    evaluate_at_end,
-    save_or_compare_arguments,
-    start_run,
-    write_model_folder,
-)
 from modeling_greenmim.training.labeled_datasets import (
     LabeledDataArguments,
     describe_data,
@@ -62,7 +54,8 @@ from modeling_greenmim.training.labeled_datasets import (
     open_labeled_images,
 )
 from modeling_greenmim.training.labeled_images import ClassifiedImages, EndlessStream, StreamedImages, preprocess
-from modeling_greenmim.training.trainer import train
+from modeling_greenmim.training.reports import FineTuningReport
+from modeling_greenmim.training.trainer import start_run, train
 
 
 USAGE = """
@@ -244,17 +237,19 @@ def run(
         compute_metrics=compute_metrics,
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
     )
-    save_or_compare_arguments(args, checkpoint, data_args, model_args, augmentation_args)
+    trainer.save_or_compare_settings(checkpoint, data_args, model_args, augmentation_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and its accuracy
-    accuracy = evaluate_at_end(trainer, train_metrics)["eval_accuracy"]
+    accuracy = trainer.evaluate_at_end(train_metrics)["eval_accuracy"]
     if not trainer.is_world_process_zero():
         return
     buffer = {"shuffle_buffer_size": data_args.shuffle_buffer_size} if data_args.streaming else {}
     encoder = describe_encoder(config) if start.is_greenmim else "Swin Transformer"
-    report = RunReport(
+    report = FineTuningReport(
+        trainer=trainer,
         task="image-classification",
+        metric="accuracy",
         model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
         usage=USAGE.format(trust=", trust_remote_code=True" if start.is_greenmim else ""),
         **describe_data(data_args, args.load_best_model_at_end),
@@ -264,13 +259,9 @@ def run(
         origin=start.origin,
         license=start.license,
         results={"Accuracy": accuracy},
-        main_result=("accuracy", accuracy),
-        num_steps=trainer.state.global_step,
-        seconds=train_metrics["train_runtime"],
         command=command,
     )
-    folder = write_model_folder(start.model, image_processor, report, args, hub_model_id, with_code=start.is_greenmim)
-    print(describe_result(report, folder, start.is_greenmim))
+    report.write(hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):

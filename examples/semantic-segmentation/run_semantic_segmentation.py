@@ -48,14 +48,6 @@ from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.fine_tuning_models import StartArguments, StartingModel, load_backbone
-from modeling_greenmim.training.fine_tuning_report import (
-    RunReport,
-    describe_result,
-    evaluate_at_end,
-    save_or_compare_arguments,
-    start_run,
-    write_model_folder,
-)
 from modeling_greenmim.training.image_files import read_row
 from modeling_greenmim.training.labeled_datasets import (
     AnnotatedDataArguments,
@@ -67,7 +59,8 @@ from modeling_greenmim.training.labeled_datasets import (
     read_label_names,
 )
 from modeling_greenmim.training.labeled_images import LabeledImages, preprocess
-from modeling_greenmim.training.trainer import train
+from modeling_greenmim.training.reports import FineTuningReport
+from modeling_greenmim.training.trainer import start_run, train
 
 
 IGNORED = 255  # label of pixels that do not count
@@ -308,14 +301,15 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         processing_class=image_processor,
         compute_metrics=make_compute_metrics(len(label_names)),
     )
-    save_or_compare_arguments(args, checkpoint, data_args, model_args)
+    trainer.save_or_compare_settings(checkpoint, data_args, model_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. Evaluation and model folder
-    metrics = evaluate_at_end(trainer, train_metrics)
+    metrics = trainer.evaluate_at_end(train_metrics)
     if not trainer.is_world_process_zero():
         return
-    report = RunReport(
+    report = FineTuningReport(
+        trainer=trainer,
         task="image-segmentation",
         model_description=f"UperNet on a {backbone.name} backbone, for {len(label_names)} classes",
         usage=backbone.get_usage("image-segmentation"),
@@ -326,14 +320,11 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         origin=backbone.origin,
         license=backbone.license,
         results={"Mean IoU": metrics["eval_mean_iou"], "Pixel accuracy": metrics["eval_overall_accuracy"]},
-        main_result=("mean_iou", metrics["eval_mean_iou"]),
-        num_steps=trainer.state.global_step,
-        seconds=train_metrics["train_runtime"],
+        metric="mean_iou",
         command=command,
         picture=draw_predictions(model, eval_dataset),
     )
-    folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
-    print(describe_result(report, folder, backbone.is_greenmim))
+    report.write(hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):

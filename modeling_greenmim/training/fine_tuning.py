@@ -13,6 +13,7 @@
 # limitations under the License.
 """Fine-tuning with transformers' Trainer: a learning rate for each layer, and averaged weights."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,18 @@ from .trainer import CheckpointTrainer
 
 
 AVERAGE_FILE = "ema.pt"
+SETTINGS_FILE = "arguments.json"
+# fmt: off
+PLACES = (
+    "dataset_name", "train_dir", "validation_dir", "id2label_file",
+    "model_name_or_path", "config_name", "image_processor_name",
+)
+REPORTED_SETTINGS = (
+    "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
+    "layer_decay", "weight_decay", "lr_scheduler_type", "warmup_steps", "label_smoothing_factor", "ema_decay",
+    "max_grad_norm", "bf16", "fp16", "seed",
+)
+# fmt: on
 
 
 @dataclass
@@ -125,6 +138,49 @@ class FineTuningTrainer(CheckpointTrainer):
         """Gives the model the average as its weights, if there is one."""
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
+
+    def evaluate_at_end(self, train_metrics: dict[str, float]) -> dict[str, float]:
+        """Evaluates the final model. Prints and saves metrics, as the scripts of transformers do."""
+        self.keep_average()
+        eval_metrics = self.evaluate()
+        for split, metrics in (("train", train_metrics), ("eval", eval_metrics)):
+            self.log_metrics(split, metrics)
+            self.save_metrics(split, metrics)
+        return eval_metrics
+
+    def get_reported_settings(self) -> dict:
+        """Name -> value of the `REPORTED_SETTINGS`."""
+        settings = {name: getattr(self.args, name) for name in REPORTED_SETTINGS}
+        return settings | {"lr_scheduler_type": self.args.lr_scheduler_type.value}
+
+    def save_or_compare_settings(self, checkpoint: str | None, *others):
+        """
+        Writes the settings into the folder of a new run, or compares those of a resumed run.
+
+        Args:
+            checkpoint (`str`, *optional*):
+                The checkpoint that it resumes from.
+            *others:
+                Other dataclasses of arguments. Paths may differ: folders are moved.
+
+        Raises:
+            [`UserError`]: if a setting differs from that of the run.
+        """
+        path, settings = Path(self.args.output_dir) / SETTINGS_FILE, self.get_reported_settings()
+        for arguments in others:
+            settings |= {name: value for name, value in vars(arguments).items() if name not in PLACES}
+        if checkpoint is None:
+            if self.is_world_process_zero():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(settings, indent=2))
+            return
+        saved = json.loads(path.read_text()) if path.is_file() else {}
+        for name, value in saved.items():
+            if settings.get(name) != value:
+                raise UserError(
+                    f"--{name} must be {value}, as when this run started, got {settings.get(name)}. Give the same value, or a "
+                    "different --output_dir."
+                )
 
 
 def make_average(model: nn.Module, decay: float) -> AveragedModel:

@@ -16,18 +16,47 @@
 import json
 from pathlib import Path
 
+from huggingface_hub import get_token
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.trainer_utils import sort_checkpoints
+from transformers.utils import logging
 
 from ..checkpoint_folders import load_checkpoint
-from .command_line import StoppedBySignal
+from .command_line import StoppedBySignal, check_num_processes
 from .errors import UserError
 from .stop_signals import StopSignals
 
 
 STATE_FILE = "trainer_state.json"  # the Trainer writes it last
+
+
+def start_run(args: TrainingArguments) -> tuple[str | None, str | None]:
+    """
+    Checks the settings of a run before anything is loaded. The Trainer itself uploads nothing.
+
+    Returns:
+        `str`, *optional*: the checkpoint to resume from; and `str`, *optional*: the repository to upload the model to.
+
+    Raises:
+        [`UserError`]: if processes do not train together, a run would be written over, or nothing could be logged or uploaded.
+    """
+    if Path(args.output_dir).exists() and not Path(args.output_dir).is_dir():
+        raise UserError(f"--output_dir must be a folder, got {args.output_dir}, which is a file.")
+    if missing := set(args.report_to) - set(get_available_reporting_integrations()):
+        raise UserError(
+            f"--report_to {', '.join(missing)}: not installed. `pip install tensorboard` installs one that needs no account."
+        )
+    if args.push_to_hub and (args.hub_model_id is None or get_token() is None):
+        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
+    check_num_processes(args.world_size)
+    hub_model_id = args.hub_model_id if args.push_to_hub else None
+    args.push_to_hub = False
+    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
+    logging.disable_progress_bar()  # of loading and saving
+    return find_checkpoint(args.output_dir, args.resume_from_checkpoint), hub_model_id
 
 
 def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
