@@ -47,12 +47,7 @@ from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.fine_tuning_models import StartArguments, get_image_size, load_classifier
-from modeling_greenmim.training.labeled_datasets import (
-    LabeledDataArguments,
-    describe_data,
-    get_settings,
-    open_labeled_images,
-)
+from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, describe_data, open_labeled_images
 from modeling_greenmim.training.labeled_images import ClassifiedImages, EndlessStream, StreamedImages, preprocess
 from modeling_greenmim.training.reports import FineTuningReport
 from modeling_greenmim.training.trainer import start_run, train
@@ -142,15 +137,7 @@ def make_mixup(args: AugmentationArguments, num_labels: int):
 
 
 class ClassificationTrainer(FineTuningTrainer):
-    """
-    A Trainer for images and labels.
-
-    Args:
-        mixup (`Callable`, *optional*):
-            Mixes images and labels of a batch in training.
-        **kwargs:
-            Those of [`FineTuningTrainer`].
-    """
+    """A Trainer for images and labels, which `mixup` mixes in training."""
 
     def __init__(self, mixup=None, **kwargs):
         super().__init__(**kwargs)
@@ -179,10 +166,8 @@ def count_stream_steps(args: ClassificationTrainingArguments, num_images: int | 
         raise UserError("--streaming: the number of images is not known. Give --max_steps.")
     if num_images is None:
         if "epoch" in (args.eval_strategy, args.save_strategy):
-            raise UserError(
-                "--streaming: the number of images, thus the length of an epoch, is not known. Give --eval_strategy steps, "
-                "--save_strategy steps, --eval_steps and --save_steps."
-            )
+            options = "--eval_strategy steps, --save_strategy steps, --eval_steps and --save_steps"
+            raise UserError(f"--streaming: the length of an epoch is not known. Give {options}.")
         return
     steps_per_epoch = num_images / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
     if args.max_steps <= 0:
@@ -208,10 +193,8 @@ def run(
     start = load_classifier(model_args, train_rows.label_names, model_args.ignore_mismatched_sizes)
     config, image_processor = start.config, start.image_processor
     if augmentation_args.rand_augment_num_ops and config.num_channels not in (1, 3):
-        raise UserError(
-            f"--rand_augment_num_ops needs images of 1 or 3 channels, because it changes colors, and the model takes "
-            f"{config.num_channels}. Omit it."
-        )
+        channels = f"images of 1 or 3 channels, and the model takes {config.num_channels}"
+        raise UserError(f"--rand_augment_num_ops needs {channels}. Omit it.")
     train_transform = make_train_transform(augmentation_args, get_image_size(config), image_processor)
     settings = {"label2id": config.label2id, "num_channels": config.num_channels, "seed": args.seed}
     train_dataset = ClassifiedImages(train_rows, transform=train_transform, **settings)
@@ -219,10 +202,8 @@ def run(
     if data_args.streaming:
         count_stream_steps(args, train_rows.num_images)
         if args.dataloader_num_workers > train_rows.rows.num_shards:
-            raise UserError(
-                f"--dataloader_num_workers must be at most {train_rows.rows.num_shards}, the number of parts (row groups, or files) of "
-                f"{train_rows.description}, got {args.dataloader_num_workers}."
-            )
+            number = f"{train_rows.rows.num_shards}, the number of row groups, or files, of {train_rows.description}"
+            raise UserError(f"--dataloader_num_workers must be at most {number}, got {args.dataloader_num_workers}.")
         train_dataset = EndlessStream(train_dataset, data_args.shuffle_buffer_size)
         eval_dataset = StreamedImages(eval_dataset)
 
@@ -244,7 +225,6 @@ def run(
     accuracy = trainer.evaluate_at_end(train_metrics)["eval_accuracy"]
     if not trainer.is_world_process_zero():
         return
-    buffer = {"shuffle_buffer_size": data_args.shuffle_buffer_size} if data_args.streaming else {}
     encoder = describe_encoder(config) if start.is_greenmim else "Swin Transformer"
     report = FineTuningReport(
         trainer=trainer,
@@ -252,8 +232,7 @@ def run(
         metric="accuracy",
         model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
         usage=USAGE.format(trust=", trust_remote_code=True" if start.is_greenmim else ""),
-        **describe_data(data_args, args.load_best_model_at_end),
-        settings=get_settings(model_args, augmentation_args) | buffer,
+        **describe_data(data_args, (model_args, augmentation_args), args.load_best_model_at_end),
         num_train_images=train_rows.num_images,
         num_eval_images=eval_rows.num_images,
         origin=start.origin,

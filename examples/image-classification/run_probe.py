@@ -69,12 +69,7 @@ class ProbeArguments:
 
 
 def extract_features(model, image_processor, rows: LabeledRows, label_names: list[str], args: ProbeArguments):
-    """
-    Extracts the features of images.
-
-    Returns:
-        `np.ndarray` of shape `(num_images, hidden_size)`, and labels of shape `(num_images,)`, positions in `label_names`.
-    """
+    """Returns features, of shape `(num_images, hidden_size)`, and labels, positions in `label_names`."""
     import numpy as np
     import torch
     from torch.utils.data import DataLoader
@@ -97,10 +92,7 @@ def extract_features(model, image_processor, rows: LabeledRows, label_names: lis
 
 
 def measure(name: str, config, rows: tuple[LabeledRows, LabeledRows], args: ProbeArguments) -> dict[str, float]:
-    """
-    Measures the accuracies of a linear classifier on standardized features, and of nearest neighbors by cosine, the nearer with
-    more weight.
-    """
+    """Returns the accuracies of a linear classifier on standardized features, and of nearest neighbors by cosine."""
     import torch
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier

@@ -53,7 +53,6 @@ from modeling_greenmim.training.labeled_datasets import (
     AnnotatedDataArguments,
     LabeledRows,
     describe_data,
-    get_settings,
     open_annotated_images,
     read_label_names,
 )
@@ -165,10 +164,8 @@ class DetectionDataset(LabeledImages):
         inside = (left >= -1) & (top >= -1) & (right <= width + 1) & (bottom <= height + 1)  # boxes may be rounded
         inside &= (boxes[:, 2:] > 0).all(dim=1)
         if not inside.all():
-            raise UserError(
-                f"the image has {width} x {height} pixels, and the box {boxes[~inside][0].tolist()} is not in it. Boxes are "
-                f"{BOX_FORMAT}."
-            )
+            box = f"the box {boxes[~inside][0].tolist()} is not in it. Boxes are {BOX_FORMAT}"
+            raise UserError(f"the image has {width} x {height} pixels, and {box}.")
         boxes = tv_tensors.BoundingBoxes(boxes, format="XYWH", canvas_size=(height, width))
         return {"boxes": boxes, "labels": labels}
 
@@ -222,9 +219,8 @@ def get_label_names(args: DataArguments, rows: LabeledRows) -> list[str]:
     """Returns the names of the categories, and checks the column of the objects."""
     objects = rows.rows.features["label"]
     if not isinstance(objects, dict) or not {"bbox", "category"} <= objects.keys():
-        raise UserError(
-            f"The column {args.objects_column_name!r} of {rows.description} must have 'bbox' and 'category', got {objects}."
-        )
+        column = f"The column {args.objects_column_name!r} of {rows.description}"
+        raise UserError(f"{column} must have 'bbox' and 'category', got {objects}.")
     if args.id2label_file is not None:
         return read_label_names(args.id2label_file)
     category = getattr(objects["category"], "feature", objects["category"])
@@ -298,9 +294,8 @@ def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset)
         images.append(sample["image"] / 255)
     figure = draw_images({"true": images, f"score above {SCORE_THRESHOLD}": images}, note="")
     for axes, objects in zip(figure.axes, true + predicted):
-        for (left, top, right, bottom), label, score in zip(
-            objects["boxes"].tolist(), objects["labels"].tolist(), objects["scores"]
-        ):
+        for box, label, score in zip(objects["boxes"].tolist(), objects["labels"].tolist(), objects["scores"]):
+            left, top, right, bottom = box
             color = colormaps["tab10"](label % 10)
             text = model.config.id2label[label] + ("" if score is None else f" {100 * float(score):.0f} %")
             axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=color))
@@ -317,9 +312,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
     train_rows, eval_rows = open_annotated_images(data_args)
     label_names = get_label_names(data_args, train_rows)
     if label_names != get_label_names(data_args, eval_rows):
-        raise UserError(
-            f"{train_rows.description} and {eval_rows.description} must have the same names of categories."
-        )
+        raise UserError(f"{train_rows.description} and {eval_rows.description} have different names of categories.")
     set_seed(args.seed)
     model, backbone = make_model(model_args, label_names)
     image_processor = RTDetrImageProcessorPil(
@@ -329,9 +322,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         image_std=backbone.image_processor.image_std,
     )
     settings = {"num_labels": len(label_names), "image_processor": image_processor}
-    train_dataset = DetectionDataset(
-        train_rows, transform=make_augmentation(data_args.flip), seed=args.seed, **settings
-    )
+    augmentation = make_augmentation(data_args.flip)
+    train_dataset = DetectionDataset(train_rows, transform=augmentation, seed=args.seed, **settings)
     eval_dataset = DetectionDataset(eval_rows, **settings)
 
     # 2. Training
@@ -357,8 +349,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         task="object-detection",
         model_description=f"RT-DETR on a {backbone.name} backbone, for {len(label_names)} categories",
         usage=backbone.get_usage("object-detection"),
-        **describe_data(data_args, args.load_best_model_at_end),
-        settings=get_settings(data_args, model_args),
+        **describe_data(data_args, (model_args,), args.load_best_model_at_end),
         num_train_images=len(train_dataset),
         num_eval_images=len(eval_dataset),
         origin=backbone.origin,

@@ -54,7 +54,6 @@ from modeling_greenmim.training.labeled_datasets import (
     LabeledRows,
     check_images,
     describe_data,
-    get_settings,
     open_annotated_images,
     read_label_names,
 )
@@ -161,18 +160,16 @@ class SegmentationDataset(LabeledImages):
         with PIL.Image.open(io.BytesIO(read_row(label, allow_external_files=True))) as image:
             labels = np.array(image)
         if labels.shape != (height, width):
+            size = " x ".join(map(str, labels.shape))
             raise UserError(
-                f"the image has {height} x {width} pixels, and its annotation {' x '.join(map(str, labels.shape))}. Each pixel "
-                "needs one class."
+                f"the image has {height} x {width} pixels, and its annotation {size}: not one class for each."
             )
         if self.do_reduce_labels:
             labels = np.where((labels == 0) | (labels == IGNORED), IGNORED, labels - 1)
         unknown = np.setdiff1d(labels, [*range(self.num_labels), IGNORED])
         if len(unknown):
-            raise UserError(
-                f"the annotation has the class {unknown[0]}, and there are {self.num_labels} classes in --id2label_file (from 0; "
-                f"{IGNORED} is ignored). Is --do_reduce_labels right?"
-            )
+            classes = f"there are {self.num_labels} classes in --id2label_file (from 0; {IGNORED} is ignored)"
+            raise UserError(f"the annotation has the class {unknown[0]}, and {classes}. Is --do_reduce_labels right?")
         return {"mask": tv_tensors.Mask(torch.from_numpy(labels.astype(np.uint8)))}
 
     def make_example(self, sample: dict, index: int) -> dict[str, torch.Tensor]:
@@ -258,10 +255,9 @@ def draw_predictions(model: UperNetForSemanticSegmentation, dataset: Segmentatio
             rows[title].append(draw_segmentation_masks(sample["image"], masks, 0.8, present_colors) / 255)
             shown |= set(present)
     figure = draw_images(rows, note="")
-    patches = [
-        Patch(color=np.divide(colors[label], 255), label=model.config.id2label[label]) for label in sorted(shown)
-    ]
-    figure.legend(handles=patches[:NUM_COLORS], loc="outside lower center", ncols=11, fontsize=8, frameon=False)
+    names = model.config.id2label
+    patches = [Patch(color=np.divide(colors[label], 255), label=names[label]) for label in sorted(shown)[:NUM_COLORS]]
+    figure.legend(handles=patches, loc="outside lower center", ncols=11, fontsize=8, frameon=False)
     return figure
 
 
@@ -283,14 +279,10 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         image_mean=backbone.image_processor.image_mean,
         image_std=backbone.image_processor.image_std,
     )
-    settings = {
-        "do_reduce_labels": data_args.do_reduce_labels,
-        "num_labels": len(label_names),
-        "image_processor": image_processor,
-    }
+    settings = (len(label_names), data_args.do_reduce_labels, image_processor)
     augmentation = make_augmentation(data_args)
-    train_dataset = SegmentationDataset(train_rows, transform=augmentation, seed=args.seed, **settings)
-    eval_dataset = SegmentationDataset(eval_rows, **settings)
+    train_dataset = SegmentationDataset(train_rows, *settings, transform=augmentation, seed=args.seed)
+    eval_dataset = SegmentationDataset(eval_rows, *settings)
 
     # 2. Training
     trainer = SegmentationTrainer(
@@ -313,8 +305,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         task="image-segmentation",
         model_description=f"UperNet on a {backbone.name} backbone, for {len(label_names)} classes",
         usage=backbone.get_usage("image-segmentation"),
-        **describe_data(data_args, args.load_best_model_at_end),
-        settings=get_settings(data_args, model_args),
+        **describe_data(data_args, (model_args,), args.load_best_model_at_end),
         num_train_images=len(train_dataset),
         num_eval_images=len(eval_dataset),
         origin=backbone.origin,

@@ -47,34 +47,25 @@ REPORTED_SETTINGS = (
 class FineTuningArguments(TrainingArguments):
     """[`~transformers.TrainingArguments`] with what fine-tuning of hierarchical models adds, and other defaults."""
 
-    layer_decay: float = HfArg(
-        default=0.8, help="The learning rate of each layer is that of the layer above times this. 1: the same for all."
-    )
-    ema_decay: float | None = HfArg(
-        default=None, help="Evaluate and keep a moving average of the weights, with this decay, such as 0.999."
-    )
+    layer_decay: float = HfArg(default=0.8, help="Ratio of the learning rates of a layer and of the layer above.")
+    ema_decay: float | None = HfArg(default=None, help="Keep a moving average of the weights, with this decay.")
     num_train_epochs: float = HfArg(default=30.0, help="Epochs to train.")
     learning_rate: float = HfArg(default=1e-3, help="Highest learning rate, that of the last layer.")
     weight_decay: float = HfArg(default=0.05, help="Weight decay of AdamW, for weight matrices only.")
     lr_scheduler_type: str = HfArg(default="cosine", help="Schedule of the learning rate.")
-    warmup_steps: float = HfArg(
-        default=0.1, help="Steps, or below 1 the fraction of all, in which the learning rate rises."
-    )
+    warmup_steps: float = HfArg(default=0.1, help="Steps, or below 1 the fraction, in which the learning rate rises.")
     eval_strategy: str = HfArg(default="epoch", help="When to evaluate: epoch, steps or no.")
     save_strategy: str = HfArg(default="epoch", help="When to write checkpoints: epoch, steps, best or no.")
     save_total_limit: int | None = HfArg(default=2, help="Checkpoints to keep, in addition to the best one.")
     load_best_model_at_end: bool = HfArg(default=True, help="Keep the best of the evaluated models, not the last one.")
     resume_from_checkpoint: str | None = HfArg(
-        default=None,
-        help="'latest' in --output_dir (if there is none, the run starts), or the folder of a checkpoint.",
+        default=None, help="'latest' (if there is none, the run starts), or the folder of a checkpoint."
     )
     remove_unused_columns: bool = HfArg(default=False, help="Must be false: images are decoded from the columns.")
 
     def __post_init__(self):
         if self.load_best_model_at_end and self.eval_strategy == "no":
-            raise UserError(
-                "--eval_strategy no needs --load_best_model_at_end false: no model is known to be the best."
-            )
+            raise UserError("--eval_strategy no needs --load_best_model_at_end false: no model is the best.")
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

@@ -43,7 +43,8 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 # of parquet files that were not written by `datasets`
 ENCODED_IMAGES = (Value("binary"), {"bytes": Value("binary"), "path": Value("string")})
 NUM_FOLDER_SHARDS = 64  # of a streamed folder: as many workers can share it
-SOURCES = ("_name", "_path", "_file", "_samples")  # ends of arguments that choose images and weights
+# ends of arguments that choose images and weights, and do not change how they are trained
+SOURCES = ("_name", "_path", "_file", "_samples", "_dir", "_split", "streaming")
 
 
 @dataclass
@@ -402,8 +403,8 @@ def read_label_names(path: str) -> list[str]:
     return [str(names[number]) for number in range(len(names))]
 
 
-def describe_data(args: DatasetArguments, load_best_model_at_end: bool) -> dict[str, str]:
-    """Returns what a report says about the data: `dataset_name` and `eval_description`."""
+def describe_data(args: DatasetArguments, others: Sequence[object], load_best_model_at_end: bool) -> dict:
+    """Returns what a report says about the data, and settings of these and other arguments: no names or paths on this machine."""
     dataset_name = f"`{get_name(args.dataset_name or args.train_dir)}`"
     if args.validation_dir is not None:
         evaluation = f"`{get_name(args.validation_dir)}`"
@@ -412,10 +413,9 @@ def describe_data(args: DatasetArguments, load_best_model_at_end: bool) -> dict[
     else:
         evaluation = f"{dataset_name} that were held out of this fine-tuning"
     chose_best = ", which also chose the best of the evaluated models" if load_best_model_at_end else ""
-    return {"dataset_name": dataset_name, "eval_description": f"{evaluation}{chose_best}"}
-
-
-def get_settings(*arguments: object) -> dict:
-    """Returns the settings for a report: no names and paths of images and weights."""
-    settings = {name: value for dataclass in arguments for name, value in vars(dataclass).items()}
-    return {name: value for name, value in settings.items() if not name.endswith(SOURCES)}
+    settings = {name: value for arguments in (args, *others) for name, value in vars(arguments).items()}
+    return {
+        "dataset_name": dataset_name,
+        "eval_description": f"{evaluation}{chose_best}",
+        "settings": {name: value for name, value in settings.items() if not name.endswith(SOURCES)},
+    }

@@ -31,7 +31,6 @@ from modeling_greenmim.training.labeled_datasets import (
     LabeledRows,
     describe_data,
     divide_rows,
-    get_settings,
     open_annotated_images,
     open_labeled_images,
     read_label_names,
@@ -344,11 +343,6 @@ def test_data_arguments_that_cannot_be_used_are_refused(settings, message):
 def test_descriptions_name_settings_but_no_paths():
     args = AnnotatedDataArguments(dataset_name="data", flip=False)
     model_args = StartArguments(config_name="somewhere", drop_path_rate=0.3)
-    description = describe_data(args, load_best_model_at_end=True)
+    description = describe_data(args, (model_args,), load_best_model_at_end=True)
     assert description["eval_description"].startswith("`data`, split 'validation', which also chose the best")
-    assert get_settings(args, model_args) == {
-        "flip": False,
-        "min_scale": 0.75,
-        "max_scale": 1.25,
-        "drop_path_rate": 0.3,
-    }
+    assert description["settings"] == {"flip": False, "min_scale": 0.75, "max_scale": 1.25, "drop_path_rate": 0.3}
