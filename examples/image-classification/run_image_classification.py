@@ -53,14 +53,6 @@ from modeling_greenmim.training.reports import FineTuningReport
 from modeling_greenmim.training.trainer import start_run, train
 
 
-USAGE = """
-from transformers import pipeline
-
-classifier = pipeline("image-classification", model="{{name}}"{trust})
-classifier("path/to/image.jpg")
-"""
-
-
 @dataclass
 class ModelArguments(StartArguments):
     """Which model to fine-tune."""
@@ -231,7 +223,6 @@ def run(
         task="image-classification",
         metric="accuracy",
         model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
-        usage=USAGE.format(trust=", trust_remote_code=True" if start.is_greenmim else ""),
         **describe_data(data_args, (model_args, augmentation_args), args.load_best_model_at_end),
         num_train_images=train_rows.num_images,
         num_eval_images=eval_rows.num_images,

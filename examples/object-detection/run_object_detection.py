@@ -347,8 +347,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
     report = FineTuningReport(
         trainer=trainer,
         task="object-detection",
-        model_description=f"RT-DETR on a {backbone.name} backbone, for {len(label_names)} categories",
-        usage=backbone.get_usage("object-detection"),
+        model_description=f"RT-DETR on a {'GreenMIM' if backbone.is_greenmim else 'Swin'} backbone, for {len(label_names)} categories",
         **describe_data(data_args, (model_args,), args.load_best_model_at_end),
         num_train_images=len(train_dataset),
         num_eval_images=len(eval_dataset),

@@ -303,8 +303,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
     report = FineTuningReport(
         trainer=trainer,
         task="image-segmentation",
-        model_description=f"UperNet on a {backbone.name} backbone, for {len(label_names)} classes",
-        usage=backbone.get_usage("image-segmentation"),
+        model_description=f"UperNet on a {'GreenMIM' if backbone.is_greenmim else 'Swin'} backbone, for {len(label_names)} classes",
         **describe_data(data_args, (model_args,), args.load_best_model_at_end),
         num_train_images=len(train_dataset),
         num_eval_images=len(eval_dataset),

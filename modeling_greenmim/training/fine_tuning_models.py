@@ -39,14 +39,6 @@ from .command_line import check_range, get_name
 from .errors import UserError
 
 
-USAGE = """
-{imports}from transformers import pipeline
-
-predict = pipeline("{task}", model="{{name}}")
-predict("path/to/image.jpg")
-"""
-
-
 @dataclass
 class StartArguments:
     """Which model to start from."""
@@ -85,15 +77,6 @@ class StartingModel:
     def is_greenmim(self) -> bool:
         return isinstance(self.config, GreenMimConfig)
 
-    @property
-    def name(self) -> str:
-        return "GreenMIM" if self.is_greenmim else "Swin"
-
-    def get_usage(self, task: str) -> str:
-        """Code that runs a model on this backbone with the pipeline of a task, with `{name}` for the model."""
-        imports = "import modeling_greenmim  # registers the backbone\n" if self.is_greenmim else ""
-        return USAGE.format(task=task, imports=imports)
-
 
 def load_classifier(
     args: StartArguments, label_names: list[str], ignore_mismatched_sizes: bool = False
@@ -108,7 +91,12 @@ def load_classifier(
     config = load_config(args.model_name_or_path or args.config_name)
     has_classifier = any(kind.endswith("ForImageClassification") for kind in config.architectures or [])
     if args.model_name_or_path and has_classifier and not ignore_mismatched_sizes:
-        check_labels(config, label_names, args.model_name_or_path)
+        if unknown := [name for name in label_names if name not in config.label2id]:
+            known = f"{len(config.label2id)} labels (such as {', '.join(map(repr, list(config.label2id)[:5]))})"
+            raise UserError(
+                f"{args.model_name_or_path} has a classifier for {known}, and {unknown[0]!r} is none of them. "
+                "--ignore_mismatched_sizes gives it a new one."
+            )
     else:
         config.id2label = dict(enumerate(label_names))
         config.label2id = {label: index for index, label in enumerate(label_names)}
@@ -188,16 +176,6 @@ def explain_loading(name: str | None) -> Iterator[None]:
         yield
     except (OSError, ValueError, StrictDataclassError) as error:
         raise UserError(f"{name} cannot be loaded: {' '.join(str(error).split())}") from error
-
-
-def check_labels(config: GreenMimConfig | SwinConfig, label_names: list[str], model_name: str):
-    """Raises a [`UserError`] that names a label that a classifier does not know."""
-    if unknown := [name for name in label_names if name not in config.label2id]:
-        known = ", ".join(map(repr, list(config.label2id)[:5]))
-        raise UserError(
-            f"{model_name} has a classifier for {len(config.label2id)} labels (such as {known}), and {unknown[0]!r} is none of them. "
-            "--ignore_mismatched_sizes gives it a new one."
-        )
 
 
 def get_image_size(config: GreenMimConfig | SwinConfig) -> tuple[int, int]:

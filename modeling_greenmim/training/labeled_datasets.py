@@ -43,8 +43,8 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 # of parquet files that were not written by `datasets`
 ENCODED_IMAGES = (Value("binary"), {"bytes": Value("binary"), "path": Value("string")})
 NUM_FOLDER_SHARDS = 64  # of a streamed folder: as many workers can share it
-# ends of arguments that choose images and weights, and do not change how they are trained
-SOURCES = ("_name", "_path", "_file", "_samples", "_dir", "_split", "streaming")
+# ends of arguments that choose images and weights
+SOURCES = ("_name", "_path", "_file", "_samples", "_dir", "_split")
 
 
 @dataclass

@@ -29,7 +29,7 @@ import torch
 from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
-from transformers import BaseImageProcessor, PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
 
 from .. import GreenMimConfig, publish
 from ..checkpoint_folders import create_folder
@@ -234,6 +234,27 @@ class PretrainingReport:
             print(f"Uploaded:   https://huggingface.co/{hub_model_id}")
 
 
+PIPELINE_USAGE = """
+{imports}from transformers import pipeline
+
+predict = pipeline("{task}", model="{name}"{trust})
+predict("path/to/image.jpg")
+"""
+
+
+def has_greenmim_encoder(config: PreTrainedConfig) -> bool:
+    return isinstance(getattr(config, "backbone_config", config), GreenMimConfig)
+
+
+def make_pipeline_usage(config: PreTrainedConfig, task: str, name: str) -> str:
+    """Python code that runs a model, in a folder or a repository, with a pipeline."""
+    has_code = isinstance(config, GreenMimConfig)  # in its folder
+    needs_import = has_greenmim_encoder(config) and not has_code
+    imports = "import modeling_greenmim  # registers the backbone\n" if needs_import else ""
+    trust = ", trust_remote_code=True" if has_code else ""
+    return PIPELINE_USAGE.format(imports=imports, task=task, name=name, trust=trust)
+
+
 @dataclass
 class FineTuningReport:
     """A fine-tuning run, for its card and its summary."""
@@ -243,7 +264,6 @@ class FineTuningReport:
     metric: str  # name on the Hub of the first result, such as `accuracy`
     model_description: str  # a part of a sentence
     origin: str  # a sentence on what the weights started from
-    usage: str  # Python code that uses the model, with `{name}` for its folder or repository
     command: str
     dataset_name: str
     eval_description: str  # the images to evaluate on
@@ -277,7 +297,7 @@ class FineTuningReport:
         return make_model_card(
             title=title,
             summary=f"A {self.model_description}.",
-            usage=self.usage.format(name=hub_model_id or publish.UNKNOWN_NAME),
+            usage=make_pipeline_usage(self.trainer.model.config, self.task, hub_model_id or publish.UNKNOWN_NAME),
             provenance=describe_training(f"{title}. {self.origin}", rows, self.command, pictures),
             measured=[
                 f"{name} on {images}: {value:.4f} (one run, seed {args.seed})" for name, value in self.results.items()
@@ -302,8 +322,7 @@ class FineTuningReport:
             private = bool(args.hub_private_repo)
             write_model_folder(folder, model, image_processor, card, pictures, hub_model_id, private)
         (title, value), *_ = self.results.items()
-        encoder_config = getattr(model.config, "backbone_config", model.config)
-        condition = ", after import modeling_greenmim" if isinstance(encoder_config, GreenMimConfig) else ""
+        condition = ", after import modeling_greenmim" if has_greenmim_encoder(model.config) else ""
         print(f"\n{title} {value:.4f}, on {describe_number(self.num_eval_images)} of {self.eval_description}.")
         call = f"pipeline({self.task!r}, model={str(folder)!r})"
         print(f"Model: {folder}, with its card; runs with {call}{condition}.")

@@ -169,12 +169,6 @@ def test_backbones_from_a_configuration_start_at_random(folder):
     assert list(backbone.config.out_features) == ["stage1", "stage2", "stage3"]
 
 
-@pytest.mark.parametrize(("name", "is_greenmim"), [("greenmim/model", True), ("swin", False)])
-def test_usage_registers_greenmim_only(folder, name, is_greenmim):
-    backbone = load_backbone(StartArguments(model_name_or_path=str(folder / name)))
-    assert ("import modeling_greenmim" in backbone.get_usage("object-detection")) == is_greenmim
-
-
 @pytest.mark.parametrize(
     ("settings", "num_stages", "message"),
     [

@@ -19,13 +19,13 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
-from transformers import AutoModel
+from transformers import AutoModel, SwinConfig, UperNetConfig
 
-from modeling_greenmim import GreenMimForMaskedImageModeling, publish
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, publish
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
-from modeling_greenmim.training.reports import PretrainingReport, describe_data, describe_number
+from modeling_greenmim.training.reports import PretrainingReport, describe_data, describe_number, make_pipeline_usage
 from tests.helpers.pretraining import CONFIG, write_images
 
 
@@ -142,3 +142,20 @@ def test_data_are_named_without_their_place(images, tmp_path):
     assert describe_data(args, None) == "`data/0.parquet` and 2 other files, an unknown number of images"
     assert describe_data(DataArguments(train_dir=str(images)), 1) == f"`{images.name}`, 1 image"
     assert describe_number(5000) == "5,000 images"
+
+
+@pytest.mark.parametrize(
+    ("config", "has_import", "trusts_code"),
+    [
+        (GreenMimConfig(), False, True),
+        (UperNetConfig(backbone_config=GreenMimConfig(out_features=["stage4"])), True, False),
+        (UperNetConfig(backbone_config=SwinConfig(out_features=["stage4"])), False, False),
+        (SwinConfig(), False, False),
+    ],
+    ids=["GreenMIM", "GreenMIM backbone", "Swin backbone", "Swin"],
+)
+def test_usage_registers_greenmim_backbones_and_trusts_copied_code(config, has_import, trusts_code):
+    usage = make_pipeline_usage(config, "image-classification", "my/model")
+    assert ("import modeling_greenmim" in usage) == has_import
+    assert ("trust_remote_code=True" in usage) == trusts_code
+    assert 'pipeline("image-classification", model="my/model"' in usage
