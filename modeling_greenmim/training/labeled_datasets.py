@@ -28,20 +28,18 @@ from typing import ClassVar
 
 import datasets
 import pyarrow.parquet
-from datasets import ClassLabel, Features, Image, Value
+from datasets import ClassLabel, Features, Image
 from datasets.data_files import SPLIT_KEYWORDS
 from transformers.hf_argparser import HfArg
 from transformers.utils import logging
 
 from .command_line import check_range, get_name
 from .errors import UserError
-from .image_files import NO_FILE, get_kind, list_files
+from .image_files import NO_FILE, get_kind, holds_images, list_files
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
-# of parquet files that were not written by `datasets`
-ENCODED_IMAGES = (Value("binary"), {"bytes": Value("binary"), "path": Value("string")})
 NUM_FOLDER_SHARDS = 64  # of a streamed folder: as many workers can share it
 # ends of arguments that choose images and weights
 SOURCES = ("_name", "_path", "_file", "_samples", "_dir", "_split")
@@ -350,20 +348,16 @@ def _choose_columns(args: DatasetArguments, rows, description: str, num_images: 
     check_images(features[columns["image"]], columns["image"], description)
     rows = rows.select_columns(list(columns.values()))
     for name, column in columns.items():
-        if _holds_images(features[column]):
+        if holds_images(features[column]):
             rows = rows.cast_column(column, Image(decode=False))
         if name != column:
             rows = rows.rename_column(column, name)
     return LabeledRows(rows, description, num_images)
 
 
-def _holds_images(feature: object) -> bool:
-    return isinstance(feature, Image) or feature in ENCODED_IMAGES
-
-
 def check_images(feature: object, column: str, description: str):
     """Raises a [`UserError`] if a column, whose type is `feature`, holds no images."""
-    if not _holds_images(feature):
+    if not holds_images(feature):
         raise UserError(f"The column {column!r} of {description} holds no images, but {feature}.")
 
 

@@ -141,12 +141,15 @@ def open_images(args: DataArguments, names: Sequence[str], argument: str) -> Ima
     """
     kind, files, unreadable = find_images(names, argument, args.dataset_split)
     check_unreadable(unreadable, len(files) + len(unreadable), args.max_unreadable)
-    if kind == "image":
-        return ImageFiles(files, unreadable)
     rows = RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
-    if kind == "parquet" and not args.streaming and not any(map(is_address, files)):
-        return ParquetImages(files, rows, unreadable)
-    return ImageStream(kind, files, rows=rows, unreadable=unreadable)
+    if kind == "image":
+        images = ImageFiles(files)
+    elif kind == "parquet" and not args.streaming and not any(map(is_address, files)):
+        images = ParquetImages(files, rows)
+    else:
+        images = ImageStream(kind, files, rows=rows)
+    images.unreadable |= unreadable
+    return images
 
 
 def count_held_out_images(args: DataArguments, num_images: int | None) -> int:
