@@ -34,7 +34,7 @@ from pathlib import Path
 from transformers.hf_argparser import HfArg
 
 from modeling_greenmim.training.command_line import check_range, run_command
-from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.errors import UserError, explain_loading
 from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, LabeledRows, open_labeled_images
 
 
@@ -101,7 +101,7 @@ def measure(name: str, config, rows: tuple[LabeledRows, LabeledRows], args: Prob
     from transformers import MODEL_MAPPING
 
     from modeling_greenmim.checkpoint_folders import load_checkpoint
-    from modeling_greenmim.training.fine_tuning_models import explain_loading, load_image_processor
+    from modeling_greenmim.training.fine_tuning_models import load_image_processor
 
     # builds of torch for an accelerator also run where there is none
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

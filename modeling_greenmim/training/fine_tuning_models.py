@@ -13,8 +13,6 @@
 # limitations under the License.
 """Models that fine-tuning starts from: any GreenMIM or Swin, with a classifier, or as a backbone."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +34,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from .. import GreenMimConfig
 from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
 from .command_line import check_range, get_name
-from .errors import UserError
+from .errors import UserError, explain_loading
 
 
 @dataclass
@@ -126,7 +124,7 @@ def _load_model(args: StartArguments, model_class: type, config, new_module: str
     config.drop_path_rate = args.drop_path_rate
     name = args.model_name_or_path
     image_processor = load_image_processor(args.image_processor_name or name, config)
-    with explain_loading(name or args.config_name):
+    with explain_loading(name or args.config_name, StrictDataclassError):
         if name is None:
             return StartingModel(model_class(config), image_processor, "Its weights started at random.", {})
         model = load_checkpoint(model_class, name, (new_module,), config=config, dtype=torch.float32, **kwargs)
@@ -143,7 +141,7 @@ def load_config(name: str) -> GreenMimConfig | SwinConfig:
     """
     if (Path(name) / "model" / "config.json").is_file():
         raise UserError(f"{name} is the folder of a run: its model is {name}/model.")
-    with explain_loading(name):
+    with explain_loading(name, StrictDataclassError):
         config = AutoConfig.from_pretrained(name)
     if not isinstance(config, (GreenMimConfig, SwinConfig)):
         raise UserError(f"{name} is of type {config.model_type!r}, neither GreenMIM nor Swin.")
@@ -167,15 +165,6 @@ def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig) 
     return ViTImageProcessorPil(
         size={"height": height, "width": width}, image_mean=IMAGENET_DEFAULT_MEAN, image_std=IMAGENET_DEFAULT_STD
     )
-
-
-@contextmanager
-def explain_loading(name: str | None) -> Iterator[None]:
-    """A context in which a model is loaded; raises a [`UserError`] that names it."""
-    try:
-        yield
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise UserError(f"{name} cannot be loaded: {' '.join(str(error).split())}") from error
 
 
 def get_image_size(config: GreenMimConfig | SwinConfig) -> tuple[int, int]:

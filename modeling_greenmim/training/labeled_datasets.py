@@ -19,8 +19,7 @@ patterns, and a file `train_01.png` for a split.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -30,11 +29,12 @@ import datasets
 import pyarrow.parquet
 from datasets import ClassLabel, Features, Image
 from datasets.data_files import SPLIT_KEYWORDS
+from datasets.exceptions import DatasetsError
 from transformers.hf_argparser import HfArg
 from transformers.utils import logging
 
 from .command_line import check_range, get_name
-from .errors import UserError
+from .errors import UserError, explain_loading
 from .image_files import NO_FILE, get_kind, holds_images, list_files
 
 
@@ -235,8 +235,8 @@ def _open_folder(args: LabeledDataArguments, folder: str, split: str, argument: 
         return _choose_columns(args, streamed, folder, len(images))
     chosen = _choose_files(parquet_files, split, f"{argument} {folder}")
     description = folder if len(chosen) == len(parquet_files) else f"{folder}, files of {split}"
-    with _explain_errors(f"{argument} {folder}"):
-        patterns = [escape(str(Path(file).absolute())) for file in chosen]
+    patterns = [escape(str(Path(file).absolute())) for file in chosen]
+    with explain_loading(f"{argument} {folder}", DatasetsError):
         rows = datasets.load_dataset("parquet", data_files=patterns, split="train", streaming=args.streaming)
         return _choose_columns(args, rows, description, _count_rows(chosen))
 
@@ -293,7 +293,7 @@ def open_split(args: DatasetArguments, split: str) -> LabeledRows:
             f"--dataset_name {args.dataset_name} has no split {split!r}, only {', '.join(map(repr, names))}."
         )
     source = (_get_path(args.dataset_name), args.dataset_config_name)
-    with _explain_errors(f"--dataset_name {args.dataset_name}"):
+    with explain_loading(f"--dataset_name {args.dataset_name}", DatasetsError):
         rows = datasets.load_dataset(*source, split=split, streaming=args.streaming)
         if not args.streaming:
             num_images = len(rows)
@@ -306,21 +306,13 @@ def open_split(args: DatasetArguments, split: str) -> LabeledRows:
 
 
 def _get_split_names(args: DatasetArguments) -> list[str]:
-    with _explain_errors(f"--dataset_name {args.dataset_name}"):
+    with explain_loading(f"--dataset_name {args.dataset_name}", DatasetsError):
         return datasets.get_dataset_split_names(_get_path(args.dataset_name), args.dataset_config_name)
 
 
 def _get_path(dataset_name: str) -> str:
     """A folder in a form that is not taken for the name of a builder, such as `parquet`."""
     return str(Path(dataset_name).absolute()) if Path(dataset_name).is_dir() else dataset_name
-
-
-@contextmanager
-def _explain_errors(source: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(f"{source} cannot be read ({type(error).__name__}: {error}).") from error
 
 
 def _count_rows(files: Sequence[str]) -> int | None:

@@ -41,18 +41,9 @@ def preprocess(pixels: torch.Tensor, image_processor: BaseImageProcessor, **kwar
 
 class LabeledImages(Dataset):
     """
-    Images and their labels. Augmentations depend on the seed, the epoch and the content of the image only, so that a resumed run
-    repeats them. A subclass reads the labels, and makes examples.
-
-    Args:
-        rows ([`LabeledRows`]):
-            The rows.
-        transform (`Callable`, *optional*):
-            Changes a sample, with random numbers of torch, as in `torchvision.transforms.v2`.
-        num_channels (`int`, *optional*, defaults to 3):
-            Number of channels of the model.
-        seed (`int`, *optional*, defaults to 0):
-            Seed of the augmentations.
+    Images, with the number of channels of a model, and their labels. A `transform` changes a sample, with random numbers of torch, as
+    in `torchvision.transforms.v2`. They depend on the seed, the epoch and the content of the image only, so that a resumed run repeats
+    them. A subclass reads the labels, and makes examples.
     """
 
     def __init__(

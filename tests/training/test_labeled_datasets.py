@@ -171,12 +171,12 @@ def test_a_missing_folder_raises(labeled_folders):
 
 def test_a_damaged_parquet_file_raises(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"half of it")
-    with pytest.raises(UserError, match="--train_dir .* cannot be read"):
+    with pytest.raises(UserError, match="--train_dir .* cannot be loaded"):
         open_images(train_dir=tmp_path)
 
 
 def test_a_missing_dataset_raises():
-    with pytest.raises(UserError, match="--dataset_name nobody/nothing cannot be read"):
+    with pytest.raises(UserError, match="--dataset_name nobody/nothing cannot be loaded"):
         open_images(dataset_name="nobody/nothing")
 
 
