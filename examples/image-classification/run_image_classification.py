@@ -57,9 +57,7 @@ from modeling_greenmim.training.trainer import start_run, train
 class ModelArguments(StartArguments):
     """Which model to fine-tune."""
 
-    ignore_mismatched_sizes: bool = HfArg(
-        default=False, help="Give a model that has a classifier for other labels a new one."
-    )
+    ignore_mismatched_sizes: bool = HfArg(default=False, help="Whether a model with a classifier gets a new one.")
 
 
 @dataclass
@@ -70,13 +68,9 @@ class AugmentationArguments:
     flip: bool = HfArg(default=True, help="Whether to flip half of the images.")
     rand_augment_num_ops: int = HfArg(default=0, help="Operations of RandAugment on each image, such as 2.")
     rand_augment_magnitude: int = HfArg(default=9, help="Magnitude of these operations, from 0 to 30.")
-    random_erasing_prob: float = HfArg(
-        default=0.0, help="Fraction of images of which a rectangle is erased, such as 0.25."
-    )
+    random_erasing_prob: float = HfArg(default=0.0, help="Fraction of images that lose a rectangle, such as 0.25.")
     mixup_alpha: float = HfArg(default=0.0, help="Parameter of the beta distribution of mixup, such as 0.8. 0: none.")
-    cutmix_alpha: float = HfArg(
-        default=0.0, help="Parameter of CutMix, such as 1.0. With both, each batch gets one of them. 0: none."
-    )
+    cutmix_alpha: float = HfArg(default=0.0, help="Parameter of CutMix, such as 1.0; with both, a batch gets one.")
 
     def __post_init__(self):
         if not 0 < self.min_crop_scale <= 1:
@@ -92,9 +86,7 @@ class AugmentationArguments:
 class ClassificationTrainingArguments(FineTuningArguments):
     """[`FineTuningArguments`] with defaults for classification."""
 
-    output_dir: str = HfArg(
-        default="image_classification", help="Folder of the run: checkpoints, results, and at the end the model."
-    )
+    output_dir: str = HfArg(default="image_classification", help="Folder of the run, and of the model.")
     per_device_train_batch_size: int = HfArg(default=64, help="Images in a step, for each process.")
     per_device_eval_batch_size: int = HfArg(default=64, help="Images at a time in evaluations, for each process.")
     label_smoothing_factor: float = HfArg(default=0.1, help="Fraction of each label that is spread over all classes.")

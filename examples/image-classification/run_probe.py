@@ -46,13 +46,9 @@ class ProbeArguments:
     """What to measure."""
 
     model_name_or_path: list[str] = HfArg(default=None, help="Models, GreenMIM or Swin: folders, or names on the Hub.")
-    image_processor_name: str | None = HfArg(
-        default=None, help="Image processor of all models. By default, that of each model."
-    )
+    image_processor_name: str | None = HfArg(default=None, help="Image processor of all models.")
     num_neighbors: int = HfArg(default=20, help="Number of nearest neighbors that vote.")
-    C: float = HfArg(
-        default=1.0, help="Inverse strength of the regularization of the linear classifier, as in scikit-learn."
-    )
+    C: float = HfArg(default=1.0, help="Inverse strength of the regularization of the linear classifier.")
     batch_size: int = HfArg(default=256, help="Images at a time.")
     num_workers: int = HfArg(default=0, help="Processes that decode images.")
     seed: int = HfArg(default=0, help="Seed of the choice of images.")

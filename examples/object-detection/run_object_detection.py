@@ -34,14 +34,7 @@ from torch import nn
 from torchvision import tv_tensors
 from torchvision.ops import box_convert
 from torchvision.transforms import v2
-from transformers import (
-    BaseImageProcessor,
-    EvalPrediction,
-    RTDetrConfig,
-    RTDetrForObjectDetection,
-    RTDetrImageProcessorPil,
-    set_seed,
-)
+from transformers import EvalPrediction, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessorPil, set_seed
 from transformers.hf_argparser import HfArg
 
 from modeling_greenmim.plotting import draw_images
@@ -147,7 +140,7 @@ def make_augmentation(flip: bool) -> v2.Transform:
 class DetectionDataset(LabeledImages):
     """Images and their objects. Arguments are those of [`LabeledImages`], and some of the script."""
 
-    def __init__(self, rows: LabeledRows, num_labels: int, image_processor: BaseImageProcessor, **kwargs):
+    def __init__(self, rows: LabeledRows, num_labels: int, image_processor: RTDetrImageProcessorPil, **kwargs):
         super().__init__(rows, **kwargs)
         self.num_labels, self.image_processor = num_labels, image_processor
 

@@ -34,7 +34,6 @@ from torch import nn
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from transformers import (
-    BaseImageProcessor,
     EvalPrediction,
     SegformerImageProcessorPil,
     UperNetConfig,
@@ -73,9 +72,7 @@ class DataArguments(AnnotatedDataArguments):
     """Arguments of the images to train and evaluate on."""
 
     label_column_name: str = HfArg(default="annotation", help="Column of the annotations: images of class numbers.")
-    do_reduce_labels: bool = HfArg(
-        default=False, help="Whether 0 is ignored, and 1 becomes the first class, as in ADE20K."
-    )
+    do_reduce_labels: bool = HfArg(default=False, help="Whether 0 is ignored, and 1 is the first class, as in ADE20K.")
     crop_size: int = HfArg(default=512, help="Side of the crops in training, in pixels.")
     min_scale: float = HfArg(default=0.5, help="Smallest factor by which images are resized before they are cropped.")
     max_scale: float = HfArg(default=2.0, help="Largest factor by which images are resized before they are cropped.")
@@ -92,9 +89,7 @@ class ModelArguments(StartArguments):
     """Arguments of the model."""
 
     head_hidden_size: int = HfArg(default=512, help="Channels of UperNet.")
-    auxiliary_loss_weight: float = HfArg(
-        default=0.4, help="Weight of the loss of a second head, on the third stage, if there is one."
-    )
+    auxiliary_loss_weight: float = HfArg(default=0.4, help="Weight of the loss of a second head, on the third stage.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -148,9 +143,7 @@ def make_augmentation(args: DataArguments) -> v2.Transform:
 class SegmentationDataset(LabeledImages):
     """Images and the classes of their pixels. Arguments are those of [`LabeledImages`], and some of the script."""
 
-    def __init__(
-        self, rows: LabeledRows, num_labels: int, do_reduce_labels: bool, image_processor: BaseImageProcessor, **kwargs
-    ):
+    def __init__(self, rows: LabeledRows, num_labels: int, do_reduce_labels: bool, image_processor, **kwargs):
         super().__init__(rows, **kwargs)
         self.num_labels, self.do_reduce_labels = num_labels, do_reduce_labels
         self.image_processor = image_processor

@@ -41,16 +41,10 @@ from .errors import UserError, explain_loading
 class StartArguments:
     """Which model to start from."""
 
-    model_name_or_path: str | None = HfArg(
-        default=None, help="GreenMIM or Swin to start from: a folder, or a name on the Hub."
-    )
+    model_name_or_path: str | None = HfArg(default=None, help="GreenMIM or Swin: a folder, or a name on the Hub.")
     config_name: str | None = HfArg(default=None, help="Configuration of a model that starts at random instead.")
-    image_processor_name: str | None = HfArg(
-        default=None, help="Folder or name of an image processor, by default that of the model, or one for ImageNet."
-    )
-    drop_path_rate: float = HfArg(
-        default=0.1, help="Probability of skipping the last layer for an image; lower for lower layers."
-    )
+    image_processor_name: str | None = HfArg(default=None, help="Image processor, by default that of the model.")
+    drop_path_rate: float = HfArg(default=0.1, help="Probability of skipping the last layer; lower for lower layers.")
 
     def __post_init__(self):
         if (self.model_name_or_path is None) == (self.config_name is None):
@@ -81,10 +75,7 @@ def load_classifier(
 ) -> StartingModel:
     """
     Loads or makes a model with a classifier. One that knows these labels already keeps its classifier and its numbers for them; with
-    `ignore_mismatched_sizes`, it gets a new one.
-
-    Raises:
-        [`UserError`]: if there is no such model, or its classifier does not know a label.
+    `ignore_mismatched_sizes`, it gets a new one. Raises a [`UserError`] if there is no such model, or it does not know a label.
     """
     config = load_config(args.model_name_or_path or args.config_name)
     has_classifier = any(kind.endswith("ForImageClassification") for kind in config.architectures or [])
@@ -107,10 +98,8 @@ def load_classifier(
 
 def load_backbone(args: StartArguments, num_stages: int | None = None) -> StartingModel:
     """
-    Loads or makes a backbone with feature maps of the last `num_stages` stages, by default of all.
-
-    Raises:
-        [`UserError`]: if it cannot be loaded, or has fewer stages.
+    Loads or makes a backbone with feature maps of the last `num_stages` stages, by default of all. Raises a [`UserError`] if it cannot
+    be loaded, or has fewer stages.
     """
     config = load_config(args.model_name_or_path or args.config_name)
     stages = [f"stage{stage + 1}" for stage in range(len(config.depths))]
@@ -134,10 +123,8 @@ def _load_model(args: StartArguments, model_class: type, config, new_module: str
 
 def load_config(name: str) -> GreenMimConfig | SwinConfig:
     """
-    Loads the configuration of a model, from a folder or a repository on the Hub.
-
-    Raises:
-        [`UserError`]: if there is none, it is that of a different model, or `name` is the folder of a run.
+    Loads the configuration of a model, from a folder or a repository on the Hub. Raises a [`UserError`] if there is none, it is that of
+    a different model, or `name` is the folder of a run.
     """
     if (Path(name) / "model" / "config.json").is_file():
         raise UserError(f"{name} is the folder of a run: its model is {name}/model.")
@@ -151,9 +138,7 @@ def load_config(name: str) -> GreenMimConfig | SwinConfig:
 def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig) -> BaseImageProcessor:
     """
     Loads the image processor of a model. Without one, images get the size of the model, and mean and standard deviation of ImageNet.
-
-    Raises:
-        [`UserError`]: if it cannot be read, or does not fit the model.
+    Raises a [`UserError`] if it cannot be read, or does not fit the model.
     """
     with explain_loading(name):
         settings = {} if name is None else read_image_processor_settings(name)

@@ -60,12 +60,9 @@ class DatasetArguments:
     eval_split_name: str | None = HfArg(default=None, help="Split to evaluate on: by default 'validation', if any.")
     image_column_name: str = HfArg(default="image", help="Column of the images.")
     max_train_samples: int | None = HfArg(
-        default=None,
-        help="Train on this many images: the same fraction of each class, without classes the first ones.",
+        default=None, help="Images to train on: the same fraction of each class; without classes, the first ones."
     )
-    max_eval_samples: int | None = HfArg(
-        default=None, help="Evaluate on this many images, chosen in the same way; with --streaming, on the first ones."
-    )
+    max_eval_samples: int | None = HfArg(default=None, help="Images to evaluate on, chosen in the same way.")
 
     def __post_init__(self):
         for name in ("max_train_samples", "max_eval_samples"):
@@ -78,9 +75,7 @@ class LabeledDataArguments(DatasetArguments):
 
     train_dir: str | None = HfArg(default=None, help="Folder with a folder for each class, or with parquet files.")
     validation_dir: str | None = HfArg(default=None, help="Images to evaluate on, like --train_dir.")
-    train_val_split: float = HfArg(
-        default=0.15, help="Fraction of the training images of each class to evaluate on, if there are no others."
-    )
+    train_val_split: float = HfArg(default=0.15, help="Fraction of each class to evaluate on, if there is no other.")
     label_column_name: str = HfArg(default="label", help="Column of the labels.")
     streaming: bool = HfArg(default=False, help="Read images while training, and store none. Needs a ClassLabel.")
     shuffle_buffer_size: int = HfArg(default=1000, help="With --streaming: number of images that are mixed at a time.")
@@ -103,9 +98,7 @@ class AnnotatedDataArguments(DatasetArguments):
     """Which images with masks or boxes to train and evaluate on, and how both are changed in training."""
 
     eval_split_name: str = HfArg(default="validation", help="Split to evaluate on.")
-    id2label_file: str | None = HfArg(
-        default=None, help="JSON file with a name for each class: a list, or a dictionary of numbers."
-    )
+    id2label_file: str | None = HfArg(default=None, help="JSON file with names of classes: a list or a dictionary.")
     flip: bool = HfArg(default=True, help="Whether to flip half of the images in training.")
     min_scale: float = HfArg(default=0.75, help="Smallest factor of sizes in training.")
     max_scale: float = HfArg(default=1.25, help="Largest factor of sizes in training.")
@@ -145,10 +138,8 @@ class LabeledRows:
 
 def open_labeled_images(args: LabeledDataArguments, seed: int) -> tuple[LabeledRows, LabeledRows]:
     """
-    Opens the images to train on, and those to evaluate on. The seed is that of the choice of images.
-
-    Raises:
-        [`UserError`]: if there are none, a column or a label is missing, or a class has too few images.
+    Opens the images to train on, and those to evaluate on, chosen by the seed. Raises a [`UserError`] if there are none, a column or a
+    label is missing, or a class has too few images.
     """
     if args.train_dir is not None:
         train = _open_folder(args, args.train_dir, "train", "--train_dir")
@@ -182,12 +173,7 @@ def open_labeled_images(args: LabeledDataArguments, seed: int) -> tuple[LabeledR
 
 
 def open_annotated_images(args: AnnotatedDataArguments) -> tuple[LabeledRows, LabeledRows]:
-    """
-    Opens the split to train on, and the split to evaluate on.
-
-    Raises:
-        [`UserError`]: if there is no such split or column, or the column of the images holds something else.
-    """
+    """Opens the split to train on, and the split to evaluate on, see [`open_split`]."""
     train, evaluation = open_split(args, args.train_split_name), open_split(args, args.eval_split_name)
     return train.take(args.max_train_samples), evaluation.take(args.max_eval_samples)
 
@@ -282,12 +268,7 @@ def _list_class_folders(images: list[str], folder: Path, argument: str) -> datas
 
 
 def open_split(args: DatasetArguments, split: str) -> LabeledRows:
-    """
-    Opens a split of `--dataset_name`.
-
-    Raises:
-        [`UserError`]: if there is no such split or column, or it cannot be read.
-    """
+    """Opens a split of `--dataset_name`. Raises a [`UserError`] if there is no such split or column, or it cannot be read."""
     if split not in (names := _get_split_names(args)):
         raise UserError(
             f"--dataset_name {args.dataset_name} has no split {split!r}, only {', '.join(map(repr, names))}."

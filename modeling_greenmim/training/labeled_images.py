@@ -76,9 +76,7 @@ class LabeledImages(Dataset):
     def read_sample(self, row: dict, index: int, epoch: int) -> dict:
         """
         Returns `image`, a `tv_tensors.Image` of shape `(num_channels, height, width)`, and the entries of `read_label`, augmented.
-
-        Raises:
-            [`UserError`]: if the image or its label cannot be read or used.
+        Raises a [`UserError`] if the image or its label cannot be read or used.
         """
         name = f"{(row['image'] or {}).get('path') or f'Image {index}'} of {self.description}"
         try:
@@ -88,9 +86,8 @@ class LabeledImages(Dataset):
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
         except Exception as error:  # decoders of damaged images raise what they like
-            raise UserError(
-                f"{name} or its label cannot be read ({describe_error(error)}). Fix or remove it."
-            ) from error
+            message = f"{name} or its label cannot be read ({describe_error(error)}). Fix or remove it."
+            raise UserError(message) from error
         if self.transform is None:
             return sample
         seed = np.random.default_rng((self.seed, epoch, zlib.crc32(content))).integers(2**63)
