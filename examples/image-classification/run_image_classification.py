@@ -270,7 +270,7 @@ def run(
     args: ClassificationTrainingArguments,
     command: str,
 ):
-    checkpoint, hub_model_id, lock = start_run(args)  # the lock is held until the end
+    checkpoint, hub_model_id = start_run(args)
 
     # 1. images and model
     rows: tuple[LabeledRows, LabeledRows] = open_labeled_images(data_args, args.seed)
