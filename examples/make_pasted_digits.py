@@ -103,24 +103,26 @@ def make_sticker(rng: np.random.Generator, digit: np.ndarray) -> tuple[np.ndarra
     return ink * ink_color + (1 - ink) * paper_color, is_paper
 
 
-def get_box(mask: np.ndarray) -> list[int]:
+def get_box(mask: np.ndarray) -> list[float]:
     """The smallest box around a mask: left, top, width, height."""
-    left, top, right, bottom = PIL.Image.fromarray(mask).getbbox()
-    return [left, top, right - left, bottom - top]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
 def make_split(name: str, num_images: int, seed: int) -> Dataset:
     """The images of `train` or `validation`, in the columns of `FEATURES`."""
     rng = np.random.default_rng([seed, name == "train"])
-
-    def get_part(array: np.ndarray, axis: int) -> np.ndarray:
-        """The last digits and the right part of each photograph are for the evaluation."""
-        parts = np.split(array, [round((1 - EVALUATION_FRACTION) * array.shape[axis])], axis)
-        return parts[0] if name == "train" else parts[1]
-
     data = load_digits()
-    digits = list(zip(get_part(data.images / 16, 0), get_part(data.target, 0).tolist()))
-    photographs = [get_part(photograph, 1) for photograph in load_sample_images().images]
+    digits = [(ink / 16, int(label)) for ink, label in zip(data.images, data.target)]
+    photographs = [np.asarray(photograph) for photograph in load_sample_images().images]
+    # the right part of each photograph and the last digits are for the evaluation
+    first_digit, first_column = (
+        round((1 - EVALUATION_FRACTION) * size) for size in (len(digits), photographs[0].shape[1])
+    )
+    digits = digits[:first_digit] if name == "train" else digits[first_digit:]
+    columns = slice(first_column) if name == "train" else slice(first_column, None)
+    photographs = [photograph[:, columns] for photograph in photographs]
     rows = []
     for image_id in tqdm(range(num_images), desc=name):
         pixels, objects = make_image(rng, photographs, digits)

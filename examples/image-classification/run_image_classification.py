@@ -169,7 +169,7 @@ def run(
     args: ClassificationTrainingArguments,
     command: str,
 ):
-    checkpoint, hub_model_id, lock = start_run(args)  # the lock is held until the end
+    checkpoint, hub_model_id = start_run(args)
 
     # 1. images and model
     train_rows, eval_rows = open_labeled_images(data_args, args.seed)

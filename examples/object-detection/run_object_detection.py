@@ -299,7 +299,7 @@ def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset)
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTrainingArguments, command: str):
     """Trains, evaluates, and writes the model folder."""
-    checkpoint, hub_model_id, lock = start_run(args)  # the lock is held until the end
+    checkpoint, hub_model_id = start_run(args)
 
     # 1. Images and model
     train_rows, eval_rows = open_annotated_images(data_args)

@@ -36,10 +36,10 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     """A run from top to bottom."""
     # here, so that --help and refused arguments need not wait for it
     from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
-    from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer
-    from modeling_greenmim.training.trainer import start_run, train
+    from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
+    from modeling_greenmim.training.trainer import train
 
-    checkpoint, hub_model_id, lock = start_run(args)  # the lock is held until the end
+    checkpoint, hub_model_id, lock = start_pretraining(args)  # the lock is held until the end
 
     # 1. Model and images
     pretrained = make_pretrained_model(model_args, args.seed)

@@ -256,7 +256,7 @@ def draw_predictions(model: UperNetForSemanticSegmentation, dataset: Segmentatio
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: SegmentationTrainingArguments, command: str):
     """Trains, evaluates, and writes the model folder."""
-    checkpoint, hub_model_id, lock = start_run(args)  # the lock is held until the end
+    checkpoint, hub_model_id = start_run(args)
 
     # 1. Images and model
     label_names = read_label_names(data_args.id2label_file)

@@ -36,8 +36,8 @@ from modeling_greenmim.training.command_line import run_command
 from modeling_greenmim.training.micro_batches import PretrainingCollator
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
-from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer
-from modeling_greenmim.training.trainer import start_run, train
+from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
+from modeling_greenmim.training.trainer import train
 
 
 # fmt: off
@@ -95,7 +95,7 @@ class StepClock(TrainerCallback):
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
     """A run from top to bottom."""
-    checkpoint, _, lock = start_run(args)  # the lock is held until the end
+    checkpoint, _, lock = start_pretraining(args)  # the lock is held until the end
     start = make_pretrained_model(model_args, args.seed)
     config = start.model.config
     data = open_data(data_args, config, args.seed)

@@ -17,6 +17,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.utils import logging
@@ -29,6 +30,7 @@ from .micro_batches import get_weighted_loss
 from .pretraining_arguments import DataArguments, ModelArguments
 from .pretraining_setup import PretrainingData, make_pretrained_model, open_data
 from .reports import PretrainingReport, describe_hardware
+from .run_folder import lock_run
 from .trainer import CheckpointTrainer, start_run, train
 
 
@@ -84,15 +86,10 @@ class PretrainingTrainer(CheckpointTrainer):
             Those of [`~transformers.Trainer`].
 
     Raises:
-        [`UserError`]: if there are too few images, or an unknown number without `args.max_steps`; or several GPUs for a process.
+        [`UserError`]: if there are too few images, or an unknown number without `args.max_steps`.
     """
 
     def __init__(self, pretrained, data, collator, args, **kwargs):
-        if args.n_gpu > 1:
-            raise UserError(
-                f"One process cannot train on {args.n_gpu} GPUs because the plan of a batch cannot be split: start one process for each "
-                f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
-            )
         self.pretrained, self.data, self.collator, self.first_step = pretrained, data, collator, 0
         self.images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         max_steps = args.max_steps if args.max_steps > 0 else None
@@ -180,6 +177,18 @@ class PretrainingTrainer(CheckpointTrainer):
         return Path(args.output_dir) / "model"
 
 
+def start_pretraining(args: TrainingArguments) -> tuple[str | None, str | None, TextIO | None]:
+    """
+    See [`start_run`]. Returns also the lock of the folder in the main process, see [`lock_run`], and refuses several GPUs in a process.
+    """
+    if args.n_gpu > 1:
+        raise UserError(
+            f"One process cannot train on {args.n_gpu} GPUs because the plan of a batch cannot be split: start one process for each "
+            f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
+        )
+    return *start_run(args), lock_run(Path(args.output_dir)) if args.process_index == 0 else None
+
+
 def pretrain(
     train_dir: str | Path | None = None,
     output_dir: str | Path = "pretraining",
@@ -229,7 +238,7 @@ def pretrain(
         data_args, model_args, args = parser.parse_dict(DEFAULTS | settings)
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
-    checkpoint, hub_model_id, lock = start_run(args)  # the lock is held until the end
+    checkpoint, hub_model_id, lock = start_pretraining(args)  # the lock is held until the end
     pretrained = make_pretrained_model(model_args, args.seed, config)
     data = open_data(data_args, pretrained.model.config, args.seed)
     trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args)

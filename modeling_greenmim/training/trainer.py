@@ -15,7 +15,6 @@
 
 import json
 from pathlib import Path
-from typing import TextIO
 
 from huggingface_hub import get_token
 from torch import nn
@@ -28,20 +27,18 @@ from transformers.utils import logging
 from ..checkpoint_folders import load_checkpoint
 from .command_line import StoppedBySignal, check_num_processes
 from .errors import UserError
-from .run_folder import lock_run
 from .stop_signals import StopSignals
 
 
 STATE_FILE = "trainer_state.json"  # the Trainer writes it last
 
 
-def start_run(args: TrainingArguments) -> tuple[str | None, str | None, TextIO | None]:
+def start_run(args: TrainingArguments) -> tuple[str | None, str | None]:
     """
-    Checks the settings of a run before anything is loaded, and locks its folder. The Trainer itself uploads nothing.
+    Checks the settings of a run before anything is loaded. The Trainer itself uploads nothing.
 
     Returns:
-        `tuple`: the checkpoint to resume from, or `None`; the repository to upload the model to, or `None`; and in the main process the
-        lock, to be kept until the end, see [`lock_run`].
+        `str`, *optional*: the checkpoint to resume from; and `str`, *optional*: the repository to upload the model to.
 
     Raises:
         [`UserError`]: if processes do not train together, a run would be written over, or nothing could be logged or uploaded.
@@ -59,8 +56,7 @@ def start_run(args: TrainingArguments) -> tuple[str | None, str | None, TextIO |
     args.push_to_hub = False
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
     logging.disable_progress_bar()  # of loading and saving
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
-    return checkpoint, hub_model_id, lock_run(Path(args.output_dir)) if args.process_index == 0 else None
+    return find_checkpoint(args.output_dir, args.resume_from_checkpoint), hub_model_id
 
 
 def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:

@@ -14,7 +14,6 @@
 """Runs of the Trainer that are stopped, killed and resumed."""
 
 import itertools
-import os
 import signal
 from pathlib import Path
 
@@ -33,7 +32,6 @@ from modeling_greenmim.training import trainer as trainer_module
 from modeling_greenmim.training.command_line import StoppedBySignal
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
-from modeling_greenmim.training.run_folder import lock_run
 from modeling_greenmim.training.stop_signals import StopSignals
 from modeling_greenmim.training.trainer import find_checkpoint, start_run, train
 from tests.helpers.labeled_images import SETTINGS
@@ -208,18 +206,6 @@ def test_an_upload_needs_a_name_and_a_token(tmp_path, monkeypatch, hub_model_id,
 def test_the_trainer_itself_uploads_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module, "get_token", lambda: "token")
     args = TrainingArguments(str(tmp_path), push_to_hub=True, hub_model_id="me/my-model", use_cpu=True)
-    assert start_run(args)[:2] == (None, "me/my-model") and not args.push_to_hub
+    assert start_run(args) == (None, "me/my-model") and not args.push_to_hub
     args = TrainingArguments(str(tmp_path), hub_model_id="me/my-model", use_cpu=True)
-    assert start_run(args)[:2] == (None, None)
-
-
-def test_a_folder_has_one_run_at_a_time(tmp_path):
-    lock = start_run(TrainingArguments(str(tmp_path), use_cpu=True))[2]
-    child = os.fork()
-    if child == 0:
-        try:
-            lock_run(tmp_path)
-        except UserError:
-            os._exit(3)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3 and not lock.closed
+    assert start_run(args) == (None, None)
