@@ -62,7 +62,7 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
     return figure
 
 
-def draw_reconstructions(rows: dict[str, torch.Tensor], note: str) -> "Figure":
+def draw_images(rows: dict[str, torch.Tensor], note: str) -> "Figure":
     """
     Draws a grid of images, one row for each kind and one column for each image.
 
@@ -293,4 +293,4 @@ def _draw_slots(axes: "Axes", layout: GroupLayout, colors: np.ndarray):
     axes.set(xlabel="slot", ylabel="group", yticks=[], xlim=(0, group_size), ylim=(num_groups, 0))
 
 
-__all__ = ["GroupLayout", "draw_groups", "draw_loss_curve", "draw_reconstructions", "get_group_layout"]
+__all__ = ["GroupLayout", "draw_groups", "draw_loss_curve", "draw_images", "get_group_layout"]

@@ -253,7 +253,7 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
 def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSettings:
     """Settings with the column of the images. Raises a [`UserError`] if a column is not there, or holds no images."""
     names = ", ".join(map(repr, features))
-    image_columns = [name for name, feature in features.items() if _holds_images(feature)]
+    image_columns = [name for name, feature in features.items() if holds_images(feature)]
     column = rows.image_column_name or (image_columns[0] if len(image_columns) == 1 else "image")
     if column not in features:
         raise UserError(f"There is no column {column!r}, only {names}. Choose one with --image_column_name.")
@@ -264,7 +264,8 @@ def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSetting
     return rows._replace(image_column_name=column)
 
 
-def _holds_images(feature) -> bool:
+def holds_images(feature) -> bool:
+    """Whether a column of this type holds images, encoded or not."""
     if isinstance(feature, dict):  # a struct
         return "bytes" in feature
     return getattr(feature, "dtype", None) in ("binary", "large_binary", datasets.Image.dtype)
