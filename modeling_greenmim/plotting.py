@@ -58,7 +58,8 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
     pixels = "pixels normalized by unit" if norm_pix_loss else "normalized pixel values"
     axes.set(xlabel="training step", ylabel=f"mean squared error on hidden units\n({pixels})", yscale="log")
     axes.grid(which="both", alpha=0.3)
-    axes.legend()
+    if axes.get_lines():  # none in a run without a record
+        axes.legend()
     return figure
 
 

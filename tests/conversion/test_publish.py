@@ -180,6 +180,7 @@ def test_a_public_repository_gets_nothing_private(tmp_path, hub):
     assert [call[0] for call in hub] == ["create_repo"]
 
 
+@pytest.mark.slow
 def test_a_failed_upload_leaves_the_folder(tmp_path, hub, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise publish_module.httpx.ConnectError("no route to the Hub")
@@ -203,6 +204,7 @@ def test_what_would_fail_later_fails_first(tmp_path, monkeypatch):
         publish(tmp_path / "nothing", tmp_path / "public", hub_model_id="me/model")
 
 
+@pytest.mark.slow
 def test_a_published_folder_is_published_again(tmp_path, hub):
     """Its card then names the repository and the license."""
     save_model(GreenMimModel, tmp_path / "model")
@@ -268,6 +270,7 @@ def test_wrong_use(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.slow
 def test_half_precision_is_published_as_it_is(tmp_path):
     save_model(GreenMimModel, tmp_path / "model").to(torch.bfloat16).save_pretrained(tmp_path / "model")
     publish(tmp_path / "model", tmp_path / "public")
@@ -275,6 +278,7 @@ def test_half_precision_is_published_as_it_is(tmp_path):
     assert GreenMimConfig.from_pretrained(tmp_path / "public").dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_the_module_is_run_as_a_command(tmp_path):
     save_model(GreenMimForMaskedImageModeling, tmp_path / "model")
     command = [sys.executable, "-m", "modeling_greenmim.publish", "--checkpoint_path", str(tmp_path / "model")]
