@@ -103,6 +103,7 @@ def test_digits_are_summarized_and_described(digits_run):
     assert "1,707 images" in card and "pretrain(" in card and "config.json" in card
 
 
+@pytest.mark.slow
 def test_the_loss_goes_down(tmp_path):
     history = run(tmp_path, "--image_size", 32, "--max_train_steps", 40, "--per_device_train_batch_size", 16)[
         "history"
