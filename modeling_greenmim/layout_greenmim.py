@@ -110,7 +110,8 @@ def units_to_images(units: torch.Tensor, image_size: tuple[int, int], unit_size:
 
 def get_hidden_pixels(mask: torch.Tensor, image_size: tuple[int, int], unit_size: int) -> torch.Tensor:
     """A mask over mask units, `(batch_size, num_units)`, as one over pixels: `bool`, `(batch_size, 1, height, width)`."""
-    return units_to_images(mask.bool()[:, :, None].expand(-1, -1, unit_size**2), tuple(image_size), unit_size)
+    height, width = image_size
+    return units_to_images(mask.bool()[:, :, None].expand(-1, -1, unit_size**2), (height, width), unit_size)
 
 
 def units_to_patches(units: torch.Tensor, patch_size: int) -> torch.Tensor:

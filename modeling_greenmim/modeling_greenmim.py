@@ -716,7 +716,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             if config.num_layers in config.decoder_stages:
                 self.decoder = decoder_class(config)
         if config.teacher_hidden_size is not None:
-            self.teacher_projection = GreenMimTeacherProjection(config)
+            self.teacher_projection = GreenMimTeacherProjection(config.hidden_size, config.teacher_hidden_size)
 
         # Initialize weights and apply final processing
         self.post_init()
@@ -728,7 +728,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
 
     def get_decoders(self) -> dict[int, nn.Module]:
         """The decoder of each stage that has one, from 1 and ascending."""
-        decoders = {}
+        decoders: dict[int, nn.Module] = {}
         if self.stage_decoders is not None:
             decoders |= {int(name.removeprefix("stage")): decoder for name, decoder in self.stage_decoders.items()}
         if self.decoder is not None:

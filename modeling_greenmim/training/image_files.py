@@ -161,7 +161,7 @@ class ParquetImages(GroupedImages):
         try:
             if isinstance(table := self.cache[group], Exception):
                 raise table
-            return self.rows.make_image(*table.slice(row, 1).to_pylist(), name, place)
+            return self.rows.make_image(table.slice(row, 1).to_pylist()[0], name, place)
         except Exception as error:
             return EncodedImage(name, error, place=place)
 
