@@ -37,8 +37,7 @@ from modeling_greenmim.training.command_line import UserError
 from modeling_greenmim.training.image_decoding import read_image
 from modeling_greenmim.training.micro_batches import PretrainingCollator
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
-from modeling_greenmim.training.pretraining_data import PretrainingData, open_data
-from modeling_greenmim.training.pretraining_model import make_pretrained_model
+from modeling_greenmim.training.pretraining_setup import PretrainingData, make_pretrained_model, open_data
 
 
 NUM_MICRO_BATCHES = 10**9  # more than anyone waits for
@@ -139,7 +138,7 @@ def main():
         model = start.model.to(args.device).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         settings = (collator, args.batch_size, range(NUM_MICRO_BATCHES))
-        batch = next(iter(data.make_loader(*settings, data.choose_lanes(1, args.batch_size))))
+        batch = next(iter(data.make_loader(*settings, data.choose_lanes(1, 0, args.batch_size))))
         alone = measure(itertools.repeat(batch), model, optimizer, args)
         print(f"model alone, images/s, median (min - max): {show(alone)}\n")
 
@@ -150,7 +149,7 @@ def main():
         for num_workers in args.num_workers:
 
             def iterate(num_workers=num_workers):
-                lanes = data.choose_lanes(max(1, num_workers), args.batch_size)
+                lanes = data.choose_lanes(1, num_workers, args.batch_size)
                 pin_memory = args.device == "cuda"
                 return iter(data.make_loader(*settings, lanes, num_workers=num_workers, pin_memory=pin_memory))
 

@@ -21,7 +21,7 @@ import PIL.ImageOps
 import torch
 
 from modeling_greenmim import GreenMimConfig, make_plan, sample_masks
-from modeling_greenmim.plotting import draw_groups, draw_reconstructions, get_group_layout
+from modeling_greenmim.plotting import draw_groups, draw_images, get_group_layout
 
 
 DOCS = Path(__file__).parent
@@ -56,7 +56,7 @@ def draw_masks():
         masks = [sample_masks(1, (7, 7), 0.75, sampler, seed=seed)[0] for seed in range(len(images))]
         rows[f'"{sampler}"'] = [hide(image, mask) for image, mask in zip(images, masks)]
     rows = {title: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) for title, images in rows.items()}
-    return draw_reconstructions(rows, "12 of 49 mask units of 32 x 32 pixels are visible in each")
+    return draw_images(rows, "12 of 49 mask units of 32 x 32 pixels are visible in each")
 
 
 def main():

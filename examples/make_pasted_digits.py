@@ -67,9 +67,8 @@ MIN_VISIBLE_FRACTION = 0.5
 
 def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: list[tuple[np.ndarray, int]]):
     """
-    Makes an image of photographs, larger than the largest image, and of digits: ink from 0 to 1, of shape `(8, 8)`, and class.
-
-    Returns the pixels, of shape `(height, width, 3)`, and a list of objects: class, and mask of shape `(height, width)`.
+    Makes an image of a part of a photograph, and of digits: ink from 0 to 1, of shape `(8, 8)`, and class. Returns the pixels, of shape
+    `(height, width, 3)`, and a list of objects: class, and mask of shape `(height, width)`.
     """
     height, width = rng.integers(IMAGE_SIZES[0], IMAGE_SIZES[1] + 1, size=2)
     photograph = photographs[rng.integers(len(photographs))]
@@ -118,12 +117,12 @@ def make_split(name: str, num_images: int, seed: int) -> Dataset:
     digits = [(ink / 16, int(label)) for ink, label in zip(data.images, data.target)]
     photographs = [np.asarray(photograph) for photograph in load_sample_images().images]
     # the right part of each photograph and the last digits are for the evaluation
-    first_digit = round((1 - EVALUATION_FRACTION) * len(digits))
-    first_column = round((1 - EVALUATION_FRACTION) * photographs[0].shape[1])
-    if name == "train":
-        digits, photographs = digits[:first_digit], [photograph[:, :first_column] for photograph in photographs]
-    else:
-        digits, photographs = digits[first_digit:], [photograph[:, first_column:] for photograph in photographs]
+    first_digit, first_column = (
+        round((1 - EVALUATION_FRACTION) * size) for size in (len(digits), photographs[0].shape[1])
+    )
+    digits = digits[:first_digit] if name == "train" else digits[first_digit:]
+    columns = slice(first_column) if name == "train" else slice(first_column, None)
+    photographs = [photograph[:, columns] for photograph in photographs]
     rows = []
     for image_id in tqdm(range(num_images), desc=name):
         pixels, objects = make_image(rng, photographs, digits)
@@ -162,7 +161,7 @@ def main():
         make_split(name, number, args.seed).to_parquet(args.output_dir / f"{name}-0.parquet")
     (args.output_dir / "id2label.json").write_text(json.dumps(["background", *map(str, range(NUM_CLASSES))]))
     print(
-        f"Wrote {args.output_dir}: {args.num_train_images} images to train on, {args.num_eval_images} to evaluate on."
+        f"Wrote {args.num_train_images} images to train on, {args.num_eval_images} to evaluate on: {args.output_dir}"
     )
 
 

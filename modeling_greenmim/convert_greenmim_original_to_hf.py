@@ -135,7 +135,7 @@ def infer_config(
         mlp_ratio=intermediate_size / embed_dim,
         qkv_bias="encoder.layers.0.blocks.0.attn.qkv.bias" in state_dict,
         layer_norm_eps=1e-6,
-        norm_pix_loss=norm_pix_loss,
+        reconstruction_target="normalized_pixels" if norm_pix_loss else "pixels",
         decoder_hidden_size=decoder_hidden_size,
         decoder_num_hidden_layers=_count(state_dict, r"decoder_blocks\.(\d+)\."),
         decoder_num_attention_heads=decoder_num_attention_heads,

@@ -108,6 +108,12 @@ def units_to_images(units: torch.Tensor, image_size: tuple[int, int], unit_size:
     return units.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 
+def get_hidden_pixels(mask: torch.Tensor, image_size: tuple[int, int], unit_size: int) -> torch.Tensor:
+    """A mask over mask units, `(batch_size, num_units)`, as one over pixels: `bool`, `(batch_size, 1, height, width)`."""
+    height, width = image_size
+    return units_to_images(mask.bool()[:, :, None].expand(-1, -1, unit_size**2), (height, width), unit_size)
+
+
 def units_to_patches(units: torch.Tensor, patch_size: int) -> torch.Tensor:
     """
     Cuts mask units into patches in Z-order.
@@ -252,6 +258,7 @@ class TokenLayout:
 __all__ = [
     "TokenLayout",
     "get_grid_size",
+    "get_hidden_pixels",
     "get_stage_grids",
     "get_unit_mask",
     "images_to_units",

@@ -35,6 +35,7 @@ from .configuration_greenmim import GreenMimConfig
 from .gathering_greenmim import select_tokens
 from .layout_greenmim import (
     get_grid_size,
+    get_hidden_pixels,
     get_stage_grids,
     images_to_units,
     units_to_images,
@@ -715,7 +716,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             if config.num_layers in config.decoder_stages:
                 self.decoder = decoder_class(config)
         if config.teacher_hidden_size is not None:
-            self.teacher_projection = GreenMimTeacherProjection(config)
+            self.teacher_projection = GreenMimTeacherProjection(config.hidden_size, config.teacher_hidden_size)
 
         # Initialize weights and apply final processing
         self.post_init()
@@ -727,7 +728,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
 
     def get_decoders(self) -> dict[int, nn.Module]:
         """The decoder of each stage that has one, from 1 and ascending."""
-        decoders = {}
+        decoders: dict[int, nn.Module] = {}
         if self.stage_decoders is not None:
             decoders |= {int(name.removeprefix("stage")): decoder for name, decoder in self.stage_decoders.items()}
         if self.decoder is not None:
@@ -749,13 +750,8 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`.
         """
-        return pixel_values.masked_fill(self._get_hidden_pixels(mask, pixel_values), value)
-
-    def _get_hidden_pixels(self, mask: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
-        """`(batch_size, 1, height, width)`, `True` in hidden units."""
-        unit_size = self.config.mask_unit_size
-        units = mask.bool()[:, :, None].expand(-1, -1, unit_size**2)
-        return units_to_images(units, tuple(pixel_values.shape[-2:]), unit_size)
+        is_hidden = get_hidden_pixels(mask, pixel_values.shape[-2:], self.config.mask_unit_size)
+        return pixel_values.masked_fill(is_hidden, value)
 
     def reconstruct(self, pixel_values: torch.Tensor, outputs: GreenMimForMaskedImageModelingOutput) -> torch.Tensor:
         """
@@ -787,7 +783,8 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         cells = images_to_units(pixel_values, cell_size)
         prediction = self.reconstruction_target.to_pixels(outputs.logits.to(cells.dtype), cells)
         prediction = units_to_images(prediction, tuple(pixel_values.shape[-2:]), cell_size)
-        return torch.where(self._get_hidden_pixels(outputs.mask, pixel_values), prediction, pixel_values)
+        is_hidden = get_hidden_pixels(outputs.mask, pixel_values.shape[-2:], self.config.mask_unit_size)
+        return torch.where(is_hidden, prediction, pixel_values)
 
     @can_return_tuple
     def forward(

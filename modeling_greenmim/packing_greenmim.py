@@ -18,8 +18,6 @@ Attention runs on tensors of one shape, but the windows of a partly visible imag
 Grouping" of GreenMIM (https://huggingface.co/papers/2205.13515, section 3.3). Integers only: nothing here knows images.
 """
 
-import math
-
 import numpy as np
 
 
@@ -166,7 +164,7 @@ def search_static_shape(draws: list[np.ndarray], hidden_size: int) -> tuple[int,
     largest = max(int(set_sizes.max()) for set_sizes in draws)
     num_tokens = max(int(set_sizes.sum()) for set_sizes in draws)
     counts = [np.bincount(set_sizes, minlength=largest + 1).tolist() for set_sizes in draws]
-    best_shape, best_cost = (0, 0), math.inf
+    best_shape, best_cost = (0, 0), float("inf")
     group_size = largest
     while (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
         needed = max(sum(repeats for _, repeats in _fill_groups(count, group_size)) for count in counts)

@@ -58,11 +58,12 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
     pixels = "pixels normalized by unit" if norm_pix_loss else "normalized pixel values"
     axes.set(xlabel="training step", ylabel=f"mean squared error on hidden units\n({pixels})", yscale="log")
     axes.grid(which="both", alpha=0.3)
-    axes.legend()
+    if axes.get_lines():  # none in a run without a record
+        axes.legend()
     return figure
 
 
-def draw_reconstructions(rows: dict[str, torch.Tensor], note: str) -> "Figure":
+def draw_images(rows: dict[str, torch.Tensor], note: str) -> "Figure":
     """
     Draws a grid of images, one row for each kind and one column for each image.
 
@@ -293,4 +294,4 @@ def _draw_slots(axes: "Axes", layout: GroupLayout, colors: np.ndarray):
     axes.set(xlabel="slot", ylabel="group", yticks=[], xlim=(0, group_size), ylim=(num_groups, 0))
 
 
-__all__ = ["GroupLayout", "draw_groups", "draw_loss_curve", "draw_reconstructions", "get_group_layout"]
+__all__ = ["GroupLayout", "draw_groups", "draw_loss_curve", "draw_images", "get_group_layout"]

@@ -282,7 +282,7 @@ class GreenMimDecoder(nn.Module):
         self.config = config
         self.stage = stage = config.num_layers if stage is None else stage
         hidden_size = config.get_decoder_setting("decoder_hidden_size", stage)
-        self.layernorm = nn.Identity()
+        self.layernorm: nn.Module = nn.Identity()
         if stage < config.num_layers:
             self.layernorm = nn.LayerNorm(config.hidden_sizes[stage], eps=config.layer_norm_eps)
         self.decoder_embed = nn.Linear(config.hidden_sizes[min(stage, config.num_layers - 1)], hidden_size)

@@ -22,9 +22,6 @@ from .configuration_greenmim import GreenMimConfig
 class GreenMimTeacherProjection(nn.Linear):
     """Predicts the features that a frozen teacher has of the full images from the visible tokens, as GFM (arXiv 2302.04476)."""
 
-    def __init__(self, config: GreenMimConfig):
-        super().__init__(config.hidden_size, config.teacher_hidden_size)
-
     def get_losses(self, hidden_states: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
         """
         Compares the projected mean of the tokens with the features.

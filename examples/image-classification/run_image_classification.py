@@ -36,81 +36,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import nn
 from torchvision.transforms import v2
 from transformers import BaseImageProcessor, EvalPrediction, set_seed
 from transformers.hf_argparser import HfArg
 
 from modeling_greenmim.model_card import describe_encoder
-from modeling_greenmim.training.classifiers import Classifier, get_image_size, load_classifier
-from modeling_greenmim.training.command_line import check_range, get_name, run_command
+from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
-from modeling_greenmim.training.fine_tuning_report import (
-    RunReport,
-    describe_result,
-    evaluate_at_end,
-    save_or_compare_arguments,
-    start_run,
-    write_model_folder,
-)
-from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, LabeledRows, open_labeled_images
-from modeling_greenmim.training.labeled_images import (
-    EndlessStream,
-    LabeledExampleMaker,
-    LabeledImages,
-    StreamedImages,
-    preprocess,
-)
-from modeling_greenmim.training.trainer import train
-
-
-USAGE = """
-from transformers import pipeline
-
-classifier = pipeline("image-classification", model="{{name}}"{trust})
-classifier("path/to/image.jpg")
-"""
+from modeling_greenmim.training.fine_tuning_models import StartArguments, get_image_size, load_classifier
+from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, describe_data, open_labeled_images
+from modeling_greenmim.training.labeled_images import ClassifiedImages, EndlessStream, StreamedImages, preprocess
+from modeling_greenmim.training.reports import FineTuningReport
+from modeling_greenmim.training.trainer import start_run, train
 
 
 @dataclass
-class DataArguments(LabeledDataArguments):
-    """Which images to train on, and which to evaluate on."""
-
-    shuffle_buffer_size: int = HfArg(default=1000, help="With --streaming: number of images that are mixed at a time.")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_range(self, "shuffle_buffer_size", 1)
-
-
-@dataclass
-class ModelArguments:
+class ModelArguments(StartArguments):
     """Which model to fine-tune."""
 
-    model_name_or_path: str | None = HfArg(
-        default=None,
-        help="Model to start from, GreenMIM or Swin, in a folder or on the Hub, with or without a classifier.",
-    )
-    config_name: str | None = HfArg(
-        default=None, help="Configuration of a model that starts at random: a file, a folder or a name."
-    )
-    image_processor_name: str | None = HfArg(
-        default=None,
-        help="Folder, or name on the Hub, of the image processor. By default that of the model, or one with mean and standard "
-        "deviation of ImageNet.",
-    )
-    drop_path_rate: float = HfArg(
-        default=0.1, help="Probability of skipping the last layer for an image; lower for lower layers."
-    )
-    ignore_mismatched_sizes: bool = HfArg(
-        default=False, help="Give a model that has a classifier for other labels a new one."
-    )
-
-    def __post_init__(self):
-        if (self.model_name_or_path is None) == (self.config_name is None):
-            raise UserError("Give either --model_name_or_path or, to start at random, --config_name.")
-        check_range(self, "drop_path_rate", 0, 0.99)
+    ignore_mismatched_sizes: bool = HfArg(default=False, help="Whether a model with a classifier gets a new one.")
 
 
 @dataclass
@@ -121,13 +68,9 @@ class AugmentationArguments:
     flip: bool = HfArg(default=True, help="Whether to flip half of the images.")
     rand_augment_num_ops: int = HfArg(default=0, help="Operations of RandAugment on each image, such as 2.")
     rand_augment_magnitude: int = HfArg(default=9, help="Magnitude of these operations, from 0 to 30.")
-    random_erasing_prob: float = HfArg(
-        default=0.0, help="Fraction of images of which a rectangle is erased, such as 0.25."
-    )
+    random_erasing_prob: float = HfArg(default=0.0, help="Fraction of images that lose a rectangle, such as 0.25.")
     mixup_alpha: float = HfArg(default=0.0, help="Parameter of the beta distribution of mixup, such as 0.8. 0: none.")
-    cutmix_alpha: float = HfArg(
-        default=0.0, help="Parameter of CutMix, such as 1.0. With both, each batch gets one of them. 0: none."
-    )
+    cutmix_alpha: float = HfArg(default=0.0, help="Parameter of CutMix, such as 1.0; with both, a batch gets one.")
 
     def __post_init__(self):
         if not 0 < self.min_crop_scale <= 1:
@@ -143,9 +86,7 @@ class AugmentationArguments:
 class ClassificationTrainingArguments(FineTuningArguments):
     """[`FineTuningArguments`] with defaults for classification."""
 
-    output_dir: str = HfArg(
-        default="image_classification", help="Folder of the run: checkpoints, results, and at the end the model."
-    )
+    output_dir: str = HfArg(default="image_classification", help="Folder of the run, and of the model.")
     per_device_train_batch_size: int = HfArg(default=64, help="Images in a step, for each process.")
     per_device_eval_batch_size: int = HfArg(default=64, help="Images at a time in evaluations, for each process.")
     label_smoothing_factor: float = HfArg(default=0.1, help="Fraction of each label that is spread over all classes.")
@@ -157,16 +98,16 @@ def make_train_transform(
 ):
     """The transform of an image of any number of channels, of `uint8` or `float32`, in training."""
     crop = v2.RandomResizedCrop(image_size, (args.min_crop_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC)
-    transforms = [crop]
-    if args.flip:
-        transforms.append(v2.RandomHorizontalFlip())
+    transforms = [crop, v2.RandomHorizontalFlip(0.5 if args.flip else 0.0)]
     if args.rand_augment_num_ops:
         transforms.append(v2.RandAugment(args.rand_augment_num_ops, args.rand_augment_magnitude))
-    # rescaled and normalized
-    transforms.append(partial(preprocess, image_processor=image_processor, do_resize=False, do_center_crop=False))
-    if args.random_erasing_prob:
-        transforms.append(v2.RandomErasing(args.random_erasing_prob))
-    return v2.Compose(transforms)
+    transforms.append(make_eval_transform(image_processor, do_resize=False, do_center_crop=False))
+    return v2.Compose([*transforms, v2.RandomErasing(args.random_erasing_prob)])
+
+
+def make_eval_transform(image_processor: BaseImageProcessor, **kwargs) -> v2.Lambda:
+    """The image processor as a transform: images are resized, rescaled and normalized."""
+    return v2.Lambda(partial(preprocess, image_processor=image_processor, **kwargs), torch.Tensor)
 
 
 def make_mixup(args: AugmentationArguments, num_labels: int):
@@ -180,15 +121,7 @@ def make_mixup(args: AugmentationArguments, num_labels: int):
 
 
 class ClassificationTrainer(FineTuningTrainer):
-    """
-    A Trainer for images and labels.
-
-    Args:
-        mixup (`Callable`, *optional*):
-            Mixes images and labels of a batch in training.
-        **kwargs:
-            Those of [`FineTuningTrainer`].
-    """
+    """A Trainer for images and labels, which `mixup` mixes in training."""
 
     def __init__(self, mixup=None, **kwargs):
         super().__init__(**kwargs)
@@ -217,10 +150,8 @@ def count_stream_steps(args: ClassificationTrainingArguments, num_images: int | 
         raise UserError("--streaming: the number of images is not known. Give --max_steps.")
     if num_images is None:
         if "epoch" in (args.eval_strategy, args.save_strategy):
-            raise UserError(
-                "--streaming: the number of images, thus the length of an epoch, is not known. Give --eval_strategy steps, "
-                "--save_strategy steps, --eval_steps and --save_steps."
-            )
+            options = "--eval_strategy steps, --save_strategy steps, --eval_steps and --save_steps"
+            raise UserError(f"--streaming: the length of an epoch is not known. Give {options}.")
         return
     steps_per_epoch = num_images / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
     if args.max_steps <= 0:
@@ -231,45 +162,8 @@ def count_stream_steps(args: ClassificationTrainingArguments, num_images: int | 
             setattr(args, f"{name}_steps", math.ceil(steps_per_epoch))
 
 
-def make_datasets(data_args: DataArguments, transforms, classifier: Classifier, rows, seed: int):
-    """Examples to train on, and to evaluate on."""
-    config = classifier.model.config
-    makers = []
-    for transform, part in zip(transforms, rows):
-        label_ids = [config.label2id[name] for name in part.label_names]
-        makers.append(LabeledExampleMaker(transform, config.num_channels, label_ids, part.description, seed))
-    if data_args.streaming:
-        return EndlessStream(rows[0], makers[0], data_args.shuffle_buffer_size), StreamedImages(rows[1], makers[1])
-    return LabeledImages(rows[0], makers[0]), LabeledImages(rows[1], makers[1])
-
-
-def make_report(data_args: DataArguments, classifier: Classifier, args: ClassificationTrainingArguments, **kwargs):
-    """The report of a run, for its card."""
-    dataset_name = f"`{get_name(data_args.dataset_name or data_args.train_dir)}`"
-    if data_args.validation_dir is not None:
-        eval_description = f"`{get_name(data_args.validation_dir)}`"
-    elif data_args.eval_split_name is not None:
-        eval_description = f"{dataset_name}, split {data_args.eval_split_name!r}"
-    else:
-        eval_description = f"{dataset_name} that were held out of this fine-tuning"
-    if args.load_best_model_at_end:
-        eval_description += ", which also chose the best of the evaluated models"
-    config = classifier.model.config
-    encoder = describe_encoder(config) if classifier.is_greenmim else "Swin Transformer"
-    return RunReport(
-        task="image-classification",
-        model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
-        usage=USAGE.format(trust=", trust_remote_code=True" if classifier.is_greenmim else ""),
-        dataset_name=dataset_name,
-        eval_description=eval_description,
-        origin=classifier.origin,
-        license=classifier.license,
-        **kwargs,
-    )
-
-
 def run(
-    data_args: DataArguments,
+    data_args: LabeledDataArguments,
     model_args: ModelArguments,
     augmentation_args: AugmentationArguments,
     args: ClassificationTrainingArguments,
@@ -278,32 +172,29 @@ def run(
     checkpoint, hub_model_id = start_run(args)
 
     # 1. images and model
-    rows: tuple[LabeledRows, LabeledRows] = open_labeled_images(data_args, args.seed)
+    train_rows, eval_rows = open_labeled_images(data_args, args.seed)
     set_seed(args.seed)
-    classifier = load_classifier(rows[0].label_names, **vars(model_args))
-    config, image_processor = classifier.model.config, classifier.image_processor
+    start = load_classifier(model_args, train_rows.label_names, model_args.ignore_mismatched_sizes)
+    config, image_processor = start.config, start.image_processor
     if augmentation_args.rand_augment_num_ops and config.num_channels not in (1, 3):
-        raise UserError(
-            f"--rand_augment_num_ops needs images of 1 or 3 channels, because it changes colors, and the model takes "
-            f"{config.num_channels}. Omit it."
-        )
-    transforms = (
-        make_train_transform(augmentation_args, get_image_size(config), image_processor),
-        partial(preprocess, image_processor=image_processor),
-    )
-    train_dataset, eval_dataset = make_datasets(data_args, transforms, classifier, rows, args.seed)
+        channels = f"images of 1 or 3 channels, and the model takes {config.num_channels}"
+        raise UserError(f"--rand_augment_num_ops needs {channels}. Omit it.")
+    train_transform = make_train_transform(augmentation_args, get_image_size(config), image_processor)
+    settings = {"label2id": config.label2id, "num_channels": config.num_channels, "seed": args.seed}
+    train_dataset = ClassifiedImages(train_rows, transform=train_transform, **settings)
+    eval_dataset = ClassifiedImages(eval_rows, transform=make_eval_transform(image_processor), **settings)
     if data_args.streaming:
-        count_stream_steps(args, rows[0].num_images)
-        if args.dataloader_num_workers > rows[0].rows.num_shards:
-            raise UserError(
-                f"--dataloader_num_workers must be at most {rows[0].rows.num_shards}, the number of parts (row groups, or files) of "
-                f"{rows[0].description}, got {args.dataloader_num_workers}."
-            )
+        count_stream_steps(args, train_rows.num_images)
+        if args.dataloader_num_workers > train_rows.rows.num_shards:
+            number = f"{train_rows.rows.num_shards}, the number of row groups, or files, of {train_rows.description}"
+            raise UserError(f"--dataloader_num_workers must be at most {number}, got {args.dataloader_num_workers}.")
+        train_dataset = EndlessStream(train_dataset, data_args.shuffle_buffer_size)
+        eval_dataset = StreamedImages(eval_dataset)
 
     # 2. training
     trainer = ClassificationTrainer(
         mixup=make_mixup(augmentation_args, config.num_labels),
-        model=classifier.model,
+        model=start.model,
         args=args,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
@@ -311,36 +202,32 @@ def run(
         compute_metrics=compute_metrics,
         preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(dim=-1),
     )
-    save_or_compare_arguments(args, checkpoint, data_args, model_args, augmentation_args)
+    trainer.save_or_compare_settings(checkpoint, data_args, model_args, augmentation_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. the model, and its accuracy
-    accuracy = evaluate_at_end(trainer, train_metrics)["eval_accuracy"]
+    accuracy = trainer.evaluate_at_end(train_metrics)["eval_accuracy"]
     if not trainer.is_world_process_zero():
         return
-    settings = vars(augmentation_args) | {"drop_path_rate": model_args.drop_path_rate}
-    if data_args.streaming:
-        settings["shuffle_buffer_size"] = data_args.shuffle_buffer_size
-    report = make_report(
-        data_args,
-        classifier,
-        args,
-        num_train_images=rows[0].num_images,
-        num_eval_images=rows[1].num_images,
-        settings=settings,
+    encoder = describe_encoder(config) if start.is_greenmim else "Swin Transformer"
+    report = FineTuningReport(
+        trainer=trainer,
+        task="image-classification",
+        metric="accuracy",
+        model_description=f"{encoder}, with a classifier for {config.num_labels} classes",
+        **describe_data(data_args, (model_args, augmentation_args), args.load_best_model_at_end),
+        num_train_images=train_rows.num_images,
+        num_eval_images=eval_rows.num_images,
+        origin=start.origin,
+        license=start.license,
         results={"Accuracy": accuracy},
-        main_result=("accuracy", accuracy),
-        num_steps=trainer.state.global_step,
-        seconds=train_metrics["train_runtime"],
         command=command,
     )
-    is_greenmim = classifier.is_greenmim
-    folder = write_model_folder(classifier.model, image_processor, report, args, hub_model_id, with_code=is_greenmim)
-    print(describe_result(report, folder, is_greenmim))
+    report.write(hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):
-    classes = (DataArguments, ModelArguments, AugmentationArguments, ClassificationTrainingArguments)
+    classes = (LabeledDataArguments, ModelArguments, AugmentationArguments, ClassificationTrainingArguments)
     run_command(run, classes, __doc__, arguments)
 
 

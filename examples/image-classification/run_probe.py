@@ -14,7 +14,7 @@
 
 # /// script
 # requires-python = ">=3.10"
-# dependencies = ["modeling-greenmim[training]", "numpy", "scikit-learn", "torch", "tqdm", "transformers"]
+# dependencies = ["modeling-greenmim[training]", "numpy", "scikit-learn", "torch", "torchvision", "tqdm", "transformers"]
 # ///
 """Measures frozen features with a linear classifier and with nearest neighbors, for any GreenMIM or Swin model.
 
@@ -34,7 +34,7 @@ from pathlib import Path
 from transformers.hf_argparser import HfArg
 
 from modeling_greenmim.training.command_line import check_range, run_command
-from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.errors import UserError, explain_loading
 from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, LabeledRows, open_labeled_images
 
 
@@ -46,13 +46,9 @@ class ProbeArguments:
     """What to measure."""
 
     model_name_or_path: list[str] = HfArg(default=None, help="Models, GreenMIM or Swin: folders, or names on the Hub.")
-    image_processor_name: str | None = HfArg(
-        default=None, help="Image processor of all models. By default, that of each model."
-    )
+    image_processor_name: str | None = HfArg(default=None, help="Image processor of all models.")
     num_neighbors: int = HfArg(default=20, help="Number of nearest neighbors that vote.")
-    C: float = HfArg(
-        default=1.0, help="Inverse strength of the regularization of the linear classifier, as in scikit-learn."
-    )
+    C: float = HfArg(default=1.0, help="Inverse strength of the regularization of the linear classifier.")
     batch_size: int = HfArg(default=256, help="Images at a time.")
     num_workers: int = HfArg(default=0, help="Processes that decode images.")
     seed: int = HfArg(default=0, help="Seed of the choice of images.")
@@ -69,23 +65,19 @@ class ProbeArguments:
 
 
 def extract_features(model, image_processor, rows: LabeledRows, label_names: list[str], args: ProbeArguments):
-    """
-    Extracts the features of images.
-
-    Returns:
-        `np.ndarray` of shape `(num_images, hidden_size)`, and labels of shape `(num_images,)`, positions in `label_names`.
-    """
+    """Returns features, of shape `(num_images, hidden_size)`, and labels, positions in `label_names`."""
     import numpy as np
     import torch
     from torch.utils.data import DataLoader
+    from torchvision.transforms import v2
     from tqdm.auto import tqdm
 
-    from modeling_greenmim.training.labeled_images import LabeledExampleMaker, LabeledImages, preprocess
+    from modeling_greenmim.training.labeled_images import ClassifiedImages, preprocess
 
-    transform = partial(preprocess, image_processor=image_processor)
-    label_ids = [label_names.index(name) for name in rows.label_names]
-    make_example = LabeledExampleMaker(transform, model.config.num_channels, label_ids, rows.description, args.seed)
-    loader = DataLoader(LabeledImages(rows, make_example), args.batch_size, num_workers=args.num_workers)
+    transform = v2.Lambda(partial(preprocess, image_processor=image_processor), torch.Tensor)
+    label2id = {name: number for number, name in enumerate(label_names)}
+    images = ClassifiedImages(rows, label2id, transform=transform, num_channels=model.config.num_channels)
+    loader = DataLoader(images, args.batch_size, num_workers=args.num_workers)
     features, labels = [], []
     with torch.no_grad():
         for batch in tqdm(loader, desc=rows.description, leave=False):
@@ -95,21 +87,8 @@ def extract_features(model, image_processor, rows: LabeledRows, label_names: lis
     return np.concatenate(features), np.concatenate(labels)
 
 
-def load_model_config(name: str):
-    """Raises a [`UserError`] if there is no such model."""
-    from modeling_greenmim.training.classifiers import load_config
-
-    try:
-        return load_config(name)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--model_name_or_path {name} cannot be loaded: {error}") from error
-
-
 def measure(name: str, config, rows: tuple[LabeledRows, LabeledRows], args: ProbeArguments) -> dict[str, float]:
-    """
-    Measures the accuracies of a linear classifier on standardized features, and of nearest neighbors by cosine, the nearer with
-    more weight.
-    """
+    """Returns the accuracies of a linear classifier on standardized features, and of nearest neighbors by cosine."""
     import torch
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
@@ -118,15 +97,13 @@ def measure(name: str, config, rows: tuple[LabeledRows, LabeledRows], args: Prob
     from transformers import MODEL_MAPPING
 
     from modeling_greenmim.checkpoint_folders import load_checkpoint
-    from modeling_greenmim.training.classifiers import load_image_processor
+    from modeling_greenmim.training.fine_tuning_models import load_image_processor
 
     # builds of torch for an accelerator also run where there is none
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
+    with explain_loading(name):
         model = load_checkpoint(MODEL_MAPPING[type(config)], name, dtype=torch.float32).to(device)
-        image_processor = load_image_processor(args.image_processor_name or name, config)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--model_name_or_path {name} cannot be loaded: {error}") from error
+    image_processor = load_image_processor(args.image_processor_name or name, config)
     (features, labels), (eval_features, eval_labels) = (
         extract_features(model, image_processor, part, rows[0].label_names, args) for part in rows
     )
@@ -143,10 +120,12 @@ def measure(name: str, config, rows: tuple[LabeledRows, LabeledRows], args: Prob
 def run(data_args: LabeledDataArguments, args: ProbeArguments, command: str):
     from transformers.utils import logging
 
+    from modeling_greenmim.training.fine_tuning_models import load_config
+
     logging.disable_progress_bar()
     if data_args.streaming:
         raise UserError("--streaming is for training: features are kept in memory here. Omit it.")
-    configs = {name: load_model_config(name) for name in args.model_name_or_path}  # before anything is measured
+    configs = {name: load_config(name) for name in args.model_name_or_path}  # before anything is measured
     if args.output_file is not None:
         Path(args.output_file).parent.mkdir(parents=True, exist_ok=True)
     rows = open_labeled_images(data_args, args.seed)

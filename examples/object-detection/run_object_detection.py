@@ -25,6 +25,7 @@ After Ctrl-C or a crash, the same command with `--resume_from_checkpoint latest`
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import datasets
 import numpy as np
@@ -36,26 +37,21 @@ from torchvision.transforms import v2
 from transformers import EvalPrediction, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessorPil, set_seed
 from transformers.hf_argparser import HfArg
 
-from modeling_greenmim.training.annotated_images import (
-    AnnotatedDataArguments,
-    AnnotatedImages,
-    describe_data,
-    open_splits,
-    read_label_names,
-)
-from modeling_greenmim.training.backbones import Backbone, BackboneArguments, load_backbone
+from modeling_greenmim.plotting import draw_images
 from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
-from modeling_greenmim.training.fine_tuning_report import (
-    RunReport,
-    describe_result,
-    evaluate_at_end,
-    save_or_compare_arguments,
-    start_run,
-    write_model_folder,
+from modeling_greenmim.training.fine_tuning_models import StartArguments, StartingModel, load_backbone
+from modeling_greenmim.training.labeled_datasets import (
+    AnnotatedDataArguments,
+    LabeledRows,
+    describe_data,
+    open_annotated_images,
+    read_label_names,
 )
-from modeling_greenmim.training.trainer import train
+from modeling_greenmim.training.labeled_images import LabeledImages, preprocess
+from modeling_greenmim.training.reports import FineTuningReport
+from modeling_greenmim.training.trainer import start_run, train
 
 
 NUM_FEATURE_MAPS = 3
@@ -70,15 +66,12 @@ SCORE_THRESHOLD = 0.5  # of the predictions in the picture
 class DataArguments(AnnotatedDataArguments):
     """Arguments of the images to train and evaluate on."""
 
+    label_argument: ClassVar[str] = "objects_column_name"
+
     objects_column_name: str = HfArg(
         default="objects", help=f"Column of the objects, with 'category' and 'bbox' ({BOX_FORMAT})."
     )
-    id2label_file: str | None = HfArg(
-        default=None, help="JSON file with names of the categories, if the dataset has none: a list or a dictionary."
-    )
     image_size: int = HfArg(default=640, help="Side of the squares that images are resized to, in pixels.")
-    min_scale: float = HfArg(default=0.75, help="Smallest side of a batch in training, as a factor of --image_size.")
-    max_scale: float = HfArg(default=1.25, help="Largest side of a batch in training, as a factor of --image_size.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -86,7 +79,7 @@ class DataArguments(AnnotatedDataArguments):
 
 
 @dataclass
-class ModelArguments(BackboneArguments):
+class ModelArguments(StartArguments):
     """Arguments of the model."""
 
     head_hidden_size: int = HfArg(default=256, help="Channels of RT-DETR, a multiple of 8.")
@@ -144,13 +137,17 @@ def make_augmentation(flip: bool) -> v2.Transform:
     )
 
 
-class DetectionDataset(AnnotatedImages):
-    """Images and their objects. Arguments are those of [`AnnotatedImages`]."""
+class DetectionDataset(LabeledImages):
+    """Images and their objects. Arguments are those of [`LabeledImages`], and some of the script."""
 
-    def read_annotation(self, annotation: dict, height: int, width: int) -> dict[str, torch.Tensor]:
+    def __init__(self, rows: LabeledRows, num_labels: int, image_processor: RTDetrImageProcessorPil, **kwargs):
+        super().__init__(rows, **kwargs)
+        self.num_labels, self.image_processor = num_labels, image_processor
+
+    def read_label(self, label: dict, height: int, width: int) -> dict[str, torch.Tensor]:
         """Returns `boxes` of shape `(num_objects, 4)`, as left, top, width and height, and `labels` of shape `(num_objects,)`."""
-        boxes = torch.tensor(annotation["bbox"], dtype=torch.float32).reshape(-1, 4)
-        labels = torch.tensor(annotation["category"], dtype=torch.int64)
+        boxes = torch.tensor(label["bbox"], dtype=torch.float32).reshape(-1, 4)
+        labels = torch.tensor(label["category"], dtype=torch.int64)
         if len(boxes) != len(labels):
             raise UserError(f"there are {len(boxes)} boxes and {len(labels)} categories.")
         unknown = labels[(labels < 0) | (labels >= self.num_labels)]
@@ -160,16 +157,13 @@ class DetectionDataset(AnnotatedImages):
         inside = (left >= -1) & (top >= -1) & (right <= width + 1) & (bottom <= height + 1)  # boxes may be rounded
         inside &= (boxes[:, 2:] > 0).all(dim=1)
         if not inside.all():
-            raise UserError(
-                f"the image has {width} x {height} pixels, and the box {boxes[~inside][0].tolist()} is not in it. Boxes are "
-                f"{BOX_FORMAT}."
-            )
+            box = f"the box {boxes[~inside][0].tolist()} is not in it. Boxes are {BOX_FORMAT}"
+            raise UserError(f"the image has {width} x {height} pixels, and {box}.")
         boxes = tv_tensors.BoundingBoxes(boxes, format="XYWH", canvas_size=(height, width))
         return {"boxes": boxes, "labels": labels}
 
-    def __getitem__(self, index: int) -> dict:
+    def make_example(self, sample: dict, index: int) -> dict:
         """Returns `pixel_values` of shape `(3, image_size, image_size)`, and `labels` of the objects, as RT-DETR takes them."""
-        sample = self.load_sample(index)
         height, width = sample["image"].shape[1:]
         boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "cxcywh")
         labels = {
@@ -178,7 +172,7 @@ class DetectionDataset(AnnotatedImages):
             "orig_size": torch.tensor([height, width]),
             "image_id": torch.tensor(index),
         }
-        return {"pixel_values": self.make_pixel_values(sample["image"]), "labels": labels}
+        return {"pixel_values": preprocess(sample["image"], self.image_processor), "labels": labels}
 
 
 def collate(examples: Sequence[dict]) -> dict:
@@ -214,26 +208,24 @@ class DetectionTrainer(FineTuningTrainer):
         return loss.detach(), {name: torch.stack([image[name] for image in images]) for name in images[0]}, numbers
 
 
-def get_label_names(args: DataArguments, features: datasets.Features, split: str) -> list[str]:
+def get_label_names(args: DataArguments, rows: LabeledRows) -> list[str]:
     """Returns the names of the categories, and checks the column of the objects."""
-    objects = features["annotation"]
+    objects = rows.rows.features["label"]
     if not isinstance(objects, dict) or not {"bbox", "category"} <= objects.keys():
-        raise UserError(
-            f"The column {args.objects_column_name!r} of {split} must have 'bbox' and 'category', got {objects}."
-        )
+        column = f"The column {args.objects_column_name!r} of {rows.description}"
+        raise UserError(f"{column} must have 'bbox' and 'category', got {objects}.")
     if args.id2label_file is not None:
         return read_label_names(args.id2label_file)
     category = getattr(objects["category"], "feature", objects["category"])
     if not isinstance(category, datasets.ClassLabel):
-        raise UserError(f"{split} has no names of its categories: give --id2label_file.")
+        raise UserError(f"{rows.description} has no names of its categories: give --id2label_file.")
     return category.names
 
 
-def make_model(args: ModelArguments, label_names: list[str], seed: int) -> tuple[RTDetrForObjectDetection, Backbone]:
+def make_model(args: ModelArguments, label_names: list[str]) -> tuple[RTDetrForObjectDetection, StartingModel]:
     """Makes RT-DETR on a backbone, and returns both."""
     backbone = load_backbone(args, NUM_FEATURE_MAPS)
     stages = range(len(backbone.config.depths))[-NUM_FEATURE_MAPS:]
-    set_seed(seed)
     config = RTDetrConfig(
         backbone_config=backbone.config,
         freeze_backbone_batch_norms=False,
@@ -251,8 +243,7 @@ def make_model(args: ModelArguments, label_names: list[str], seed: int) -> tuple
         label2id={name: number for number, name in enumerate(label_names)},
     )
     model = RTDetrForObjectDetection(config)
-    if backbone.model is not None:
-        model.model.backbone.model.load_state_dict(backbone.model.state_dict())
+    model.model.backbone.model.load_state_dict(backbone.model.state_dict())
     return model, backbone
 
 
@@ -281,34 +272,28 @@ def make_compute_metrics(objects: Sequence[dict]) -> Callable[[EvalPrediction], 
 def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset):
     """Draws the first images, with true and predicted objects, and returns a matplotlib `Figure`."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    model.eval()
-    number = min(NUM_PICTURES, len(dataset))
-    figure = Figure(figsize=(1.9 * number, 4.2), layout="constrained")
-    grid = figure.subplots(2, number, squeeze=False)
-    for index, column in enumerate(grid.T):
-        sample, example = dataset.load_sample(index), dataset[index]
-        boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "xyxy")
-        true = {"boxes": boxes, "labels": sample["labels"], "scores": [None] * len(boxes)}
-        outputs = model(pixel_values=example["pixel_values"][None].to(model.device))
-        (predicted,) = dataset.image_processor.post_process_object_detection(
+    images, true, predicted = [], [], []
+    for index in range(min(NUM_PICTURES, len(dataset))):
+        sample = dataset.load_sample(index)
+        example = dataset.make_example(sample, index)
+        outputs = model.eval()(pixel_values=example["pixel_values"][None].to(model.device))
+        predicted += dataset.image_processor.post_process_object_detection(
             outputs, threshold=SCORE_THRESHOLD, target_sizes=example["labels"]["orig_size"][None]
         )
-        for axes, objects in zip(column, (true, predicted)):
-            axes.imshow(sample["image"].permute(1, 2, 0).numpy())
-            axes.set(xticks=[], yticks=[])
-            for (left, top, right, bottom), label, score in zip(
-                objects["boxes"].tolist(), objects["labels"].tolist(), objects["scores"]
-            ):
-                color = colormaps["tab10"](label % 10)
-                text = model.config.id2label[label] + ("" if score is None else f" {100 * float(score):.0f} %")
-                axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=color))
-                background = {"facecolor": color, "linewidth": 0, "pad": 0.8}
-                axes.text(left, top, text, fontsize=7, color="white", va="top", bbox=background, clip_on=True)
-    for axes, title in zip(grid[:, 0], ("true", f"predicted, score above {SCORE_THRESHOLD}")):
-        axes.set_ylabel(title)
+        boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "xyxy")
+        true.append({"boxes": boxes, "labels": sample["labels"], "scores": [None] * len(boxes)})
+        images.append(sample["image"] / 255)
+    figure = draw_images({"true": images, f"score above {SCORE_THRESHOLD}": images}, note="")
+    for axes, objects in zip(figure.axes, true + predicted):
+        for box, label, score in zip(objects["boxes"].tolist(), objects["labels"].tolist(), objects["scores"]):
+            left, top, right, bottom = box
+            color = colormaps["tab10"](label % 10)
+            text = model.config.id2label[label] + ("" if score is None else f" {100 * float(score):.0f} %")
+            axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=color))
+            background = {"facecolor": color, "linewidth": 0, "pad": 0.8}
+            axes.text(left, top, text, fontsize=7, color="white", va="top", bbox=background, clip_on=True)
     return figure
 
 
@@ -317,21 +302,22 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
     checkpoint, hub_model_id = start_run(args)
 
     # 1. Images and model
-    (train_rows, train_split), (eval_rows, eval_split) = open_splits(data_args, "objects_column_name")
-    label_names = get_label_names(data_args, train_rows.features, train_split)
-    if label_names != get_label_names(data_args, eval_rows.features, eval_split):
-        raise UserError(f"{train_split} and {eval_split} must have the same names of categories.")
-    model, backbone = make_model(model_args, label_names, args.seed)
+    train_rows, eval_rows = open_annotated_images(data_args)
+    label_names = get_label_names(data_args, train_rows)
+    if label_names != get_label_names(data_args, eval_rows):
+        raise UserError(f"{train_rows.description} and {eval_rows.description} have different names of categories.")
+    set_seed(args.seed)
+    model, backbone = make_model(model_args, label_names)
     image_processor = RTDetrImageProcessorPil(
         size={"height": data_args.image_size, "width": data_args.image_size},
-        do_normalize=bool(backbone.image_statistics),
-        **backbone.image_statistics,
+        do_normalize=True,
+        image_mean=backbone.image_processor.image_mean,
+        image_std=backbone.image_processor.image_std,
     )
     settings = {"num_labels": len(label_names), "image_processor": image_processor}
-    train_dataset = DetectionDataset(
-        train_rows, train_split, transform=make_augmentation(data_args.flip), seed=args.seed, **settings
-    )
-    eval_dataset = DetectionDataset(eval_rows, eval_split, **settings)
+    augmentation = make_augmentation(data_args.flip)
+    train_dataset = DetectionDataset(train_rows, transform=augmentation, seed=args.seed, **settings)
+    eval_dataset = DetectionDataset(eval_rows, **settings)
 
     # 2. Training
     trainer = DetectionTrainer(
@@ -342,33 +328,30 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
         processing_class=image_processor,
-        compute_metrics=make_compute_metrics(eval_rows["annotation"]),
+        compute_metrics=make_compute_metrics(eval_rows.rows["label"]),
     )
-    save_or_compare_arguments(args, checkpoint, data_args, model_args)
+    trainer.save_or_compare_settings(checkpoint, data_args, model_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. Evaluation and model folder
-    metrics = evaluate_at_end(trainer, train_metrics)
+    metrics = trainer.evaluate_at_end(train_metrics)
     if not trainer.is_world_process_zero():
         return
-    report = RunReport(
+    report = FineTuningReport(
+        trainer=trainer,
         task="object-detection",
-        model_description=f"RT-DETR on a {backbone.name} backbone, for {len(label_names)} categories",
-        usage=backbone.get_usage("object-detection"),
-        **describe_data(data_args, model_args, args.load_best_model_at_end),
+        model_description=f"RT-DETR on a {'GreenMIM' if backbone.is_greenmim else 'Swin'} backbone, for {len(label_names)} categories",
+        **describe_data(data_args, (model_args,), args.load_best_model_at_end),
         num_train_images=len(train_dataset),
         num_eval_images=len(eval_dataset),
         origin=backbone.origin,
-        results={"COCO mAP": metrics["eval_map"], "COCO AP at an IoU of 0.5": metrics["eval_map_50"]},
-        main_result=("map", metrics["eval_map"]),
-        num_steps=trainer.state.global_step,
-        seconds=train_metrics["train_runtime"],
-        command=command,
         license=backbone.license,
+        results={"COCO mAP": metrics["eval_map"], "COCO AP at an IoU of 0.5": metrics["eval_map_50"]},
+        metric="map",
+        command=command,
         picture=draw_predictions(model, eval_dataset),
     )
-    folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
-    print(describe_result(report, folder, backbone.is_greenmim))
+    report.write(hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):

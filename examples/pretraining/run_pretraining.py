@@ -35,9 +35,7 @@ from modeling_greenmim.training.pretraining_arguments import DataArguments, Mode
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
     """A run from top to bottom."""
     # here, so that --help and refused arguments need not wait for it
-    from modeling_greenmim.training.micro_batches import PretrainingCollator
-    from modeling_greenmim.training.pretraining_data import open_data
-    from modeling_greenmim.training.pretraining_model import make_pretrained_model
+    from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
     from modeling_greenmim.training.trainer import train
 
@@ -46,21 +44,13 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     # 1. Model and images
     pretrained = make_pretrained_model(model_args, args.seed)
     data = open_data(data_args, pretrained.model.config, args.seed)
-    collator = PretrainingCollator(
-        pretrained.model.config,
-        pretrained.image_processor,
-        mask_sampler=model_args.mask_sampler,
-        per_sample=model_args.mask_per_sample,
-    )
 
     # 2. Training
-    trainer = PretrainingTrainer(
-        data, collator, model=pretrained.model, args=args, processing_class=pretrained.image_processor
-    )
+    trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args)
     train(trainer, checkpoint)
 
     # 3. Model folder, metrics and pictures
-    trainer.write_report(pretrained, command, hub_model_id)
+    trainer.write_report(command, hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):

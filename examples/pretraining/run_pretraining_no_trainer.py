@@ -50,6 +50,10 @@ TRAINING_SETTINGS = (
 )
 # how the images of a step are divided, which may differ when a run is resumed, but not for streams
 DIVISION_SETTINGS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_workers", "shuffle_buffer_size")
+COUNTS = (
+    "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "max_train_steps", "logging_steps",
+    "eval_steps", "checkpointing_steps", "checkpoints_total_limit",
+)
 # the schedulers of transformers that need no further arguments
 SchedulerName = Literal["cosine", "linear", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"]
 # fmt: on
@@ -65,9 +69,7 @@ class RunArguments:
     overwrite_output_dir: bool = HfArg(default=False, help="Discard the run in --output_dir.")
     seed: int = HfArg(default=0, help="Seed of weights, order, crops and masks.")
     per_device_train_batch_size: int = HfArg(default=64, help="Images in a batch of each process.")
-    per_device_eval_batch_size: int | None = HfArg(
-        default=None, help="Images at a time in evaluations. Without it, as in training."
-    )
+    per_device_eval_batch_size: int | None = HfArg(default=None, help="In evaluations. Without it, as in training.")
     gradient_accumulation_steps: int = HfArg(default=1, help="Batches whose gradients make a step.")
     num_workers: int = HfArg(default=4, help="Processes that decode images, for each process that trains.")
     num_train_epochs: float | None = HfArg(default=None, help="Epochs to train. 100 without --max_train_steps.")
@@ -77,12 +79,8 @@ class RunArguments:
     )
     learning_rate: float | None = HfArg(default=None, help="Peak learning rate, instead of --base_learning_rate.")
     lr_scheduler_type: SchedulerName = HfArg(default="cosine", help="Schedule of the learning rate.")
-    num_warmup_steps: int | None = HfArg(
-        default=None, help="Steps in which the learning rate rises. Without it, 5 %% of all."
-    )
-    weight_decay: float = HfArg(
-        default=0.05, help="Of AdamW, for weight matrices: norms, biases, position tables and tokens have none."
-    )
+    num_warmup_steps: int | None = HfArg(default=None, help="Steps of rising learning rate. Without it, 5 %% of all.")
+    weight_decay: float = HfArg(default=0.05, help="Of AdamW, for weight matrices only.")
     adam_beta1: float = HfArg(default=0.9, help="First decay rate of AdamW.")
     adam_beta2: float = HfArg(default=0.95, help="Second decay rate of AdamW.")
     max_grad_norm: float = HfArg(default=1.0, help="Norm that gradients are clipped to.")
@@ -96,23 +94,19 @@ class RunArguments:
         "the same shapes, so that it is compiled once.",
     )
     torch_compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = HfArg(
-        default="default",
-        help="Mode of --torch_compile. On a GPU, the other two replay CUDA graphs: not measured yet.",
+        default="default", help="Of --torch_compile. On a GPU, the other two replay CUDA graphs: not measured yet."
     )
     logging_steps: int = HfArg(default=10, help="Steps between two records of loss and speed.")
     eval_steps: int | None = HfArg(
-        default=None,
-        help="Steps between two evaluations on the held-out images, with a picture. Without it, ten of them.",
+        default=None, help="Steps between two evaluations on held-out images, with a picture. Without it, ten of them."
     )
     knn: bool = HfArg(
-        default=False,
-        help="Evaluate also the accuracy of nearest neighbors among the held-out images, by their labels.",
+        default=False, help="Evaluate also nearest neighbors among the held-out images, by their labels."
     )
     checkpointing_steps: int = HfArg(default=1000, help="Steps between two checkpoints.")
     checkpoints_total_limit: int = HfArg(default=2, help="Checkpoints to keep; older ones are removed.")
     resume_from_checkpoint: str | None = HfArg(
-        default=None,
-        help="'latest' (in --output_dir; if there is none, the run starts), or the folder of a checkpoint.",
+        default=None, help="'latest' (in --output_dir; if there is none, the run starts), or a folder."
     )
     with_tracking: bool = HfArg(default=False, help="Report to trackers.")
     report_to: str = HfArg(default="all", help="tensorboard, wandb, trackio, ..., or all that are installed.")
@@ -124,15 +118,7 @@ class RunArguments:
     def __post_init__(self):
         for name in ("num_workers", "num_warmup_steps", "weight_decay"):
             check_range(self, name, 0)
-        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            check_range(self, name, 1)
-        for name in (
-            "max_train_steps",
-            "logging_steps",
-            "eval_steps",
-            "checkpointing_steps",
-            "checkpoints_total_limit",
-        ):
+        for name in COUNTS:
             check_range(self, name, 1)
         check_range(self, "seed", 0, 2**32 - 1)
         for name in ("adam_beta1", "adam_beta2"):
@@ -170,9 +156,8 @@ def make_accelerator(args: RunArguments):
         raise UserError(str(error)) from error
     check_num_processes(accelerator.num_processes)
     if args.with_tracking and not accelerator.log_with:
-        raise UserError(
-            f"--with_tracking: {args.report_to} is not installed. `pip install tensorboard` installs one that needs no account."
-        )
+        remedy = "`pip install tensorboard` installs one that needs no account."
+        raise UserError(f"--with_tracking: {args.report_to} is not installed. {remedy}")
     if args.push_to_hub and get_token() is None:
         raise UserError("--push_to_hub: there is no token to upload with. Log in (`hf auth login`), or set HF_TOKEN.")
     if args.knn and accelerator.distributed_type == DistributedType.FSDP:
@@ -211,9 +196,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     from modeling_greenmim.parameter_groups import make_parameter_groups
     from modeling_greenmim.training.checkpoints import Checkpoints, check_same_run_config
     from modeling_greenmim.training.evaluation import Evaluation
-    from modeling_greenmim.training.micro_batches import PretrainingCollator, get_weighted_loss, seed_micro_batch
-    from modeling_greenmim.training.pretraining_data import open_data
-    from modeling_greenmim.training.pretraining_model import make_pretrained_model
+    from modeling_greenmim.training.micro_batches import get_weighted_loss, seed_micro_batch
+    from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.progress import Progress
     from modeling_greenmim.training.reports import PretrainingReport, describe_hardware, describe_number
     from modeling_greenmim.training.run_folder import check_run_folder, lock_run, start_run_folder
@@ -231,13 +215,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     pretrained = make_pretrained_model(model_args, args.seed, license=args.license)
     config = pretrained.model.config
     data = open_data(data_args, config, args.seed)
-    collator = PretrainingCollator(
-        config,
-        pretrained.image_processor,
-        mask_sampler=model_args.mask_sampler,
-        per_sample=model_args.mask_per_sample,
-        static_shapes=args.torch_compile and model_args.mask_per_sample,
-    )
+    collator = pretrained.make_collator(model_args, static_shapes=args.torch_compile and model_args.mask_per_sample)
     evaluation = None
     if data.held_out.examples or args.knn:
         eval_batch_size = args.per_device_eval_batch_size or args.per_device_train_batch_size
@@ -270,23 +248,19 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         pretrained.model.gradient_checkpointing_enable()
     if args.torch_compile:
         pretrained.model.compile(mode=args.torch_compile_mode)  # in place: the names of the weights stay
-    optimizer = torch.optim.AdamW(
-        make_parameter_groups(pretrained.model, learning_rate, args.weight_decay),
-        betas=(args.adam_beta1, args.adam_beta2),
-        fused=True,
-    )
+    groups = make_parameter_groups(pretrained.model, learning_rate, args.weight_decay)
+    optimizer = torch.optim.AdamW(groups, betas=(args.adam_beta1, args.adam_beta2), fused=True)
     # not prepared: Accelerate would step it once for each process
     scheduler = get_scheduler(args.lr_scheduler_type, optimizer, num_warmup_steps, num_steps)
     model, optimizer = accelerator.prepare(pretrained.model, optimizer)
     saved = pretrained.image_processor, model, optimizer.optimizer, scheduler
     checkpoints = Checkpoints(accelerator, output_dir, args.checkpoints_total_limit, *saved)
     progress = Progress(accelerator, checkpoints, data)
-    # a row group is read by one worker only, as long as there are this many
-    lanes = data.choose_lanes(num_processes * max(1, args.num_workers), batch_size)
+    lanes = data.choose_lanes(num_processes, args.num_workers, batch_size)
     loader_state = None
     if checkpoint := checkpoints.find(args.resume_from_checkpoint):
         run_state, loader_state = checkpoints.load(checkpoint, run_config)
-        progress.load_state_dict(run_state)
+        progress.load_state_dict(run_state["progress"])
         lanes = tuple(run_state["lanes"])
         accelerator.print(f"Resuming after step {progress.step}, from {checkpoint}.")
     elif args.resume_from_checkpoint:
@@ -358,7 +332,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
                 if is_evaluated:
                     evaluate()
                 if is_saved:
-                    run_state = {"run_config": run_config, **progress.state_dict(), "lanes": lanes}
+                    run_state = {"run_config": run_config, "progress": progress.state_dict(), "lanes": lanes}
                     checkpoints.save(progress.step, run_state, loader.state_dict() if data.is_stream else None)
                 progress.restart()
             if is_stopping:
@@ -378,18 +352,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         settings=hyperparameters,
         hardware=hardware,
         command=command,
-        step=progress.step,
-        images_seen=progress.images_seen,
         images_timed=progress.images_seen,
-        seconds=progress.seconds,
-        history=progress.history,
-        unreadable=progress.unreadable,
+        **progress.state_dict(),
     )
     report.write(trained, output_dir, args.hub_model_id, args.hub_private_repo)
 
 
-def main(arguments: Sequence[str] | None = None, command: Sequence[str] | None = None):
-    run_command(run, (DataArguments, ModelArguments, RunArguments), __doc__, arguments, command)
+def main(arguments: Sequence[str] | None = None):
+    run_command(run, (DataArguments, ModelArguments, RunArguments), __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,7 @@ class QuickstartArguments:
 
     train_dir: str | None = HfArg(
         default=None,
-        help="Folder of images (at any depth, of any size, color or gray), of parquet files with an image column, or of tars. "
-        "Without it, scikit-learn's handwritten digits are used.",
+        help="Folder of images, of parquet files or of tars. Without it, scikit-learn's handwritten digits.",
     )
     image_column_name: str | None = HfArg(default=None, help="Column of the images in parquet files.")
     output_dir: str = HfArg(default="quickstart", help="Folder of the run.")
@@ -76,8 +75,8 @@ class QuickstartArguments:
     mask_ratio: float = HfArg(default=0.6, help="Fraction of the mask units to hide.")
     norm_pix_loss: bool = HfArg(
         default=False,
-        help="Predict pixels normalized by the mean and variance of their unit, as in the paper: better features for photos. "
-        "Reconstructions then take mean and variance from the image itself. Not for the digits, whose units are flat.",
+        help="Predict pixels normalized by the mean and variance of their unit, as in the paper: better features for photos, but "
+        "reconstructions take both from the image itself. Not for the digits, whose units are flat.",
     )
     max_train_steps: int = HfArg(default=700, help="Number of steps.")
     num_warmup_steps: int = HfArg(default=50, help="Steps in which the learning rate rises.")
@@ -117,7 +116,7 @@ def choose_image_size(train_dir: str, image_column_name: str | None) -> int:
     import PIL.Image
 
     from modeling_greenmim.training.pretraining_arguments import DataArguments
-    from modeling_greenmim.training.pretraining_data import open_images
+    from modeling_greenmim.training.pretraining_setup import open_images
 
     shorter_sides = []
     data_args = DataArguments(train_dir=train_dir, image_column_name=image_column_name)
@@ -138,31 +137,22 @@ def make_config(image_size: int, mask_ratio: float = 0.6, norm_pix_loss: bool = 
     from modeling_greenmim import GreenMimConfig
 
     if image_size < 128:  # two stages: mask units of 4 or 8 pixels
-        patch_size = 2 if image_size < 48 else 4
-        encoder = {"patch_size": patch_size, "embed_dim": 64, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4}
-        decoder_hidden_size = 128
+        settings = {"patch_size": 2 if image_size < 48 else 4, "embed_dim": 64, "window_size": 4}
+        settings |= {"depths": (2, 2), "num_heads": (2, 4), "decoder_hidden_size": 128}
     else:  # four stages, as in the paper: mask units of 32 pixels
-        encoder = {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16)}
-        decoder_hidden_size = 256
+        settings = {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (2, 4, 8, 16), "decoder_hidden_size": 256}
+    settings |= {"decoder_num_hidden_layers": 2, "decoder_num_attention_heads": 4}
+    settings |= {"decoder_intermediate_size": 4 * settings["decoder_hidden_size"]}
+    settings |= {"image_size": image_size, "mask_ratio": mask_ratio, "norm_pix_loss": norm_pix_loss}
     try:
-        config = GreenMimConfig(
-            image_size=image_size,
-            mask_ratio=mask_ratio,
-            norm_pix_loss=norm_pix_loss,
-            decoder_hidden_size=decoder_hidden_size,
-            decoder_num_hidden_layers=2,
-            decoder_num_attention_heads=4,
-            decoder_intermediate_size=4 * decoder_hidden_size,
-            **encoder,
-        )
+        config = GreenMimConfig(**settings)
     except StrictDataclassError as error:  # of a `mask_ratio` that hides nothing, or everything
         raise UserError(str(error)) from error
     unit = config.mask_unit_size
     if image_size % unit:
         below = image_size // unit * unit
-        raise UserError(
-            f"--image_size must be a multiple of the mask unit of {unit} pixels, got {image_size}. Nearest: {below} or {below + unit}."
-        )
+        rule = f"--image_size must be a multiple of the mask unit of {unit} pixels, got {image_size}"
+        raise UserError(f"{rule}. Nearest: {below} or {below + unit}.")
     return config
 
 
@@ -172,20 +162,21 @@ def run(args: QuickstartArguments, command: str):
     from modeling_greenmim.training.run_folder import check_run_folder, start_run_folder
 
     # 1. Images and model
-    output_dir, resume = Path(args.output_dir), args.resume_from_checkpoint
-    check_run_folder(output_dir, args.overwrite_output_dir, resume is not None)
-    if args.train_dir is None:
-        train_dir, image_size = output_dir / "digits", args.image_size or DIGITS_SIZE
-        crops = {"min_crop_scale": 0.7, "flip": False}  # a flip turns most digits into different signs
+    output_dir, train_dir, settings = Path(args.output_dir), args.train_dir, {}
+    check_run_folder(output_dir, args.overwrite_output_dir, args.resume_from_checkpoint is not None)
+    if train_dir is None:
+        image_size = args.image_size or DIGITS_SIZE
     else:
-        train_dir, crops = args.train_dir, {}
         image_size = args.image_size or choose_image_size(train_dir, args.image_column_name)
     config = make_config(image_size, args.mask_ratio, args.norm_pix_loss)
     output_dir.mkdir(parents=True, exist_ok=True)
     start_run_folder(output_dir, args.overwrite_output_dir, asdict(args))
     config.save_pretrained(output_dir)
-    if args.train_dir is None:
-        write_digits(train_dir, image_size)
+    if train_dir is None:
+        write_digits(train_dir := output_dir / "digits", image_size)
+        settings |= {"min_crop_scale": 0.7, "flip": False}  # a flip turns most digits into different signs
+    if args.mixed_precision != "no":
+        settings |= {args.mixed_precision: True}
 
     # 2. Training
     pretrain(
@@ -195,25 +186,22 @@ def run(args: QuickstartArguments, command: str):
         image_column_name=args.image_column_name,
         train_val_split=0.05,
         max_eval_samples=128,
-        **crops,
         max_steps=args.max_train_steps,
         warmup_steps=args.num_warmup_steps,
         learning_rate=args.learning_rate,
         per_device_train_batch_size=args.per_device_train_batch_size,
         dataloader_num_workers=args.num_workers,
-        bf16=args.mixed_precision == "bf16",
-        fp16=args.mixed_precision == "fp16",
         eval_on_start=True,
         logging_steps=50,
         save_steps=args.checkpointing_steps,
-        resume_from_checkpoint=resume,
+        resume_from_checkpoint=args.resume_from_checkpoint,
         report_to="none",
         seed=args.seed,
+        **settings,
     )
     if args.train_dir is None:
-        print(
-            f"Next, with your own images: {sys.executable} {sys.argv[0]} --train_dir path/to/images --output_dir my_images"
-        )
+        command = f"{sys.executable} {sys.argv[0]}"
+        print(f"Next, with your own images: {command} --train_dir path/to/images --output_dir my_images")
 
 
 def main(arguments: Sequence[str] | None = None):

@@ -42,28 +42,23 @@ from transformers import (
 )
 from transformers.hf_argparser import HfArg
 
-from modeling_greenmim.training.annotated_images import (
-    AnnotatedDataArguments,
-    AnnotatedImages,
-    check_image_column,
-    describe_data,
-    open_splits,
-    read_label_names,
-)
-from modeling_greenmim.training.backbones import Backbone, BackboneArguments, load_backbone
+from modeling_greenmim.plotting import draw_images
 from modeling_greenmim.training.command_line import check_range, run_command
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
-from modeling_greenmim.training.fine_tuning_report import (
-    RunReport,
-    describe_result,
-    evaluate_at_end,
-    save_or_compare_arguments,
-    start_run,
-    write_model_folder,
-)
+from modeling_greenmim.training.fine_tuning_models import StartArguments, StartingModel, load_backbone
 from modeling_greenmim.training.image_files import read_row
-from modeling_greenmim.training.trainer import train
+from modeling_greenmim.training.labeled_datasets import (
+    AnnotatedDataArguments,
+    LabeledRows,
+    check_images,
+    describe_data,
+    open_annotated_images,
+    read_label_names,
+)
+from modeling_greenmim.training.labeled_images import LabeledImages, preprocess
+from modeling_greenmim.training.reports import FineTuningReport
+from modeling_greenmim.training.trainer import start_run, train
 
 
 IGNORED = 255  # label of pixels that do not count
@@ -77,12 +72,7 @@ class DataArguments(AnnotatedDataArguments):
     """Arguments of the images to train and evaluate on."""
 
     label_column_name: str = HfArg(default="annotation", help="Column of the annotations: images of class numbers.")
-    id2label_file: str | None = HfArg(
-        default=None, help="JSON file with a name for each class: a list, or a dictionary of numbers."
-    )
-    do_reduce_labels: bool = HfArg(
-        default=False, help="Whether 0 is ignored, and 1 becomes the first class, as in ADE20K."
-    )
+    do_reduce_labels: bool = HfArg(default=False, help="Whether 0 is ignored, and 1 is the first class, as in ADE20K.")
     crop_size: int = HfArg(default=512, help="Side of the crops in training, in pixels.")
     min_scale: float = HfArg(default=0.5, help="Smallest factor by which images are resized before they are cropped.")
     max_scale: float = HfArg(default=2.0, help="Largest factor by which images are resized before they are cropped.")
@@ -95,13 +85,11 @@ class DataArguments(AnnotatedDataArguments):
 
 
 @dataclass
-class ModelArguments(BackboneArguments):
+class ModelArguments(StartArguments):
     """Arguments of the model."""
 
     head_hidden_size: int = HfArg(default=512, help="Channels of UperNet.")
-    auxiliary_loss_weight: float = HfArg(
-        default=0.4, help="Weight of the loss of a second head, on the third stage, if there is one."
-    )
+    auxiliary_loss_weight: float = HfArg(default=0.4, help="Weight of the loss of a second head, on the third stage.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -152,44 +140,35 @@ def make_augmentation(args: DataArguments) -> v2.Transform:
     )
 
 
-class SegmentationDataset(AnnotatedImages):
-    """
-    Images and the classes of their pixels.
+class SegmentationDataset(LabeledImages):
+    """Images and the classes of their pixels. Arguments are those of [`LabeledImages`], and some of the script."""
 
-    Args:
-        do_reduce_labels (`bool`):
-            Whether 0 is ignored, and 1 becomes the first class.
-        **kwargs:
-            Arguments of [`AnnotatedImages`].
-    """
+    def __init__(self, rows: LabeledRows, num_labels: int, do_reduce_labels: bool, image_processor, **kwargs):
+        super().__init__(rows, **kwargs)
+        self.num_labels, self.do_reduce_labels = num_labels, do_reduce_labels
+        self.image_processor = image_processor
 
-    def __init__(self, do_reduce_labels: bool, **kwargs):
-        super().__init__(**kwargs)
-        self.do_reduce_labels = do_reduce_labels
-
-    def read_annotation(self, annotation: dict, height: int, width: int) -> dict[str, tv_tensors.Mask]:
+    def read_label(self, label: dict, height: int, width: int) -> dict[str, tv_tensors.Mask]:
         """Returns `mask`, of `uint8` and shape `(height, width)`."""
-        with PIL.Image.open(io.BytesIO(read_row(annotation, allow_external_files=True))) as image:
+        with PIL.Image.open(io.BytesIO(read_row(label, allow_external_files=True))) as image:
             labels = np.array(image)
         if labels.shape != (height, width):
+            size = " x ".join(map(str, labels.shape))
             raise UserError(
-                f"the image has {height} x {width} pixels, and its annotation {' x '.join(map(str, labels.shape))}. Each pixel "
-                "needs one class."
+                f"the image has {height} x {width} pixels, and its annotation {size}: not one class for each."
             )
         if self.do_reduce_labels:
             labels = np.where((labels == 0) | (labels == IGNORED), IGNORED, labels - 1)
         unknown = np.setdiff1d(labels, [*range(self.num_labels), IGNORED])
         if len(unknown):
-            raise UserError(
-                f"the annotation has the class {unknown[0]}, and there are {self.num_labels} classes in --id2label_file (from 0; "
-                f"{IGNORED} is ignored). Is --do_reduce_labels right?"
-            )
+            classes = f"there are {self.num_labels} classes in --id2label_file (from 0; {IGNORED} is ignored)"
+            raise UserError(f"the annotation has the class {unknown[0]}, and {classes}. Is --do_reduce_labels right?")
         return {"mask": tv_tensors.Mask(torch.from_numpy(labels.astype(np.uint8)))}
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+    def make_example(self, sample: dict, index: int) -> dict[str, torch.Tensor]:
         """Returns `pixel_values` of shape `(3, height, width)` and `labels` of shape `(height, width)`."""
-        sample = self.load_sample(index)
-        return {"pixel_values": self.make_pixel_values(sample["image"]), "labels": sample["mask"].long()}
+        pixel_values = preprocess(sample["image"], self.image_processor)
+        return {"pixel_values": pixel_values, "labels": sample["mask"].long()}
 
 
 class SegmentationTrainer(FineTuningTrainer):
@@ -201,15 +180,12 @@ class SegmentationTrainer(FineTuningTrainer):
         return loss, logits.argmax(dim=1).flatten(1), labels.flatten(1)
 
 
-def make_model(
-    args: ModelArguments, label_names: list[str], seed: int
-) -> tuple[UperNetForSemanticSegmentation, Backbone]:
+def make_model(args: ModelArguments, label_names: list[str]) -> tuple[UperNetForSemanticSegmentation, StartingModel]:
     """Makes UperNet on a backbone, and returns both."""
     backbone = load_backbone(args)
     num_stages = len(backbone.config.out_features)
     if num_stages < 2:
         raise UserError("UperNet needs feature maps of two stages, and the backbone has one.")
-    set_seed(seed)
     channels = [backbone.config.embed_dim * 2**stage for stage in range(num_stages)]
     config = UperNetConfig(
         backbone_config=backbone.config,
@@ -223,8 +199,7 @@ def make_model(
         label2id={name: number for number, name in enumerate(label_names)},
     )
     model = UperNetForSemanticSegmentation(config)
-    if backbone.model is not None:
-        model.backbone.load_state_dict(backbone.model.state_dict())
+    model.backbone.load_state_dict(backbone.model.state_dict())
     return model, backbone
 
 
@@ -256,34 +231,26 @@ def make_compute_metrics(num_labels: int) -> Callable[[EvalPrediction, bool], di
 def draw_predictions(model: UperNetForSemanticSegmentation, dataset: SegmentationDataset):
     """Draws the first images, with true and predicted classes, and returns a matplotlib `Figure`."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
     from torchvision.utils import draw_segmentation_masks
 
-    model.eval()
-    names = model.config.id2label
-    colors = colormaps["tab20"](np.arange(len(names)) % NUM_COLORS)[:, :3]
-    number = min(NUM_PICTURES, len(dataset))
-    figure = Figure(figsize=(1.6 * number, 5.6), layout="constrained")
-    grid = figure.subplots(3, number, squeeze=False)
-    shown = set()
-    for index, column in enumerate(grid.T):
+    colors = colormaps["tab20"](np.arange(model.config.num_labels) % NUM_COLORS, bytes=True)[:, :3].tolist()
+    rows, shown = {"image": [], "true": [], "predicted": []}, set()
+    for index in range(min(NUM_PICTURES, len(dataset))):
         sample = dataset.load_sample(index)
-        predicted = model(dataset[index]["pixel_values"][None].to(model.device)).logits[0].argmax(dim=0).cpu()
-        pictures = [sample["image"]]
-        for labels in (sample["mask"], predicted):
+        pixel_values = dataset.make_example(sample, index)["pixel_values"][None].to(model.device)
+        predicted = model.eval()(pixel_values).logits[0].argmax(dim=0).cpu()
+        rows["image"].append(sample["image"] / 255)
+        for title, labels in (("true", sample["mask"]), ("predicted", predicted)):
             present = labels[labels != IGNORED].unique().tolist()
             masks = labels == torch.tensor(present)[:, None, None]
-            present_colors = [tuple(round(255 * value) for value in colors[label]) for label in present]
-            pictures.append(draw_segmentation_masks(sample["image"], masks, alpha=0.8, colors=present_colors))
+            present_colors = [tuple(colors[label]) for label in present]
+            rows[title].append(draw_segmentation_masks(sample["image"], masks, 0.8, present_colors) / 255)
             shown |= set(present)
-        for axes, picture in zip(column, pictures):
-            axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-    for axes, title in zip(grid[:, 0], ("image", "true", "predicted")):
-        axes.set_ylabel(title)
-    patches = [Patch(color=colors[label], label=names[label]) for label in sorted(shown)]
-    figure.legend(handles=patches[:NUM_COLORS], loc="outside lower center", ncols=11, fontsize=8, frameon=False)
+    figure = draw_images(rows, note="")
+    names = model.config.id2label
+    patches = [Patch(color=np.divide(colors[label], 255), label=names[label]) for label in sorted(shown)[:NUM_COLORS]]
+    figure.legend(handles=patches, loc="outside lower center", ncols=11, fontsize=8, frameon=False)
     return figure
 
 
@@ -295,21 +262,20 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
     label_names = read_label_names(data_args.id2label_file)
     if not 2 <= len(label_names) <= IGNORED:  # classes are bytes
         raise UserError(f"--id2label_file must name 2 to {IGNORED} classes, got {len(label_names)} classes.")
-    (train_rows, train_split), (eval_rows, eval_split) = open_splits(data_args, "label_column_name")
-    for rows, split in ((train_rows, train_split), (eval_rows, eval_split)):
-        check_image_column(rows.features["annotation"], data_args.label_column_name, split)
-    model, backbone = make_model(model_args, label_names, args.seed)
-    image_processor = SegformerImageProcessorPil(do_resize=False, **backbone.image_statistics)
-    settings = {
-        "do_reduce_labels": data_args.do_reduce_labels,
-        "num_labels": len(label_names),
-        "image_processor": image_processor,
-    }
-    augmentation = make_augmentation(data_args)
-    train_dataset = SegmentationDataset(
-        rows=train_rows, split=train_split, transform=augmentation, seed=args.seed, **settings
+    train_rows, eval_rows = open_annotated_images(data_args)
+    for rows in (train_rows, eval_rows):
+        check_images(rows.rows.features["label"], data_args.label_column_name, rows.description)
+    set_seed(args.seed)
+    model, backbone = make_model(model_args, label_names)
+    image_processor = SegformerImageProcessorPil(
+        do_resize=False,
+        image_mean=backbone.image_processor.image_mean,
+        image_std=backbone.image_processor.image_std,
     )
-    eval_dataset = SegmentationDataset(rows=eval_rows, split=eval_split, **settings)
+    settings = (len(label_names), data_args.do_reduce_labels, image_processor)
+    augmentation = make_augmentation(data_args)
+    train_dataset = SegmentationDataset(train_rows, *settings, transform=augmentation, seed=args.seed)
+    eval_dataset = SegmentationDataset(eval_rows, *settings)
 
     # 2. Training
     trainer = SegmentationTrainer(
@@ -320,31 +286,28 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
         processing_class=image_processor,
         compute_metrics=make_compute_metrics(len(label_names)),
     )
-    save_or_compare_arguments(args, checkpoint, data_args, model_args)
+    trainer.save_or_compare_settings(checkpoint, data_args, model_args)
     train_metrics = train(trainer, checkpoint)
 
     # 3. Evaluation and model folder
-    metrics = evaluate_at_end(trainer, train_metrics)
+    metrics = trainer.evaluate_at_end(train_metrics)
     if not trainer.is_world_process_zero():
         return
-    report = RunReport(
+    report = FineTuningReport(
+        trainer=trainer,
         task="image-segmentation",
-        model_description=f"UperNet on a {backbone.name} backbone, for {len(label_names)} classes",
-        usage=backbone.get_usage("image-segmentation"),
-        **describe_data(data_args, model_args, args.load_best_model_at_end),
+        model_description=f"UperNet on a {'GreenMIM' if backbone.is_greenmim else 'Swin'} backbone, for {len(label_names)} classes",
+        **describe_data(data_args, (model_args,), args.load_best_model_at_end),
         num_train_images=len(train_dataset),
         num_eval_images=len(eval_dataset),
         origin=backbone.origin,
-        results={"Mean IoU": metrics["eval_mean_iou"], "Pixel accuracy": metrics["eval_overall_accuracy"]},
-        main_result=("mean_iou", metrics["eval_mean_iou"]),
-        num_steps=trainer.state.global_step,
-        seconds=train_metrics["train_runtime"],
-        command=command,
         license=backbone.license,
+        results={"Mean IoU": metrics["eval_mean_iou"], "Pixel accuracy": metrics["eval_overall_accuracy"]},
+        metric="mean_iou",
+        command=command,
         picture=draw_predictions(model, eval_dataset),
     )
-    folder = write_model_folder(model, image_processor, report, args, hub_model_id, with_code=False)
-    print(describe_result(report, folder, backbone.is_greenmim))
+    report.write(hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):

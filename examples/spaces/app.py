@@ -31,7 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import statistics
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -72,8 +72,7 @@ These are the windows of the current mask. Attention is computed in groups of eq
 different windows of a group do not attend to each other. Each group has its own color, and its windows have shades of that color.
 """
 NORMALIZED = (
-    "*The model predicts each unit up to its mean and contrast, which are taken from the image itself: the images show more than the "
-    "model knows.*"
+    "*Mean and contrast of each unit are taken from the image itself: the images show more than the model knows.*"
 )
 NO_IMAGE = "Choose or upload an image."
 
@@ -99,9 +98,8 @@ def open_image(path: str | None) -> PIL.Image.Image:
     try:
         with PIL.Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"This image has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS // 1_000_000} million."
-                )
+                limit = f"the limit is {MAX_PIXELS // 1_000_000} million"
+                raise UnreadableImageError(f"This image has {image.width} x {image.height} pixels; {limit}.")
             return PIL.ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise UnreadableImageError("This file is not an image that can be read.") from error
@@ -109,13 +107,7 @@ def open_image(path: str | None) -> PIL.Image.Image:
 
 def measure_milliseconds(function: Callable[[], object]) -> float:
     """Median time of several calls, after one to warm up."""
-    function()
-    times = []
-    for _ in range(NUM_TIMINGS):
-        start = time.perf_counter()
-        function()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+    return 1000 * statistics.median(timeit.repeat(function, number=1, repeat=1 + NUM_TIMINGS)[1:])
 
 
 def enlarge(pixels: np.ndarray) -> PIL.Image.Image:
@@ -126,16 +118,7 @@ def enlarge(pixels: np.ndarray) -> PIL.Image.Image:
 
 
 class Demonstration:
-    """
-    A model, and what the page shows of it.
-
-    Args:
-        name (`str`):
-            Folder of a pre-trained GreenMIM model, or its name on the Hub.
-
-    Raises:
-        `OSError` or `ValueError`: if there is no such model, or it was not pre-trained as a GreenMIM model.
-    """
+    """A pre-trained GreenMIM model, from a folder or the Hub, and what the page shows of it."""
 
     def __init__(self, name: str):
         # first, as its error is clearest about a wrong name
@@ -168,17 +151,8 @@ class Demonstration:
     @torch.inference_mode()
     def reconstruct(self, image: PIL.Image.Image, mask: np.ndarray) -> tuple[list[np.ndarray], str]:
         """
-        Masks and reconstructs an image, and times the encoder.
-
-        Args:
-            image (`PIL.Image.Image`):
-                The image.
-            mask (`np.ndarray` of `bool` and shape `(num_units,)`):
-                `True` where a unit is hidden.
-
-        Returns:
-            Four images of shape `(height, width, 3)` and `uint8`: the input of the model, what the encoder sees of it, the
-            prediction of all units, and the input with the hidden units as predicted. Then their description, in Markdown.
+        Masks and reconstructs an image, and times the encoder. Returns four images of shape `(height, width, 3)` and `uint8`: the input,
+        what the encoder sees of it, the prediction of all units, and the input with the hidden units as predicted; and a description.
         """
         pixel_values, masks = self.process(image), torch.from_numpy(mask[None])
         outputs = self.model(pixel_values, bool_masked_pos=masks)
@@ -312,14 +286,11 @@ def build_page(demonstration: Demonstration):
 
         outputs = [original, masked, predicted, combined, description, mask]
         group_inputs, group_outputs = [image, mask, stage, token_mixer], [groups, group_description]
-        events = [
-            component.change(show_new_mask, [image, mask_ratio, sampler, seed], outputs, show_progress="minimal")
-            for component in (image, mask_ratio, sampler, seed)
-        ]
+        inputs = [image, mask_ratio, sampler, seed]
+        events = [component.change(show_new_mask, inputs, outputs, show_progress="minimal") for component in inputs]
         # every click counts, also while an earlier one is being answered
-        events.append(
-            masked.select(show_changed_mask, [image, mask], outputs, show_progress="hidden", trigger_mode="multiple")
-        )
+        settings = {"show_progress": "hidden", "trigger_mode": "multiple"}
+        events.append(masked.select(show_changed_mask, [image, mask], outputs, **settings))
         for event in events:
             event.then(show_groups, group_inputs, group_outputs, show_progress="hidden")
         for trigger in (packing.select, stage.change, token_mixer.change):

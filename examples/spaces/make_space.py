@@ -35,13 +35,7 @@ FILES = ("app.py", "requirements.txt", "README.md")
 
 def make_space(output_dir: str | Path, model_name_or_path: str | Path):
     """
-    Writes the folder of a Space.
-
-    Args:
-        output_dir (`str` or `Path`):
-            Folder to write. It must not exist, or be empty.
-        model_name_or_path (`str` or `Path`):
-            A pre-trained GreenMIM model, in a folder or on the Hub.
+    Writes the folder of a Space for a pre-trained GreenMIM model.
 
     Raises:
         `ValueError`: if the folder is not empty. `OSError`: if there is no such model.
@@ -55,8 +49,7 @@ def make_space(output_dir: str | Path, model_name_or_path: str | Path):
         shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", ".*", "training"))
         model.save_pretrained(folder / "model")
         image_processor.save_pretrained(folder / "model")
-        card = Path(model_name_or_path) / "README.md"
-        if card.is_file():
+        if (card := Path(model_name_or_path) / "README.md").is_file():
             shutil.copy(card, folder / "model" / "README.md")
 
 
@@ -71,9 +64,7 @@ def main():
         make_space(args.output_dir, args.model_name_or_path)
     except (OSError, ValueError) as error:
         parser.exit(1, f"make_space.py: {error}\n")
-    print(
-        f"Wrote {args.output_dir}. To try it: cd {args.output_dir} && pip install -r requirements.txt && python app.py"
-    )
+    print(f"Wrote {args.output_dir}. Try it: cd {args.output_dir} && pip install -r requirements.txt && python app.py")
 
 
 if __name__ == "__main__":

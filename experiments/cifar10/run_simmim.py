@@ -35,8 +35,7 @@ from modeling_greenmim.masking_greenmim import get_unit_grid
 from modeling_greenmim.training.command_line import run_command
 from modeling_greenmim.training.micro_batches import PretrainingCollator
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
-from modeling_greenmim.training.pretraining_data import open_data
-from modeling_greenmim.training.pretraining_model import make_pretrained_model
+from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
 from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
 from modeling_greenmim.training.trainer import train
 
@@ -102,8 +101,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     data = open_data(data_args, config, args.seed)
     set_seed(args.seed)
     collator = PretrainingCollator(config, start.image_processor)
-    model = make_simmim(config)
-    trainer = SimMimTrainer(data, collator, model=model, args=args, processing_class=start.image_processor)
+    trainer = SimMimTrainer(start, data, collator, args, model=make_simmim(config))
     clock = StepClock()
     trainer.add_callback(clock)
     metrics = train(trainer, checkpoint)

@@ -28,9 +28,9 @@ From the first byte to the micro-batch that the model takes, in the workers of a
 
 Where images cannot be read by number (the Hub, tars, addresses, `--streaming`), `image_streams` stands for the first three rows.
 
-Around the training: `pretraining_arguments`, `pretraining_data` and `pretraining_model` open what a run starts from; `progress` and
-`evaluation` measure it; `checkpoints` are written whole or not at all, in a `run_folder` of one run; `stop_signals` and `errors` end it,
-and `reports` describe it. With transformers' Trainer: `pretraining_trainer`, `trainer`, `fine_tuning`. In one call:
+Around the training: `pretraining_setup` opens what a run starts from, named by `pretraining_arguments`; `progress` and `evaluation`
+measure it; `checkpoints` are written whole or not at all, in a `run_folder` of one run; `stop_signals` and `errors` end it, and
+`reports` describe it. With transformers' Trainer: `pretraining_trainer`, `trainer`, `fine_tuning`. In one call:
 
     from modeling_greenmim.training import pretrain
 

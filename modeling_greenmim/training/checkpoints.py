@@ -41,31 +41,17 @@ class Checkpoints:
     Writes and reads the checkpoints of a run, in folders `checkpoint-{step}`.
 
     A checkpoint is a model folder, with `run.json`, and with `training_state.pt`: optimizer, schedule and, for streams, the state of
-    the loader of each process. The main process writes it. Weights and optimizer are those of one process, whatever they are divided
-    among. There are no random states: those of a step follow from the seed and its number. Nothing is unpickled: `torch.load` reads
-    with `weights_only=True`. (Accelerate's `save_state` unpickles, writes in place, and keeps one state for the loaders of all processes.)
-
-    Args:
-        accelerator ([`~accelerate.Accelerator`]):
-            Knows the processes.
-        output_dir (`Path`):
-            Folder of the run, shared by all processes.
-        total_limit (`int`):
-            Number of checkpoints to keep.
-        image_processor ([`GreenMimImageProcessorPil`]):
-            Saved next to the weights.
-        model ([`PreTrainedModel`]):
-            The model, as prepared by the accelerator.
-        optimizer (`torch.optim.Optimizer`), scheduler (`torch.optim.lr_scheduler.LRScheduler`):
-            Those of torch.
+    the loader of each process. Weights and optimizer are those of one process, whatever they are divided among. Random states follow
+    from the seed and the step. Nothing is unpickled: `torch.load` reads with `weights_only=True`. (Accelerate's `save_state` unpickles,
+    writes in place, and keeps one state for the loaders of all processes.)
     """
 
     accelerator: Accelerator
-    output_dir: Path
-    total_limit: int
-    image_processor: BaseImageProcessor
-    model: PreTrainedModel
-    optimizer: torch.optim.Optimizer
+    output_dir: Path  # of the run, shared by all processes
+    total_limit: int  # number of checkpoints to keep
+    image_processor: BaseImageProcessor  # saved next to the weights
+    model: PreTrainedModel  # as prepared by the accelerator
+    optimizer: torch.optim.Optimizer  # of torch, as is the scheduler
     scheduler: torch.optim.lr_scheduler.LRScheduler
 
     def __post_init__(self):
@@ -73,24 +59,11 @@ class Checkpoints:
 
     def save(self, step: int, run_state: dict, process_state: dict | None = None) -> Path:
         """
-        Writes a checkpoint, and removes those above the limit. Collective.
-
-        Args:
-            step (`int`):
-                The step it is of.
-            run_state (`dict`):
-                For `run.json`; the same in every process, with a `run_config`.
-            process_state (`dict`, *optional*):
-                What this process has of its own.
-
-        Returns:
-            `Path`: the folder.
-
-        Raises:
-            [`UserError`]: in every process, if it cannot be written. The checkpoints before it stay.
+        Writes the checkpoint of a step, and removes those above the limit. Collective. `run_state` is for `run.json`: the same in every
+        process, with a `run_config`; `process_state` is what this process has of its own. Raises a [`UserError`] in every process if it
+        cannot be written; the checkpoints before it stay.
         """
-        folder = self.output_dir / f"checkpoint-{step}"
-        new = self.output_dir / f".new-{folder.name}"
+        folder, new = self.output_dir / f"checkpoint-{step}", self.output_dir / f".new-checkpoint-{step}"
         # collective, so not in the main process only
         options = distributed_states.StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights, optimizer_state = distributed_states.get_state_dict(self.model, self.optimizer, options=options)
@@ -134,23 +107,14 @@ class Checkpoints:
 
     def find(self, resume_from_checkpoint: str | None) -> Path | None:
         """
-        Finds the folder that `--resume_from_checkpoint` means.
-
-        Args:
-            resume_from_checkpoint (`str`, *optional*):
-                A folder, or `"latest"`.
-
-        Returns:
-            The folder; `None` if it is not given, or there is none yet.
-
-        Raises:
-            [`UserError`]: if it is not a checkpoint, or not the last one.
+        Finds the folder that `--resume_from_checkpoint` means: `None` if it is not given, or the latest is wanted and there is none yet.
+        Raises a [`UserError`] if it is not a checkpoint, or not the last one.
         """
         folders = self.list()
-        if resume_from_checkpoint == "latest":
-            return folders[-1] if folders else None
-        if resume_from_checkpoint is None:
+        if resume_from_checkpoint is None or (resume_from_checkpoint == "latest" and not folders):
             return None
+        if resume_from_checkpoint == "latest":
+            return folders[-1]
         folder = Path(resume_from_checkpoint)
         if not (folder / RUN_FILE).is_file():
             known = ", ".join(map(str, folders)) or "none"
@@ -167,29 +131,16 @@ class Checkpoints:
 
     def load(self, folder: Path, run_config: dict) -> tuple[dict, dict | None]:
         """
-        Restores model, optimizer and schedule. Collective.
-
-        Args:
-            folder (`Path`):
-                A checkpoint.
-            run_config (`dict`):
-                Every setting that the run depends on: those that it must have been written with.
-
-        Returns:
-            `tuple` of the two states that were given to `save`. Only streams have the second.
-
-        Raises:
-            [`UserError`]: in every process, if the checkpoint is damaged, of a version that cannot be resumed, or of a run with other
-            settings.
+        Restores model, optimizer and schedule. Collective. Returns the two states that were given to `save`, the second only for streams.
+        Raises a [`UserError`] in every process if the checkpoint is damaged, or of a run with another `run_config` or version.
         """
         others = ", ".join(str(other) for other in self.list() if other.name != folder.name) or "none"
         messages = f"Cannot load {folder} because it is damaged", f"Remove it, and resume from another one: {others}."
         run_state = self._run_everywhere(lambda: json.loads((folder / RUN_FILE).read_text()), *messages)
         new_run = f"start a new run from its weights: --model_name_or_path {folder}, with another --output_dir."
         if run_state.get("format") != FORMAT:
-            raise UserError(
-                f"Cannot resume from {folder} because version 0.1, or a later one, wrote it. Finish the run with that version, or {new_run}"
-            )
+            version = "version 0.1, or a later one, wrote it. Finish the run with that version"
+            raise UserError(f"Cannot resume from {folder} because {version}, or {new_run}")
         if changes := describe_changes(run_state["run_config"], run_config, "in the checkpoint", "now"):
             raise UserError(
                 f"Cannot resume from {folder}: {changes}. Use the settings of the checkpoint (for streams, also its processes and "
@@ -201,10 +152,8 @@ class Checkpoints:
 
         def restore() -> dict | None:
             options = distributed_states.StateDictOptions(full_state_dict=True)
-            distributed_states.set_model_state_dict(self.model, weights, options=options)
-            distributed_states.set_optimizer_state_dict(
-                self.model, self.optimizer, state["optimizer"], options=options
-            )
+            states = {"model_state_dict": weights, "optim_state_dict": state["optimizer"]}
+            distributed_states.set_state_dict(self.model, self.optimizer, **states, options=options)
             self.scheduler.load_state_dict(state["scheduler"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
@@ -238,14 +187,8 @@ class Checkpoints:
 
 def check_same_run_config(run_config: dict):
     """
-    Compares what the processes are about to train on. Collective.
-
-    Args:
-        run_config (`dict`):
-            Every setting that the run depends on, of this process.
-
-    Raises:
-        [`UserError`]: in every process, if it differs.
+    Compares every setting that the run depends on with those of the other processes. Collective. Raises a [`UserError`] in every
+    process if they differ.
     """
     run_configs = gather_object([run_config])
     for rank, other in enumerate(run_configs):
@@ -257,7 +200,7 @@ def check_same_run_config(run_config: dict):
 
 
 def describe_changes(first: dict, second: dict, in_first: str, in_second: str) -> str:
-    """What differs, in words; an empty string if nothing does."""
+    """What differs, in words."""
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     return "; ".join(f"{name} is {first.get(name)} {in_first}, {second.get(name)} {in_second}" for name in names)
 

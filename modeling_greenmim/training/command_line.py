@@ -14,6 +14,7 @@
 """The command line of the examples: arguments, and errors that a user can fix as one line, without a traceback."""
 
 import argparse
+import math
 import os
 import shlex
 import sys
@@ -38,31 +39,23 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
 
 
 def run_command(
-    run: Callable,
-    argument_classes: Sequence[type],
-    description: str,
-    arguments: Sequence[str] | None = None,
-    command: Sequence[str] | None = None,
+    run: Callable, argument_classes: Sequence[type], description: str, arguments: Sequence[str] | None = None
 ):
     """
-    Parses arguments, and runs.
+    Parses arguments, and runs. What the user can fix ends in one line.
 
     Args:
-        run (`Callable`):
-            Takes one instance of each class, and the command as a string.
-        argument_classes (`Sequence[type]`):
-            Dataclasses of arguments.
+        run (`Callable`), argument_classes (`Sequence[type]`):
+            Takes one instance of each of these dataclasses, and the command as a string.
         description (`str`):
             For `--help`.
         arguments (`Sequence[str]`, *optional*):
             Those of the command line by default.
-        command (`Sequence[str]`, *optional*):
-            The command for the model card, if it was a different one.
     """
     parser = HfArgumentParser(argument_classes, description=description, formatter_class=HelpFormatter)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
-    command = shlex.join(command or ["python", name, *arguments])
+    command = shlex.join(["python", name, *arguments])
     if (num_processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
         command = f"# in each of {num_processes} processes\n{command}"
     try:
@@ -84,10 +77,9 @@ def run_command(
 def check_range(arguments, name: str, smallest: float, largest: float | None = None):
     """Raises a [`UserError`] if an argument is given and outside of its limits, which are allowed values."""
     value = getattr(arguments, name)
-    if value is None or (value >= smallest and (largest is None or value <= largest)):
-        return
-    limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
-    raise UserError(f"--{name} must be {limit}, got {value}.")
+    if value is not None and not smallest <= value <= (math.inf if largest is None else largest):
+        limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
+        raise UserError(f"--{name} must be {limit}, got {value}.")
 
 
 def get_name(name: str) -> str:
@@ -100,8 +92,7 @@ def get_name(name: str) -> str:
 
 def check_num_processes(num_processes: int):
     """Raises a [`UserError`] if processes that were started together do not train together: they would write over each other."""
-    started = int(os.environ.get("WORLD_SIZE", 1))
-    if started != num_processes:
+    if (started := int(os.environ.get("WORLD_SIZE", 1))) != num_processes:
         raise UserError(
             f"{started} processes were started, but {num_processes} train together. Start them with `torchrun` or `accelerate "
             "launch`, and check `accelerate env` for a different configuration; the Trainer, on a CPU, needs --use_cpu."

@@ -13,6 +13,8 @@
 # limitations under the License.
 """Errors that a user can fix, and how errors of images are described."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import PIL
@@ -38,6 +40,16 @@ def check_unreadable(unreadable: dict[str, str], num_read: int, max_unreadable: 
 def make_unreadable_error(unreadable: dict[str, str], images: str = "images") -> UserError:
     name, reason = next(iter(unreadable.items()), ("nothing", "there are none"))
     return UserError(f"None of {len(unreadable)} {images} can be read, such as {name} ({reason}).")
+
+
+@contextmanager
+def explain_loading(source: str | None, *kinds: type[Exception]) -> Iterator[None]:
+    """A context in which something is loaded; raises a [`UserError`] that names it, also for more kinds of errors."""
+    try:
+        yield
+    except (OSError, ValueError, *kinds) as error:
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{source} cannot be loaded ({message}).") from error
 
 
 def describe_error(error: Exception) -> str:

@@ -27,7 +27,7 @@ from torch import nn
 from transformers.utils import logging
 
 from .. import GreenMimForMaskedImageModeling
-from ..plotting import draw_reconstructions
+from ..plotting import draw_images
 from .errors import UserError
 from .micro_batches import HeldOutImages, PretrainingCollator
 from .reports import get_picture_path
@@ -41,42 +41,34 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 NUM_PICTURES = 10
 NUM_NEIGHBORS = 20
 NUM_FOLDS = 5
+NOTE = "Held-out images. Reconstruction: visible units from the image, hidden units as predicted; nothing of them is taken from the image."
+NORMALIZED_NOTE = (
+    "Held-out images. Reconstruction: visible units from the image, hidden units as predicted,\nbut with their true mean and variance, "
+    "taken from the image itself (norm_pix_loss): the picture shows more than the model knows."
+)
 
 
 @dataclass
 class Evaluation:
-    """
-    Evaluates a model. Every process evaluates all images: the results are the same with any number of processes.
+    """Evaluates a model. Every process evaluates all images: the results are the same with any number of processes."""
 
-    Args:
-        held_out ([`HeldOutImages`]):
-            The images, at least one.
-        collator ([`PretrainingCollator`]):
-            Makes batches of them.
-        batch_size (`int`):
-            Images at a time.
-        knn (`bool`, *optional*, defaults to `False`):
-            Whether to measure the accuracy of nearest neighbors.
-
-    Raises:
-        [`UserError`]: if there are too few labels for nearest neighbors.
-    """
-
-    held_out: HeldOutImages
+    held_out: HeldOutImages  # at least one
     collator: PretrainingCollator
     batch_size: int
-    knn: bool = False
+    knn: bool = False  # whether to measure the accuracy of nearest neighbors
 
     def __post_init__(self):
+        if not self.knn:
+            return
         counts = Counter(self.held_out.labels)
-        if self.knn and (None in counts or len(counts) < 2):
+        if None in counts or len(counts) < 2:
             raise UserError(
                 "--knn needs held-out images with labels of at least two kinds: --label_column_name, or a folder for each class."
             )
-        if self.knn and max(counts.values()) < NUM_FOLDS:
+        if (largest := max(counts.values())) < NUM_FOLDS:
             raise UserError(
-                f"--knn needs {NUM_FOLDS} held-out images of a class, but there are {max(counts.values())}: raise --max_eval_samples "
-                "and --train_val_split."
+                f"--knn needs {NUM_FOLDS} held-out images of a class, but there are {largest}: raise --max_eval_samples and "
+                "--train_val_split."
             )
 
     @torch.no_grad()
@@ -105,17 +97,14 @@ class Evaluation:
         was_training = model.training
         outputs = model.eval()(**send_to_device(inputs, accelerator.device))
         model.train(was_training)
-        rows = make_picture_rows(accelerator.unwrap_model(model), inputs["pixel_values"], outputs)
-        processor = self.collator.image_processor
+        unwrapped, processor = accelerator.unwrap_model(model), self.collator.image_processor
         mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (processor.image_mean, processor.image_std))
+        rows = make_picture_rows(unwrapped, inputs["pixel_values"], send_to_device(outputs, "cpu"))
         rows = {title: images * std + mean for title, images in rows.items()}
-        return draw_reconstructions(rows, make_note(accelerator.unwrap_model(model).config.norm_pix_loss))
+        return draw_images(rows, NORMALIZED_NOTE if unwrapped.config.norm_pix_loss else NOTE)
 
     def save_pictures(self, model: nn.Module, accelerator: Accelerator, output_dir: str | Path, step: int):
-        """
-        Draws the pictures after a step, for the trackers too. Collective. The main process stores them; that it cannot is no reason
-        to stop.
-        """
+        """Draws the pictures after a step. Collective. The main process stores them, also in the trackers; a failure is a warning."""
         figure = self.draw(model, accelerator)
         if not accelerator.is_main_process:
             return
@@ -133,8 +122,7 @@ class Evaluation:
 
 
 def make_picture_rows(model: GreenMimForMaskedImageModeling, pixel_values: torch.Tensor, outputs) -> dict:
-    """Images as they are, with the hidden units at the mean of the pixel values, and with their prediction, on the CPU."""
-    outputs = send_to_device(outputs, "cpu")
+    """Images as they are, with the hidden units at the mean of the pixel values, and with their prediction."""
     return {
         "original": pixel_values,
         "masked": model.mask_pixels(pixel_values, outputs.mask),
@@ -142,26 +130,10 @@ def make_picture_rows(model: GreenMimForMaskedImageModeling, pixel_values: torch
     }
 
 
-def make_note(norm_pix_loss: bool) -> str:
-    """The caption of the pictures."""
-    note = "Held-out images. Reconstruction: visible units from the image, hidden units as predicted"
-    if norm_pix_loss:
-        return note + (
-            ",\nbut with their true mean and variance, taken from the image itself (norm_pix_loss): "
-            "the picture shows more than the model knows."
-        )
-    return note + "; nothing of them is taken from the image."
-
-
 def get_knn_accuracy(features: np.ndarray, labels: list) -> float:
     """
-    Accuracy of nearest neighbors by cosine, weighted by their similarity, in cross-validation.
-
-    Args:
-        features (`np.ndarray` of shape `(num_images, hidden_size)`):
-            Mean over the tokens of each image.
-        labels (`list`):
-            Their labels.
+    Accuracy of nearest neighbors by cosine, weighted by their similarity, in cross-validation, from features of shape
+    `(num_images, hidden_size)`.
     """
     from sklearn.model_selection import cross_val_score  # seconds, in runs that do not need it
     from sklearn.neighbors import KNeighborsClassifier

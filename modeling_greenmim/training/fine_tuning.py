@@ -13,6 +13,7 @@
 # limitations under the License.
 """Fine-tuning with transformers' Trainer: a learning rate for each layer, and averaged weights."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,40 +29,43 @@ from .trainer import CheckpointTrainer
 
 
 AVERAGE_FILE = "ema.pt"
+SETTINGS_FILE = "arguments.json"
+# fmt: off
+PLACES = (
+    "dataset_name", "train_dir", "validation_dir", "id2label_file",
+    "model_name_or_path", "config_name", "image_processor_name",
+)
+REPORTED_SETTINGS = (
+    "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate",
+    "layer_decay", "weight_decay", "lr_scheduler_type", "warmup_steps", "label_smoothing_factor", "ema_decay",
+    "max_grad_norm", "bf16", "fp16", "seed",
+)
+# fmt: on
 
 
 @dataclass
 class FineTuningArguments(TrainingArguments):
     """[`~transformers.TrainingArguments`] with what fine-tuning of hierarchical models adds, and other defaults."""
 
-    layer_decay: float = HfArg(
-        default=0.8, help="The learning rate of each layer is that of the layer above times this. 1: the same for all."
-    )
-    ema_decay: float | None = HfArg(
-        default=None, help="Evaluate and keep a moving average of the weights, with this decay, such as 0.999."
-    )
+    layer_decay: float = HfArg(default=0.8, help="Ratio of the learning rates of a layer and of the layer above.")
+    ema_decay: float | None = HfArg(default=None, help="Keep a moving average of the weights, with this decay.")
     num_train_epochs: float = HfArg(default=30.0, help="Epochs to train.")
     learning_rate: float = HfArg(default=1e-3, help="Highest learning rate, that of the last layer.")
     weight_decay: float = HfArg(default=0.05, help="Weight decay of AdamW, for weight matrices only.")
     lr_scheduler_type: str = HfArg(default="cosine", help="Schedule of the learning rate.")
-    warmup_steps: float = HfArg(
-        default=0.1, help="Steps, or below 1 the fraction of all, in which the learning rate rises."
-    )
+    warmup_steps: float = HfArg(default=0.1, help="Steps, or below 1 the fraction, in which the learning rate rises.")
     eval_strategy: str = HfArg(default="epoch", help="When to evaluate: epoch, steps or no.")
     save_strategy: str = HfArg(default="epoch", help="When to write checkpoints: epoch, steps, best or no.")
     save_total_limit: int | None = HfArg(default=2, help="Checkpoints to keep, in addition to the best one.")
     load_best_model_at_end: bool = HfArg(default=True, help="Keep the best of the evaluated models, not the last one.")
     resume_from_checkpoint: str | None = HfArg(
-        default=None,
-        help="'latest' in --output_dir (if there is none, the run starts), or the folder of a checkpoint.",
+        default=None, help="'latest' (if there is none, the run starts), or the folder of a checkpoint."
     )
     remove_unused_columns: bool = HfArg(default=False, help="Must be false: images are decoded from the columns.")
 
     def __post_init__(self):
         if self.load_best_model_at_end and self.eval_strategy == "no":
-            raise UserError(
-                "--eval_strategy no needs --load_best_model_at_end false: no model is known to be the best."
-            )
+            raise UserError("--eval_strategy no needs --load_best_model_at_end false: no model is the best.")
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
@@ -76,15 +80,8 @@ class FineTuningArguments(TrainingArguments):
 
 class FineTuningTrainer(CheckpointTrainer):
     """
-    A Trainer with a learning rate for each layer, which evaluates and keeps averaged weights with `--ema_decay`.
-
-    Args:
-        **kwargs:
-            Those of [`~transformers.Trainer`], with [`FineTuningArguments`].
-
-    Attributes:
-        average (`AveragedModel`, *optional*):
-            The averaged weights.
+    A Trainer with a learning rate for each layer, which evaluates and keeps averaged weights with `--ema_decay`. Arguments are those
+    of [`~transformers.Trainer`], with [`FineTuningArguments`].
     """
 
     # losses are means over a batch: the Trainer must divide them when gradients are accumulated
@@ -100,10 +97,8 @@ class FineTuningTrainer(CheckpointTrainer):
         if self.optimizer is None:
             args, model = self.args, model or self.model
             optimizer_class, settings = self.get_optimizer_cls_and_kwargs(args, model)
-            if unknown := settings.keys() & {"params", "model", "optimizer_dict"}:
-                raise UserError(
-                    f"--optim {args.optim} chooses its own {', '.join(unknown)}, not learning rates by layer."
-                )
+            if own := settings.keys() & {"params", "model", "optimizer_dict"}:
+                raise UserError(f"--optim {args.optim} chooses its own {', '.join(own)}, not learning rates by layer.")
             groups = make_parameter_groups(model, args.learning_rate, args.weight_decay, args.layer_decay)
             self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
@@ -135,17 +130,54 @@ class FineTuningTrainer(CheckpointTrainer):
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
 
+    def evaluate_at_end(self, train_metrics: dict[str, float]) -> dict[str, float]:
+        """Evaluates the final model. Prints and saves metrics, as the scripts of transformers do."""
+        self.keep_average()
+        eval_metrics = self.evaluate()
+        for split, metrics in (("train", train_metrics), ("eval", eval_metrics)):
+            self.log_metrics(split, metrics)
+            self.save_metrics(split, metrics)
+        return eval_metrics
+
+    def get_reported_settings(self) -> dict:
+        """Name -> value of the `REPORTED_SETTINGS`."""
+        settings = {name: getattr(self.args, name) for name in REPORTED_SETTINGS}
+        return settings | {"lr_scheduler_type": self.args.lr_scheduler_type.value}
+
+    def save_or_compare_settings(self, checkpoint: str | None, *others):
+        """
+        Writes the settings into the folder of a new run, or compares those of a resumed run.
+
+        Args:
+            checkpoint (`str`, *optional*):
+                The checkpoint that it resumes from.
+            *others:
+                Other dataclasses of arguments. Paths may differ: folders are moved.
+
+        Raises:
+            [`UserError`]: if a setting differs from that of the run.
+        """
+        path, settings = Path(self.args.output_dir) / SETTINGS_FILE, self.get_reported_settings()
+        for arguments in others:
+            settings |= {name: value for name, value in vars(arguments).items() if name not in PLACES}
+        if checkpoint is None:
+            if self.is_world_process_zero():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(settings, indent=2))
+            return
+        saved = json.loads(path.read_text()) if path.is_file() else {}
+        for name, value in saved.items():
+            if settings.get(name) != value:
+                raise UserError(
+                    f"--{name} must be {value}, as when this run started, got {settings.get(name)}. Give the same value, or a "
+                    "different --output_dir."
+                )
+
 
 def make_average(model: nn.Module, decay: float) -> AveragedModel:
     """
     Makes an exponential moving average of the weights of a model. Its memory is short at first, and grows with the steps: the decay
     after `n` steps is at most `(1 + n) / (10 + n)`.
-
-    Args:
-        model (`nn.Module`):
-            The model.
-        decay (`float`):
-            Weight of the average; the current weights have the rest.
     """
 
     def average(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: torch.Tensor):
@@ -156,15 +188,7 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel:
 
 
 class FineTuningCallback(TrainerCallback):
-    """
-    Tells the data set its epoch, which Accelerate does only for a single process, and averages the weights after each step.
-
-    Args:
-        dataset:
-            Data set to train on, with or without a method `set_epoch`.
-        average (`AveragedModel`, *optional*):
-            The averaged weights.
-    """
+    """Tells the data set its epoch, which Accelerate does only for a single process, and averages the weights after each step."""
 
     def __init__(self, dataset, average: AveragedModel | None):
         self.dataset = dataset

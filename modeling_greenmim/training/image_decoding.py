@@ -16,7 +16,7 @@
 import io
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,32 +25,18 @@ import torch
 from torchvision.transforms import v2
 
 from ..image_conversion_greenmim import to_channels_first_array, turn_upright
-from .errors import describe_error
+from .errors import describe_error, make_printable
 from .image_files import EncodedImage
 
 
 MAX_PIXELS = 50_000_000  # 0.75 GB while it is decoded
-BICUBIC = v2.InterpolationMode.BICUBIC
 MODES_WITH_COLORS = ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr")
 
 
 def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
-    Reads an image, or an array saved by NumPy, upright.
-
-    Args:
-        content (`bytes`):
-            Content of the file.
-        num_channels (`int`):
-            Channels of the model. For 3, images of any kind become RGB; for 1, they become gray.
-        max_pixels (`int`, *optional*, defaults to 50 million):
-            Height times width that is still decoded.
-
-    Returns:
-        `np.ndarray` of `uint8` or `float32` and shape `(num_channels, height, width)`.
-
-    Raises:
-        `Exception`: of any type, if it is no such image. Decoders of damaged files raise what they like.
+    Reads an image, or an array saved by NumPy, upright: `uint8` or `float32`, of shape `(num_channels, height,
+    width)`. For 3 channels, images of any kind become RGB; for 1, they become gray. Raises exceptions of any type.
     """
     if not content:
         raise ValueError("there is no content")
@@ -76,24 +62,15 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
 @dataclass
 class RandomCrop:
     """
-    A random part of an image, resized, and flipped half of the time, as torchvision's `RandomResizedCrop` and
-    `RandomHorizontalFlip` do. Those draw from the random state of torch; to seed it takes longer than to crop a small image.
-
-    Args:
-        image_size (`tuple[int, int]`):
-            Height and width of the crops in pixels.
-        min_scale (`float`, *optional*, defaults to 0.2):
-            Smallest fraction of the area; the largest is all of it. The aspect ratio is between 3/4 and 4/3.
-        flip (`bool`, *optional*, defaults to `True`):
-            Whether to flip.
+    A random part of an image, resized, and flipped half of the time, as by torchvision's `RandomResizedCrop` and
+    `RandomHorizontalFlip`. Those draw from the random state of torch; to seed it takes longer than to crop an image.
     """
 
-    image_size: tuple[int, int]
-    min_scale: float = 0.2
+    image_size: tuple[int, int]  # height and width
+    min_scale: float = 0.2  # smallest fraction of the area
     flip: bool = True
 
     def __call__(self, pixels: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        """An image of shape `(num_channels, height, width)` to `(num_channels, *image_size)`; the same seed gives the same crop."""
         rng = np.random.default_rng(seed)
         _, height, width = pixels.shape
         area = rng.uniform(self.min_scale, 1.0) * height * width
@@ -120,36 +97,25 @@ class CenterCrop:
 
 
 def crop_and_resize(pixels: np.ndarray, box: Sequence[int], image_size: tuple[int, int]) -> np.ndarray:
-    """Resizes a part, given by its top, left, height and width, of an image of any number of channels."""
-    return v2.functional.resized_crop(torch.from_numpy(pixels), *box, list(image_size), BICUBIC).numpy()
+    """Resizes a part, given by its top, left, height and width."""
+    bicubic = v2.InterpolationMode.BICUBIC
+    return v2.functional.resized_crop(torch.from_numpy(pixels), *box, list(image_size), bicubic).numpy()
 
 
 @dataclass
 class ExampleMaker:
-    """
-    Makes crops of encoded images. A crop depends on the seed, the epoch and the content of the image only.
+    """Makes crops of encoded images. A crop depends on the seed, the epoch and the content of the image only."""
 
-    Args:
-        crop ([`RandomCrop`] or [`CenterCrop`]):
-            Crops an image.
-        num_channels (`int`), max_pixels (`int`, *optional*, defaults to 50 million):
-            See [`read_image`].
-        seed (`int`):
-            Seed of crops and masks.
-        held_out (`frozenset[int]`, *optional*):
-            CRC-32 of the contents of images that are not trained on.
-    """
-
-    crop: Callable[[np.ndarray, Sequence[int]], np.ndarray]
+    crop: RandomCrop | CenterCrop
     num_channels: int
     seed: int
     max_pixels: int = MAX_PIXELS
-    held_out: frozenset[int] = frozenset()
+    held_out: frozenset[int] = frozenset()  # CRC-32 of the contents of images that are not trained on
 
     def __call__(self, image: EncodedImage, epoch: int) -> dict:
         """
-        Returns `pixels`, of shape `(num_channels, height, width)`, or `None` if the image cannot be read or is held out;
-        `mask_seed`, `epoch`, and `unreadable`: name and reason, if it cannot be read.
+        Returns `pixels`, of shape `(num_channels, height, width)`, or `None` if the image cannot be read or is held
+        out; `mask_seed`, `epoch`, and `unreadable`: name and reason, if it cannot be read.
         """
         example = {"pixels": None, "mask_seed": None, "epoch": epoch, "unreadable": {}}
         try:
@@ -160,5 +126,5 @@ class ExampleMaker:
                 pixels = self.crop(read_image(content, self.num_channels, self.max_pixels), (*seed, 0))
                 example |= {"pixels": pixels, "mask_seed": (*seed, 1)}
         except Exception as error:  # decoders of damaged images raise what they like
-            example["unreadable"] = {image.name: describe_error(error)}
+            example["unreadable"] = {make_printable(image.name): describe_error(error)}
         return example

@@ -11,20 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Where the images are: files, or rows of parquet files. Both are groups of images that are read by number.
+"""Where images are: files, or rows of parquet files. Both are groups of images that are read by number.
 
-A file is a group of one image, a row group of a parquet file a group of all its rows. Folders are listed here: `datasets` takes names
-for patterns, and neither ends where links form a loop nor reports what it cannot list. Parquet files are read by pyarrow, row group by
-row group: `datasets.load_dataset` would copy all of them first, and refuse all of them for one damaged block.
+A file is a group of one image, a row group of a parquet file a group of its rows. `datasets` takes names for patterns,
+neither ends where links form a loop nor reports what it cannot list, copies parquet files before it reads them, and
+refuses all of them for one damaged block: so folders are listed here, and row groups are read by pyarrow.
 """
 
+import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from glob import glob
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import datasets
@@ -40,19 +39,25 @@ from .errors import UserError, describe_error, make_printable, make_unreadable_e
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm", ".npy")
-KINDS = {"parquet": (".parquet",), "webdataset": (".tar",), "image": IMAGE_EXTENSIONS}
+KINDS = {".parquet": "parquet", ".tar": "webdataset", **dict.fromkeys(IMAGE_EXTENSIONS, "image")}
 SAMPLED_GROUPS = 10
 CHECKED_SIZES = 10_000  # on a network disk, asking for the sizes of millions of files would take hours
 NO_FILE = "it is a dangling link, or no file"
 
 
 class EncodedImage(NamedTuple):
-    """An image that has not been decoded. Its place is its group and row, or the shard of a stream and its number there."""
+    """An image that has not been decoded."""
 
     name: str
-    read: Callable[[], bytes]
+    content: dict | bytes | Exception | None  # see `read_row`; or why its row group or shard cannot be read
     label: int | str | None = None
-    place: tuple[int, int | None] | None = None
+    place: tuple[int, int | None] | None = None  # group and row
+    allow_external_files: bool = False
+
+    def read(self) -> bytes:
+        if isinstance(self.content, Exception):
+            raise self.content
+        return read_row(self.content, self.allow_external_files)
 
 
 class RowSettings(NamedTuple):
@@ -60,94 +65,94 @@ class RowSettings(NamedTuple):
 
     image_column_name: str | None = None  # `image`, or the only one that holds images
     label_column_name: str | None = None
-    allow_external_files: bool = (
-        False  # whether to open files and addresses that rows name instead of holding an image
-    )
+    allow_external_files: bool = False  # which rows name instead of holding an image
+
+    @property
+    def columns(self) -> list[str]:
+        return list(filter(None, (self.image_column_name, self.label_column_name)))
 
     def make_image(self, row: dict, name: str, place: tuple[int, int]) -> EncodedImage:
         image = row[self.image_column_name]
         if isinstance(image, dict) and image["path"]:
             name = f"{name} ({image['path']})"
-        read = partial(read_row, image, self.allow_external_files)
-        return EncodedImage(make_printable(name), read, row.get(self.label_column_name), place)
+        return EncodedImage(name, image, row.get(self.label_column_name), place, self.allow_external_files)
 
 
 class GroupedImages:
-    """
-    Images that are read by number.
+    """Images in groups: files, row groups, or the shards of a stream."""
 
-    Attributes:
-        group_sizes (`np.ndarray` of shape `(num_groups,)`):
-            Number of images in each group.
-        checksums (`dict[str, int]`):
-            Change with the names of the files, and with their contents: a run is not resumed on others.
-        unreadable (`dict[str, str]`):
-            Files and folders that cannot even be opened, and why.
-    """
+    num_groups: int
+    num_images: int | None  # `None` for some streams
+    checksums: dict[str, int | str]  # a run is not resumed on images with others
+    unreadable: dict[str, str]  # files and folders that cannot be opened, and why
 
-    @property
-    def num_images(self) -> int:
-        return int(self.group_sizes.sum())
+    def open_files(self, files: Sequence[str], list_images: Callable[[str], Any], kind: str) -> dict[str, Any]:
+        """What a function tells of the images of each file it can open. Raises a [`UserError`] if there is none."""
+        opened, self.unreadable = {}, {}
+        for file in files:
+            try:
+                images = list_images(file)
+                if images in (0, []):
+                    raise ValueError("it holds no images")
+                opened[file] = images
+            except Exception as error:
+                self.unreadable[make_printable(file)] = describe_error(error)
+        if not opened:
+            raise make_unreadable_error(self.unreadable, f"{kind} files")
+        self.checksums = get_checksums(list(opened), list(opened.values()))
+        return opened
 
     def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
-        """At most this many images from all over the data, the same in every process, from few groups."""
+        """At most this many images, the same in every process, from a few groups all over the data."""
         rng = np.random.default_rng(seed)
-        num_per_group = -(-number // min(len(self.group_sizes), SAMPLED_GROUPS))
-        for group in map(int, rng.permutation(len(self.group_sizes))):
-            for row in map(int, rng.permutation(self.group_sizes[group])[: min(num_per_group, number)]):
-                yield self.get_image(group, row)
-                number -= 1
-            if number <= 0:
-                return
+        num_per_group = -(-number // min(self.num_groups, SAMPLED_GROUPS))
+        groups = rng.permutation(self.num_groups).tolist()
+        samples = (itertools.islice(self.sample_group(group, rng), num_per_group) for group in groups)
+        return itertools.islice(itertools.chain.from_iterable(samples), number)
+
+    def sample_group(self, group: int, rng: np.random.Generator) -> Iterator[EncodedImage]:
+        """All images of a group, mixed where that costs nothing."""
+        return (self.get_image(group, row) for row in rng.permutation(self.group_sizes[group]).tolist())
 
 
 class ImageFiles(GroupedImages):
     """Image files, given by their paths. The label of an image is the name of its folder."""
 
-    def __init__(self, files: Sequence[str], unreadable: dict[str, str] | None = None):
+    def __init__(self, files: Sequence[str]):
         # workers share an array without copying it path by path; paths need not be UTF-8
         self.paths = pyarrow.array(map(os.fsencode, files), pyarrow.large_binary())
+        self.num_groups = self.num_images = len(files)
         self.group_sizes = np.ones(len(files), dtype=np.int64)
-        self.checksums = get_checksums(files)
-        self.unreadable = unreadable or {}
+        self.checksums, self.unreadable = get_checksums(files), {}
 
     def get_image(self, group: int, row: int) -> EncodedImage:
         path = os.fsdecode(self.paths[group].as_py())
         label = os.path.basename(os.path.dirname(path))
-        return EncodedImage(make_printable(path), partial(read_file, path), label, (group, row))
+        return EncodedImage(path, {"path": path}, label, (group, row), allow_external_files=True)
 
 
 class ParquetImages(GroupedImages):
-    """
-    Rows of parquet files, given by their paths. A row group that cannot be read is as many images that cannot be read. Raises a
-    [`UserError`] if no file can be read, or none has the columns.
-    """
+    """Rows of parquet files, given by their paths. A row group that cannot be read is that many unreadable images."""
 
     num_cached_groups = 1
 
-    def __init__(self, files: Sequence[str], rows: RowSettings | None = None, unreadable: dict | None = None):
-        self.rows, self.unreadable = rows or RowSettings(), dict(unreadable or {})
-        self.groups, self.cache, sizes = [], {}, []
-        for file in files:
-            try:
-                metadata = pyarrow.parquet.read_metadata(file)
-                if not metadata.num_rows:
-                    raise ValueError("it holds no images")
-                features = datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema())
-                self.rows = choose_columns(features, self.rows)  # of the first file, for all
-            except Exception as error:
-                self.unreadable[make_printable(file)] = describe_error(error)
-                continue
-            groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-            self.groups += [(file, number) for number in range(len(groups))]
-            sizes += [(group.num_rows, group.total_byte_size) for group in groups]
-        if not self.groups:
-            raise make_unreadable_error(self.unreadable, "parquet files")
-        self.group_sizes = np.array([num_rows for num_rows, _ in sizes], dtype=np.int64)
-        self.checksums = get_checksums(files, sizes)
+    def __init__(self, files: Sequence[str], rows: RowSettings | None = None):
+        self.rows, self.cache = rows or RowSettings(), {}
+        groups_of_files = self.open_files(files, self._list_groups, "parquet")
+        self.groups = [(file, *group) for file, groups in groups_of_files.items() for group in groups]
+        self.group_sizes = np.array([num_rows for _, _, num_rows, _ in self.groups], dtype=np.int64)
+        self.num_groups, self.num_images = len(self.groups), int(self.group_sizes.sum())
+
+    def _list_groups(self, file: str) -> list[tuple[int, int, int]]:
+        """Number, rows and bytes of each row group."""
+        metadata = pyarrow.parquet.read_metadata(file)
+        features = datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema())
+        self.rows = choose_columns(features, self.rows)  # of the first file, for all
+        groups = enumerate(map(metadata.row_group, range(metadata.num_row_groups)))
+        return [(number, group.num_rows, group.total_byte_size) for number, group in groups if group.num_rows]
 
     def get_image(self, group: int, row: int) -> EncodedImage:
-        file, number = self.groups[group]
+        file, number, _, _ = self.groups[group]
         if group not in self.cache:
             while len(self.cache) >= self.num_cached_groups:  # before the next one takes memory
                 del self.cache[next(iter(self.cache))]
@@ -156,34 +161,24 @@ class ParquetImages(GroupedImages):
         try:
             if isinstance(table := self.cache[group], Exception):
                 raise table
-            return self.rows.make_image(*table.slice(row, 1).to_pylist(), name, place)
+            return self.rows.make_image(table.slice(row, 1).to_pylist()[0], name, place)
         except Exception as error:
-            return make_damaged_image(name, error, place)
+            return EncodedImage(name, error, place=place)
 
     def _read_group(self, file: str, number: int) -> pyarrow.Table | Exception:
         """A row group; or why it cannot be read, so that it is not read again for each row."""
         try:
             with pyarrow.parquet.ParquetFile(file) as parquet:
-                columns = list(filter(None, self.rows[:2]))
                 # without threads, which a forked worker does not have
-                return parquet.read_row_group(number, columns=columns, use_threads=False)
+                return parquet.read_row_group(number, columns=self.rows.columns, use_threads=False)
         except Exception as error:
             return error
 
 
-def read_file(path: str) -> bytes:
-    if not os.path.isfile(path):  # a pipe or a device might never end
-        raise ValueError(NO_FILE)
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
-
-
 def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> bytes:
     """
-    Reads an image that is not decoded, as `datasets` stores it: its content, or `bytes` and `path`. A null row is empty.
-
-    Raises:
-        `ValueError`: if the row names a file, and that is not allowed, see [`RowSettings`].
+    Reads an image that is not decoded, as `datasets` stores it: its content, or `bytes` and `path`. A null row is
+    empty. Raises a `ValueError` if it is in another file, and that is not allowed, or not a regular file.
     """
     image = {"bytes": image} if isinstance(image, bytes) else image or {}
     content, path = image.get("bytes"), image.get("path")
@@ -191,36 +186,25 @@ def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> 
         return content or b""
     if not allow_external_files:
         raise ValueError(f"its row names a file ({path}): if you trust the data, --allow_external_files opens it")
-    with xopen(path, "rb") as file:
+    if not is_address(path) and not os.path.isfile(path):  # a pipe or a device might never end
+        raise ValueError(NO_FILE)
+    with xopen(path, "rb") if is_address(path) else open(path, "rb", buffering=0) as file:
         return file.read()
-
-
-def make_damaged_image(name: str, error: Exception, place: tuple[int, int | None]) -> EncodedImage:
-    """An image that cannot be read, because its row group or shard cannot be."""
-
-    def read():
-        raise error
-
-    return EncodedImage(make_printable(name), read, place=place)
 
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
     """
-    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once. Returns their paths;
-    and path and reason of what may hold images and is neither a file nor a folder that can be listed. Whether an image is a file is
-    seen when it is read: on a network disk, to ask for each of millions takes long.
+    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once.
+    Returns their paths, and path and reason of what may hold images but is no file, or cannot be listed. Whether an
+    image is a file is seen when it is read: on a network disk, to ask for millions takes long.
     """
-    files, problems, seen = [], {}, set()
-
-    def add_problem(error: OSError):
-        problems[make_printable(error.filename)] = describe_error(error)
-
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=add_problem):
+    files, problems, errors, seen = [], {}, [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=errors.append):
         status = os.stat(parent)
-        if (folder_id := (status.st_dev, status.st_ino)) in seen:
+        if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
-        seen.add(folder_id)
+        seen.add((status.st_dev, status.st_ino))
         folders.sort()
         for name in names:
             path = os.path.join(parent, name)
@@ -228,41 +212,30 @@ def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
                 files.append(path)
             else:
                 problems[make_printable(path)] = NO_FILE
+    problems |= {make_printable(error.filename): describe_error(error) for error in errors}
     return sorted(files), problems
 
 
 def find_images(names: Sequence[str], argument: str, split: str = "train") -> tuple[str, list[str], dict[str, str]]:
     """
-    Finds images.
-
-    Args:
-        names (`Sequence[str]`):
-            Folders, files, addresses, or patterns. A name is a pattern only if there is no such file.
-        argument (`str`):
-            What named them, for messages.
-        split (`str`, *optional*, defaults to `"train"`):
-            Of parquet files and tars in folders, those whose names begin with it are chosen, if there are any.
-
-    Returns:
-        `tuple` of the kind (the first of `KINDS` that is in the folders), the paths, and what cannot be opened.
-
-    Raises:
-        [`UserError`]: if there are none, or files of several kinds are named.
+    Finds images: folders, files, addresses, or patterns; a name is a pattern only if there is no such file. Returns
+    the kind (the first of `KINDS` in the folders), the paths, and what cannot be opened. Of parquet files and tars in
+    folders, those whose names begin with the split are chosen, if there are any.
     """
     named, listed, problems = [], [], {}
     for name in names:
         if is_address(name) or os.path.isfile(name):
             named.append(name)
         elif os.path.isdir(name):
-            files, problems_of_folder = list_files(name)
+            files, unlisted = list_files(name)
             listed += files
-            problems |= problems_of_folder
+            problems |= unlisted
         elif matches := sorted(filter(os.path.isfile, glob(name, recursive=True))):
             named += matches
         else:
             raise UserError(f"{argument} {name} is neither a folder nor a file.")
     kinds = set(map(get_kind, named or listed))
-    kind = next((kind for kind in KINDS if kind in kinds), None)
+    kind = next((kind for kind in KINDS.values() if kind in kinds), None)
     if kind is None or (named and (len(kinds) > 1 or (kind == "image" and any(map(is_address, named))))):
         extensions = ", ".join(sorted({get_extension(file) or "no extension" for file in named + listed})) or "nothing"
         raise UserError(
@@ -270,21 +243,18 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
             f"and only one of these kinds, got {make_printable(names[0])} with {extensions}."
         )
     found = [file for file in listed if get_kind(file) == kind]
-    chosen = [file for file in found if kind != "image" and Path(file).name.startswith(split)] or found
+    chosen = [file for file in found if kind != "image" and os.path.basename(file).startswith(split)] or found
     if len(chosen) < len(listed) and os.environ.get("RANK", "0") == "0":
-        examples = [make_printable(Path(file).name) for file in (chosen[0], min(set(listed) - set(chosen)))]
-        logger.warning(
-            f"{argument} {names[0]}: reading {len(chosen)} of {len(listed)} files, such as {examples[0]}; not, for instance, {examples[1]}."
-        )
+        other = make_printable(min(set(listed) - set(chosen)))
+        logger.warning(f"{argument}: reading {len(chosen)} of {len(listed)} files; not, for instance, {other}.")
     return kind, list(dict.fromkeys(named + chosen)), problems
 
 
 def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSettings:
     """Settings with the column of the images. Raises a [`UserError`] if a column is not there, or holds no images."""
     names = ", ".join(map(repr, features))
-    image_columns = [name for name, feature in features.items() if _holds_images(feature)]
-    only_column = "image" if "image" in features or len(image_columns) != 1 else image_columns[0]
-    column = rows.image_column_name or only_column
+    image_columns = [name for name, feature in features.items() if holds_images(feature)]
+    column = rows.image_column_name or (image_columns[0] if len(image_columns) == 1 else "image")
     if column not in features:
         raise UserError(f"There is no column {column!r}, only {names}. Choose one with --image_column_name.")
     if column not in image_columns:
@@ -294,18 +264,16 @@ def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSetting
     return rows._replace(image_column_name=column)
 
 
-def _holds_images(feature) -> bool:
-    is_struct = isinstance(feature, dict) and "bytes" in feature
-    return (
-        is_struct
-        or isinstance(feature, datasets.Image)
-        or getattr(feature, "dtype", None) in ("binary", "large_binary")
-    )
+def holds_images(feature) -> bool:
+    """Whether a column of this type holds images, encoded or not."""
+    if isinstance(feature, dict):  # a struct
+        return "bytes" in feature
+    return getattr(feature, "dtype", None) in ("binary", "large_binary", datasets.Image.dtype)
 
 
 def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, int]:
-    """Change with the names of the files (not with the folder that holds them all), their sizes, and numbers of images."""
-    # signatures of addresses expire
+    """Of the names of the files (not of the folder that holds them all), their sizes, and numbers of images."""
+    # without the signatures of addresses, which expire
     names = [urlsplit(file)._replace(query="").geturl() if is_address(file) else file for file in files]
     folder = os.path.dirname(os.path.commonprefix(names))
     names = [name.removeprefix(folder).removeprefix("/") for name in names]
@@ -318,7 +286,6 @@ def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, 
 
 
 def is_address(name: str) -> bool:
-    """Whether it is an address, such as `https://...` or `hf://...`."""
     return "://" in name
 
 
@@ -327,5 +294,4 @@ def get_extension(file: str) -> str:
 
 
 def get_kind(file: str) -> str | None:
-    """What a file is by its extension."""
-    return next((kind for kind, extensions in KINDS.items() if get_extension(file) in extensions), None)
+    return KINDS.get(get_extension(file))

@@ -11,15 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""In which order images come: which image is the next one follows from a number only.
+"""The order of images: which image is the next one follows from a number only.
 
-In every epoch, the groups of images (a file, or a row group of a parquet file) are permuted, the rows in each group are permuted, and the
-groups are laid end to end. With several lanes, this sequence is cut into equal parts, from which micro-batches are taken in turn, so
-that each worker of a loader reads a part of its own. Every image has one place in every epoch:
+In every epoch, the groups of images (a file, or a row group of a parquet file) are permuted, the rows in each group
+are permuted, and the groups are laid end to end. This sequence is cut into lanes, equal parts, from which
+micro-batches are taken in turn, so that each worker of a loader reads a part of its own. Every image has one place in
+every epoch:
 
     number of the image -> lane, and place in the lane -> epoch, and place in the epoch -> group and row
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,37 +30,13 @@ import numpy as np
 
 @dataclass(eq=False)
 class ImageOrder:
-    """
-    The order of the images of a run.
+    """The order of the images of a run."""
 
-    Args:
-        group_sizes (`np.ndarray` of shape `(num_groups,)`):
-            Number of images in each group.
-        seed (`int`):
-            Seed of the permutations.
-        held_out (`Sequence[tuple[int, int]]`, *optional*):
-            Group and row of images that have no place.
-        num_lanes (`int`, *optional*, defaults to 1):
-            Number of lanes.
-        lane_width (`int`, *optional*, defaults to 1):
-            Number of images that are taken from a lane before the next one.
-
-    Example:
-
-    ```python
-    >>> import numpy as np
-    >>> from modeling_greenmim.training.image_order import ImageOrder
-
-    >>> order = ImageOrder(np.array([2, 1]), seed=0)
-    >>> sorted(order.locate(number) for number in range(3))
-    [(0, 0, 0), (0, 0, 1), (0, 1, 0)]
-    ```"""
-
-    group_sizes: np.ndarray
+    group_sizes: np.ndarray  # number of images in each group
     seed: int
-    held_out: tuple = ()
+    held_out: Sequence[tuple[int, int]] = ()  # group and row of images that have no place
     num_lanes: int = 1
-    lane_width: int = 1
+    lane_width: int = 1  # number of images that are taken from a lane before the next one
 
     def __post_init__(self):
         self.num_places = self.group_sizes.copy()

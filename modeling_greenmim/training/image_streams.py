@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Images that are streamed by `datasets`: data sets on the Hub, tars, addresses, and with `--streaming` also parquet files.
+"""Images that are streamed by `datasets`: data sets on the Hub, tars, addresses, and with `--streaming` parquet files.
 
-A stream is read shard by shard, from one end to the other. It is resumed exactly, by the state of a `StatefulDataLoader`, but only with
-the same number of processes and workers, among which its shards are divided.
+A stream is read shard by shard, each from one end to the other. It is resumed exactly, by the state of a
+`StatefulDataLoader`, but only with the same number of processes and workers, among which its shards are divided.
 """
 
 import glob
@@ -29,18 +29,9 @@ import pyarrow.parquet
 from torch.utils.data import IterableDataset, get_worker_info
 from transformers.utils import logging
 
-from .errors import UserError, describe_error, make_printable, make_unreadable_error
+from .errors import UserError, describe_error, make_unreadable_error
 from .image_decoding import ExampleMaker
-from .image_files import (
-    SAMPLED_GROUPS,
-    EncodedImage,
-    RowSettings,
-    choose_columns,
-    get_checksums,
-    get_kind,
-    is_address,
-    make_damaged_image,
-)
+from .image_files import EncodedImage, GroupedImages, RowSettings, choose_columns, get_kind, is_address
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -48,35 +39,17 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 MAX_EMPTY_EPOCHS = 10  # of a worker, whose shards are others in each epoch
 
 
-class ImageStream:
+class ImageStream(GroupedImages):
     """
-    A stream of images: its `dataset` is a `datasets.IterableDataset` with images that are not decoded; `num_images` is `None` where it
-    is not known; `checksums` and `unreadable` are those of [`GroupedImages`]. Raises a [`UserError`] if it cannot be opened.
-
-    Args:
-        path (`str`):
-            Name of a data set on the Hub, or for `files` `parquet` or `webdataset`.
-        files (`Sequence[str]`, *optional*):
-            Paths or addresses.
-        config_name, split (`str`, *optional*):
-            Of the data set on the Hub.
-        rows ([`RowSettings`], *optional*):
-            How to read images. The columns of tars are the extensions of their members, such as `jpg`.
-        unreadable (`dict[str, str]`, *optional*):
-            Files that could not be opened before.
+    A stream of images: a data set on the Hub, given by its name, or files, given by `parquet` or `webdataset` and
+    their paths or addresses. The columns of tars are the extensions of their members, such as `jpg`.
     """
 
-    def __init__(self, path, files=(), config_name=None, split="train", rows=None, unreadable=None):
-        numbers, self.unreadable = {}, dict(unreadable or {})
-        for file in files:
-            try:
-                numbers[file] = None if is_address(file) else count_images(file)
-            except Exception as error:
-                self.unreadable[make_printable(file)] = describe_error(error)
-        if files and not numbers:
-            raise make_unreadable_error(self.unreadable, f"{path} files")
+    def __init__(self, path, files=(), config_name=None, split="train", rows=None):
+        self.unreadable, self.checksums = {}, {"name": f"{path} {config_name} {split}"}
+        numbers = self.open_files(files, count_images, path) if files else {}
         self.files = list(numbers)
-        names = [file if is_address(file) else glob.escape(file) for file in self.files]
+        names = [file if is_address(file) else glob.escape(file) for file in numbers]
         try:
             dataset = datasets.load_dataset(path, config_name, data_files=names or None, split=split, streaming=True)
             if path == "parquet":
@@ -86,68 +59,50 @@ class ImageStream:
             raise UserError(f"Cannot stream {source} ({describe_error(error)}).") from error
         if dataset.features is None:
             raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
-        if files:
-            self.num_images = None if None in numbers.values() else sum(numbers.values())
-            self.checksums = get_checksums(self.files, list(numbers.values()))
-        else:
-            infos = dataset.info.splits or {}
-            self.num_images = infos[split].num_examples if split in infos else None
-            self.checksums = {"name": f"{path} {config_name} {split}"}
+        infos = dataset.info.splits or {}
+        self.num_images = infos[split].num_examples if split in infos else None
+        if files and None not in numbers.values():
+            self.num_images = sum(numbers.values())
         self.rows = choose_columns(dataset.features, rows or RowSettings())
         if dataset.info.builder_name == "imagefolder":  # which, not the data, gives the names of files
             self.rows = self.rows._replace(allow_external_files=True)
-        self.dataset = dataset.select_columns(list(filter(None, self.rows[:2]))).decode(False)
+        self.dataset = dataset.select_columns(self.rows.columns).decode(False)
+        self.num_groups = self.dataset.num_shards
 
     def read_shard(self, shard: int, start: int = 0) -> Iterator[EncodedImage]:
         """
-        The images of a shard from one on. Where it is damaged or cannot be reached, one that cannot be read stands for all that are left:
-        the row of its place is `None`.
+        The images of a shard from one on. Where it is damaged or cannot be reached, one that cannot be read stands for
+        all that are left: the row of its place is `None`.
         """
-        num_shards = self.dataset.num_shards
-        images = self.dataset.shard(num_shards, shard).skip(start)
-        name = self.files[shard] if len(self.files) == num_shards else f"shard {shard}"
+        images = self.dataset.shard(self.num_groups, shard).skip(start)
+        name = self.files[shard] if len(self.files) == self.num_groups else f"shard {shard}"
         try:
             # not `iter(images)`, which would divide the shard among the workers of a loader
             for row, columns in enumerate(images.iter(batch_size=1), start):
                 example = {column: values[0] for column, values in columns.items()}
                 yield self.rows.make_image(example, f"image {row} of {name}", (shard, row))
         except Exception as error:
-            yield make_damaged_image(name, error, (shard, None))
+            yield EncodedImage(name, error, place=(shard, None))
 
-    def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
-        """The first images of some of the shards: few files are opened, and sorted data do not give one class."""
-        num_shards = self.dataset.num_shards
-        num_per_shard = -(-number // min(num_shards, SAMPLED_GROUPS))
-        shards = np.random.default_rng(seed).permutation(num_shards).tolist()
-        samples = (itertools.islice(self.read_shard(shard), num_per_shard) for shard in shards)
-        return itertools.islice(itertools.chain.from_iterable(samples), number)
+    def sample_group(self, group: int, rng: np.random.Generator) -> Iterator[EncodedImage]:
+        return self.read_shard(group)  # from its start: what is before an image would have to be read, too
 
 
-def count_images(file: str) -> int:
-    """Images in a parquet file or a tar. Raises an error if there are none."""
+def count_images(file: str) -> int | None:
+    """Images in a parquet file or a tar, `None` for an address."""
+    if is_address(file):
+        return None
     if get_kind(file) == "parquet":
-        number = pyarrow.parquet.read_metadata(file).num_rows
-    else:
-        with tarfile.open(file, "r:") as tar:
-            number = sum(member.isfile() and get_kind(member.name) == "image" for member in tar)
-    if not number:
-        raise ValueError("it holds no images")
-    return number
+        return pyarrow.parquet.read_metadata(file).num_rows
+    with tarfile.open(file, "r:") as tar:
+        return sum(member.isfile() and get_kind(member.name) == "image" for member in tar)
 
 
 @dataclass
 class StreamedMicroBatches(IterableDataset):
     """
-    Micro-batches from a stream, epoch after epoch, without images that are held out.
-
-    Args:
-        images ([`ImageStream`]), batch_size (`int`), make_example ([`ExampleMaker`]), collator ([`PretrainingCollator`]):
-            See [`MicroBatches`].
-        rank, world_size (`int`, *optional*, defaults to 0 and 1):
-            This process, and the number of processes. Where shards cannot be divided by it, every process reads all of them, and
-            keeps its part.
-        shuffle_buffer_size (`int`, *optional*, defaults to 1):
-            Number of images to shuffle at a time. From 2 on, a resumed run does not continue with exactly the same images.
+    Micro-batches from a stream, epoch after epoch, without images that are held out. Where shards cannot be divided
+    among the processes, every process reads all of them, and keeps its part.
     """
 
     images: ImageStream
@@ -156,21 +111,19 @@ class StreamedMicroBatches(IterableDataset):
     collator: Callable
     rank: int = 0
     world_size: int = 1
-    shuffle_buffer_size: int = 1
+    shuffle_buffer_size: int = 1  # from 2 on, a resumed run does not continue with exactly the same images
 
     def __post_init__(self):
         # of the epoch, how much this worker has read: whole shards, rows of the next one, and images in all
-        self.epoch = self.num_shards = self.num_rows = self.num_images = 0
-        num_shards = self.images.dataset.num_shards
-        self.is_divided = num_shards % self.world_size == 0
+        self.state = {"epoch": 0, "num_shards": 0, "num_rows": 0, "num_images": 0}
+        self.is_divided = self.images.num_groups % self.world_size == 0
         if not self.is_divided and self.rank == 0:
             logger.warning(
-                f"{num_shards} shards cannot be divided among {self.world_size} processes: each of them reads everything, and keeps its "
-                "part. Files (of parquet, row groups) that are a multiple of the processes are read once."
+                f"{self.images.num_groups} shards cannot be divided among {self.world_size} processes: each of them reads all. "
+                "Files (of parquet, row groups) in a multiple of that number would be read once."
             )
 
     def __iter__(self) -> Iterator[dict]:
-        """See [`PretrainingCollator`]."""
         examples = self._iterate_examples()
         while batch := list(itertools.islice(examples, self.batch_size)):
             yield self.collator(batch)
@@ -178,40 +131,40 @@ class StreamedMicroBatches(IterableDataset):
     def _iterate_examples(self) -> Iterator[dict]:
         num_empty_epochs, unreadable = 0, {}
         while num_empty_epochs < MAX_EMPTY_EPOCHS:
-            num_readable, unreadable = self.num_images, {}
-            rng = np.random.default_rng([self.make_example.seed, self.epoch])
+            epoch, is_empty, unreadable = self.state["epoch"], self.state["num_images"] == 0, {}
+            rng = np.random.default_rng([self.make_example.seed, epoch])
             for image in shuffle(self._iterate_epoch(rng), self.shuffle_buffer_size, rng):
-                example = self.make_example(image, self.epoch)
+                example = self.make_example(image, epoch)
                 unreadable |= example["unreadable"]
                 if example["pixels"] is not None or example["unreadable"]:  # it is not held out
-                    num_readable += example["pixels"] is not None
+                    is_empty = is_empty and example["pixels"] is None
                     yield example
-            num_empty_epochs = 0 if num_readable else num_empty_epochs + 1
-            self.load_state_dict({"epoch": self.epoch + 1, "num_shards": 0, "num_rows": 0, "num_images": 0})
+            num_empty_epochs = num_empty_epochs + 1 if is_empty else 0
+            self.state = {"epoch": epoch + 1, "num_shards": 0, "num_rows": 0, "num_images": 0}
         if unreadable:  # the connection is lost, say
             raise make_unreadable_error(unreadable)
         # else there are more workers than shards, or all images are held out: the other workers go on
 
     def _iterate_epoch(self, rng: np.random.Generator) -> Iterator[EncodedImage]:
         """The images of this worker that are left in the epoch."""
-        shards = rng.permutation(self.images.dataset.num_shards).tolist()
+        state, shards = self.state, rng.permutation(self.images.num_groups).tolist()
         shards = shards[self.rank :: self.world_size] if self.is_divided else shards
         if worker := get_worker_info():
             shards = shards[worker.id :: worker.num_workers]
-        for number in range(self.num_shards, len(shards)):
-            for image in self.images.read_shard(shards[number], self.num_rows):
+        for number in range(state["num_shards"], len(shards)):
+            for image in self.images.read_shard(shards[number], state["num_rows"]):
                 row = image.place[1]
-                self.num_shards, self.num_rows = (number + 1, 0) if row is None else (number, row + 1)
-                self.num_images += 1
-                if self.is_divided or self.num_images % self.world_size == self.rank:
+                state["num_shards"], state["num_rows"] = (number + 1, 0) if row is None else (number, row + 1)
+                state["num_images"] += 1
+                if self.is_divided or state["num_images"] % self.world_size == self.rank:
                     yield image
-            self.num_shards, self.num_rows = number + 1, 0
+            state["num_shards"], state["num_rows"] = number + 1, 0
 
     def state_dict(self) -> dict:
-        return {name: getattr(self, name) for name in ("epoch", "num_shards", "num_rows", "num_images")}
+        return dict(self.state)
 
     def load_state_dict(self, state_dict: dict):
-        vars(self).update(state_dict)
+        self.state = dict(state_dict)
 
 
 def shuffle(images: Iterator, buffer_size: int, rng: np.random.Generator) -> Iterator:

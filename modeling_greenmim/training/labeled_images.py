@@ -11,146 +11,135 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Examples of labeled images for a model: decoded, changed at random, and with the labels of the model."""
+"""Examples of labeled images: decoded, augmented together with their labels, by number or from a stream."""
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import count
+from multiprocessing.sharedctypes import RawValue
 
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, IterableDataset
+from torchvision import tv_tensors
 from transformers import BaseImageProcessor
 
 from .errors import UserError, describe_error
 from .image_decoding import read_image
 from .image_files import read_row
-from .labeled_datasets import EpochDataset, LabeledRows
+from .labeled_datasets import LabeledRows
 
 
 def preprocess(pixels: torch.Tensor, image_processor: BaseImageProcessor, **kwargs) -> torch.Tensor:
     """
-    Applies an image processor to an image that is decoded already.
-
-    Args:
-        pixels (`torch.Tensor` of `uint8` or `float32` and shape `(num_channels, height, width)`):
-            The image.
-        image_processor (`BaseImageProcessor`):
-            The image processor.
-        **kwargs:
-            Settings of the image processor, such as `do_resize=False`.
-
-    Returns:
-        `torch.Tensor` of `float32` and shape `(num_channels, height, width)`: the input of the model.
+    Applies an image processor, with settings such as `do_resize=False`, to a decoded image of `uint8` or `float32` and shape
+    `(num_channels, height, width)`. Returns the input of the model, of `float32` and as many channels.
     """
     kwargs |= {"do_convert_rgb": False, "input_data_format": "channels_first", "return_tensors": "pt"}
     return image_processor(pixels.numpy(), **kwargs)["pixel_values"][0]
 
 
-@dataclass
-class LabeledExampleMaker:
+class LabeledImages(Dataset):
     """
-    Makes examples of rows. The random changes of an image depend on the seed, the epoch and its content only, so a resumed run
-    sees the same ones.
-
-    Args:
-        transform (`Callable`):
-            Makes the input of the model from a tensor of `uint8` or `float32` and shape `(num_channels, height, width)`. Its random
-            numbers must be those of torch, as in `torchvision.transforms.v2`.
-        num_channels (`int`):
-            Number of channels of the model.
-        label_ids (`list[int]`):
-            Label of the model for each label of the rows.
-        description (`str`):
-            Where the rows come from, for messages.
-        seed (`int`):
-            Seed of the changes.
+    Images, with the number of channels of a model, and their labels. A `transform` changes a sample, with random numbers of torch, as
+    in `torchvision.transforms.v2`. They depend on the seed, the epoch and the content of the image only, so that a resumed run repeats
+    them. A subclass reads the labels, and makes examples.
     """
 
-    transform: Callable[[torch.Tensor], torch.Tensor]
-    num_channels: int
-    label_ids: list[int]
-    description: str
-    seed: int
+    def __init__(
+        self, rows: LabeledRows, transform: Callable[[dict], dict] | None = None, num_channels: int = 3, seed: int = 0
+    ):
+        self.rows, self.description = rows.rows, rows.description
+        self.transform, self.num_channels, self.seed = transform, num_channels, seed
+        self.epoch = RawValue("q", 0)  # also for workers that stay from epoch to epoch
 
-    def __call__(self, row: dict, index: int, epoch: int) -> dict:
-        """
-        Returns `pixel_values`, the output of the transform, and `labels`, an integer.
+    def read_label(self, label, height: int, width: int) -> dict:
+        """Returns the entries of a sample next to `image`. A [`UserError`] says what is wrong with them."""
+        raise NotImplementedError
 
-        Raises:
-            [`UserError`]: if the image cannot be read, or has no label.
+    def make_example(self, sample: dict, index: int) -> dict:
+        """Makes the inputs of the model from a sample."""
+        raise NotImplementedError
+
+    def set_epoch(self, epoch: int):
+        self.epoch.value = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.make_example(self.load_sample(index), index)
+
+    def load_sample(self, index: int) -> dict:
+        return self.read_sample(self.rows[index], index, self.epoch.value)
+
+    def read_sample(self, row: dict, index: int, epoch: int) -> dict:
         """
+        Returns `image`, a `tv_tensors.Image` of shape `(num_channels, height, width)`, and the entries of `read_label`, augmented.
+        Raises a [`UserError`] if the image or its label cannot be read or used.
+        """
+        name = f"{(row['image'] or {}).get('path') or f'Image {index}'} of {self.description}"
         try:
             content = read_row(row["image"], allow_external_files=True)
-            pixels = torch.from_numpy(read_image(content, self.num_channels))
+            image = tv_tensors.Image(np.ascontiguousarray(read_image(content, self.num_channels)))
+            sample = {"image": image, **self.read_label(row["label"], *image.shape[1:])}
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
         except Exception as error:  # decoders of damaged images raise what they like
-            name = row["image"]["path"] if row["image"] and row["image"]["path"] else f"Image {index}"
-            raise UserError(
-                f"{name} of {self.description} cannot be read ({describe_error(error)}). Fix or remove it."
-            ) from error
-        if row["label"] is None or row["label"] < 0:
-            raise UserError(f"Image {index} of {self.description} has no label. Remove it.")
+            message = f"{name} or its label cannot be read ({describe_error(error)}). Fix or remove it."
+            raise UserError(message) from error
+        if self.transform is None:
+            return sample
         seed = np.random.default_rng((self.seed, epoch, zlib.crc32(content))).integers(2**63)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(seed))  # `torch.manual_seed` would also seed the accelerators
-            pixel_values = self.transform(pixels)
-        return {"pixel_values": pixel_values, "labels": self.label_ids[row["label"]]}
+            return self.transform(sample)
 
 
-class LabeledImages(EpochDataset):
-    """
-    Examples of rows that are read by number.
+class ClassifiedImages(LabeledImages):
+    """Images and their classes. Arguments are those of [`LabeledImages`], and the class of the model for each name."""
 
-    Args:
-        rows ([`LabeledRows`]):
-            The rows.
-        make_example ([`LabeledExampleMaker`]):
-            Makes an example of each row.
-    """
+    def __init__(self, rows: LabeledRows, label2id: dict[str, int], **kwargs):
+        super().__init__(rows, **kwargs)
+        self.label_ids = [label2id[name] for name in rows.label_names]
 
-    def __init__(self, rows: LabeledRows, make_example: LabeledExampleMaker):
-        super().__init__(rows.rows)
-        self.make_example = make_example
+    def read_label(self, label: int | None, height: int, width: int) -> dict[str, int]:
+        if label is None or label < 0:
+            raise UserError("it has no label. Remove it.")
+        return {"label": self.label_ids[label]}
 
-    def __getitem__(self, index: int) -> dict:
-        return self.make_example(self.rows[index], index, self.epoch)
+    def make_example(self, sample: dict, index: int) -> dict:
+        return {"pixel_values": sample["image"], "labels": sample["label"]}
 
 
 class StreamedImages(IterableDataset):
-    """Examples of streamed rows, once and in their order. Arguments are those of [`LabeledImages`]."""
+    """Examples of images whose rows are streamed, once and in their order."""
 
-    def __init__(self, rows: LabeledRows, make_example: LabeledExampleMaker):
-        self.rows = rows.rows
-        self.make_example = make_example
+    def __init__(self, images: LabeledImages):
+        self.images = images
 
     def __iter__(self) -> Iterator[dict]:
-        for index, row in enumerate(self.rows):
-            yield self.make_example(row, index, 0)
+        return self.make_examples(self.images.rows, epoch=0)
+
+    def make_examples(self, rows, epoch: int) -> Iterator[dict]:
+        for index, row in enumerate(rows):
+            yield self.images.make_example(self.images.read_sample(row, index, epoch), index)
 
 
 class EndlessStream(StreamedImages):
-    """
-    Examples of streamed rows, epoch after epoch, mixed by a buffer.
+    """The same, epoch after epoch, mixed by a buffer of `shuffle_buffer_size` images."""
 
-    Args:
-        rows, make_example:
-            See [`LabeledImages`].
-        shuffle_buffer_size (`int`):
-            Number of images in the buffer.
-    """
-
-    def __init__(self, rows: LabeledRows, make_example: LabeledExampleMaker, shuffle_buffer_size: int):
-        super().__init__(rows, make_example)
+    def __init__(self, images: LabeledImages, shuffle_buffer_size: int):
+        super().__init__(images)
         self.shuffle_buffer_size = shuffle_buffer_size
 
     def __iter__(self) -> Iterator[dict]:
         for epoch in count():
-            seed = int(np.random.default_rng((self.make_example.seed, epoch)).integers(2**31))
+            seed = int(np.random.default_rng((self.images.seed, epoch)).integers(2**31))
             # one shard at a time: `datasets` sleeps for seconds at the end of several
-            rows = self.rows.shuffle(seed, buffer_size=self.shuffle_buffer_size, max_buffer_input_shards=1)
-            index = -1
-            for index, row in enumerate(rows):
-                yield self.make_example(row, index, epoch)
-            if index < 0:
+            rows = self.images.rows.shuffle(seed, buffer_size=self.shuffle_buffer_size, max_buffer_input_shards=1)
+            examples = self.make_examples(rows, epoch)
+            if (first := next(examples, None)) is None:
                 return  # more workers than shards: this one has none
+            yield first
+            yield from examples

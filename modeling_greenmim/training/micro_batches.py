@@ -13,13 +13,12 @@
 # limitations under the License.
 """Micro-batches: images -> crops -> arguments of the model, in the workers of a loader.
 
-Which images a micro-batch has follows from its number ([`ImageOrder`]), so the state of a loader is one number, and any number of
-processes and workers may continue. An image that cannot be read, or is a copy of a held-out one, leaves its place empty: the micro-batch
-keeps its shape, repeats another image there, and gives it the weight 0.
+Which images a micro-batch has follows from its number ([`ImageOrder`]), so the state of a loader is one number, and
+any number of processes and workers may continue. An image that cannot be read, or is a copy of a held-out one, leaves
+its place empty: the micro-batch keeps its shape, repeats another image there, and gives it the weight 0.
 """
 
 import atexit
-import itertools
 import math
 import multiprocessing
 import os
@@ -42,47 +41,35 @@ from ..planning_greenmim import get_fill
 from .image_decoding import ExampleMaker
 from .image_files import GroupedImages
 from .image_order import ImageOrder
-from .image_streams import ImageStream, StreamedMicroBatches
+from .image_streams import StreamedMicroBatches
 from .stop_signals import STOP_SIGNALS
 
 
 class PretrainingCollator:
     """
-    Makes a micro-batch of crops.
-
-    Args:
-        config ([`GreenMimConfig`]):
-            Configuration of the model.
-        image_processor ([`GreenMimImageProcessorPil`]):
-            Rescales and normalizes.
-        **settings:
-            Of [`GreenMimDataCollator`], which draws the masks and plans the groups.
+    Makes a micro-batch of crops: the image processor rescales and normalizes them, and a [`GreenMimDataCollator`] with
+    the settings draws their masks and plans the groups.
     """
 
     def __init__(self, config: GreenMimConfig, image_processor: GreenMimImageProcessorPil, **settings):
         self.image_processor = image_processor
         self.collator = GreenMimDataCollator(config, **settings)
+        pixels = np.zeros((config.num_channels, *config.image_height_and_width), dtype=np.uint8)
+        self.blank = {"pixels": pixels, "mask_seed": (0,)}
 
     def __call__(self, examples: Sequence[dict]) -> dict:
         """
-        Of crops, see [`ExampleMaker`], returns `inputs`, the arguments of the model; `image_weights`, of shape `(batch_size,)`, 0 for an
-        empty place, or `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of
-        slots that hold a token); and `unreadable`, name and reason.
+        Of crops, see [`ExampleMaker`], returns `inputs`, the arguments of the model; `image_weights`, of shape
+        `(batch_size,)`, 0 for an empty place, or `None` where there is none; the `epochs` and `checksums` of the
+        images; the `fill` of the groups (fraction of slots that hold a token); and `unreadable`, name and reason.
         """
         readable = [example for example in examples if example["pixels"] is not None]
-        config = self.collator.config
-        blank = np.zeros((config.num_channels, *config.image_height_and_width), dtype=np.uint8)
-        stand_in = [*readable, {"pixels": blank, "mask_seed": (0,)}][0]
+        stand_in = readable[0] if readable else self.blank
         filled = [stand_in if example["pixels"] is None else example for example in examples]
-        pixel_values = self.image_processor(
-            [example["pixels"] for example in filled],
-            do_resize=False,
-            do_center_crop=False,
-            do_convert_rgb=False,
-            input_data_format="channels_first",
-        )["pixel_values"]
-        images = zip(pixel_values, filled)
-        inputs = self.collator([{"pixel_values": x, "mask_seed": example["mask_seed"]} for x, example in images])
+        settings = {"do_resize": False, "do_center_crop": False, "do_convert_rgb": False}
+        settings["input_data_format"] = "channels_first"
+        images = self.image_processor([example["pixels"] for example in filled], **settings)["pixel_values"]
+        inputs = self.collator([{**example, "pixel_values": image} for example, image in zip(filled, images)])
         weights = [float(example["pixels"] is not None) for example in examples]
         return {
             "inputs": inputs,
@@ -95,20 +82,15 @@ class PretrainingCollator:
 
 
 def seed_micro_batch(seed: int, number: int):
-    """Seeds dropout and drop path: they follow from the number of the micro-batch, so there is no random state to save."""
+    """Seeds dropout and drop path by the number of the micro-batch, so there is no random state to save."""
     torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]))
 
 
 def get_weighted_loss(outputs: ModelOutput, image_weights: torch.Tensor | None) -> torch.Tensor:
     """
-    The loss of a micro-batch with empty places: the sum over its images, divided by its places. So all images of a step have one
-    weight, whatever micro-batch they are in, and where all places are empty, the loss is 0 through every parameter.
-
-    Args:
-        outputs ([`GreenMimForMaskedImageModelingOutput`]):
-            Outputs of the model.
-        image_weights (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-            0 for an empty place. `None` where there is none.
+    The loss of a micro-batch with empty places: the sum over its images, divided by its places. So all images of a
+    step have one weight, whatever micro-batch they are in, and where all places are empty, the loss is 0 through every
+    parameter.
     """
     if image_weights is None:
         return outputs.loss
@@ -126,10 +108,9 @@ class MicroBatches(Dataset):
     order: ImageOrder
 
     def __getitem__(self, number: int) -> dict:
-        """See [`PretrainingCollator`]."""
         places = map(self.order.locate, range(number * self.batch_size, (number + 1) * self.batch_size))
-        images = ((self.images.get_image(group, row), epoch) for epoch, group, row in places)
-        return self.collator(list(itertools.starmap(self.make_example, images)))
+        get_image = self.images.get_image
+        return self.collator([self.make_example(get_image(group, row), epoch) for epoch, group, row in places])
 
 
 @dataclass
@@ -139,8 +120,12 @@ class HeldOutImages:
     examples: list[dict] = field(default_factory=list)  # see `ExampleMaker`
     labels: list = field(default_factory=list)
     places: list[tuple[int, int]] = field(default_factory=list)  # see `EncodedImage`
-    checksums: frozenset[int] = frozenset()  # CRC-32 of their contents
     unreadable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def checksums(self) -> frozenset[int]:
+        """CRC-32 of their contents."""
+        return frozenset(example["mask_seed"][2] for example in self.examples)
 
     def iterate_batches(self, collator: PretrainingCollator, batch_size: int) -> Iterator[dict]:
         """Arguments of the model, for one batch after the other."""
@@ -148,9 +133,7 @@ class HeldOutImages:
             yield collator(self.examples[start : start + batch_size])["inputs"]
 
 
-def read_held_out_images(
-    images: GroupedImages | ImageStream, number: int, make_example: ExampleMaker
-) -> HeldOutImages:
+def read_held_out_images(images: GroupedImages, number: int, make_example: ExampleMaker) -> HeldOutImages:
     """Reads at most this many images from all over the data."""
     held_out = HeldOutImages()
     for image in images.sample(number, make_example.seed):
@@ -160,34 +143,20 @@ def read_held_out_images(
             held_out.examples.append(example)
             held_out.labels.append(image.label)
             held_out.places.append(image.place)
-    held_out.checksums = frozenset(example["mask_seed"][2] for example in held_out.examples)
     return held_out
 
 
-def make_loader(
-    micro_batches: MicroBatches | StreamedMicroBatches, numbers: range, num_workers: int = 0, pin_memory: bool = False
-) -> DataLoader:
+def make_loader(micro_batches: Dataset, numbers: range, num_workers: int = 0, pin_memory: bool = False) -> DataLoader:
     """
-    Makes the loader of one process. Accelerate must not prepare it: each process reads a part of its own already.
-
-    Args:
-        micro_batches ([`MicroBatches`] or [`StreamedMicroBatches`]):
-            What is loaded. The loader of a stream is a `StatefulDataLoader`.
-        numbers (`range`):
-            Numbers of the micro-batches of this process; its step is the number of processes. A stream has no numbers.
-        num_workers (`int`, *optional*, defaults to 0), pin_memory (`bool`, *optional*, defaults to `False`):
-            See `torch.utils.data.DataLoader`.
+    Makes the loader of one process, a `StatefulDataLoader` for a stream. Accelerate must not prepare it: each process
+    reads a part of its own already, the given numbers, the step of which is the number of processes.
     """
     is_closing = multiprocessing.Event()
     # before `multiprocessing` terminates the workers that are left, and waits for them
     atexit.register(is_closing.set)
-    settings = {
-        "batch_size": None,
-        "num_workers": num_workers,
-        "pin_memory": pin_memory,
-        "worker_init_fn": partial(_ignore_signals, is_closing),
-        "generator": torch.Generator(),  # else it would draw from that of the training, once more when resumed
-    }
+    settings = {"batch_size": None, "num_workers": num_workers, "pin_memory": pin_memory}
+    settings["worker_init_fn"] = partial(_ignore_signals, is_closing)
+    settings["generator"] = torch.Generator()  # else it would draw from that of the training, once more when resumed
     if isinstance(micro_batches, StreamedMicroBatches):
         warnings.filterwarnings("ignore", message="'set_vital' is deprecated")  # torchdata's own
         return StatefulDataLoader(micro_batches, **settings)

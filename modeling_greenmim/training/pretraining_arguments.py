@@ -27,62 +27,44 @@ from .errors import UserError
 class DataArguments:
     """Which images to learn from. One of `train_dir`, `data_files` and `dataset_name` is needed."""
 
-    train_dir: str | None = HfArg(
-        default=None,
-        help="Folder of images (at any depth, of any size), or of parquet files, or of tars in WebDataset format.",
-    )
+    train_dir: str | None = HfArg(default=None, help="Folder of images, of parquet files, or of tars (WebDataset).")
     data_files: list[str] | None = HfArg(
         default=None,
-        help="Files: images, parquet files or tars. Also patterns ('data/*.parquet') and addresses (https://, hf://).",
+        help="Images, parquet files or tars; also patterns ('data/*.parquet') and addresses (hf://, ...).",
     )
-    dataset_name: str | None = HfArg(
-        default=None, help="Dataset on the Hub, which is streamed, or a local folder of one."
-    )
+    dataset_name: str | None = HfArg(default=None, help="Dataset on the Hub, which is streamed, or a local folder.")
     dataset_config_name: str | None = HfArg(default=None, help="Configuration of the dataset on the Hub.")
-    dataset_split: str = HfArg(
-        default="train",
-        help="Split of the dataset on the Hub. In a folder of parquet files or tars: the beginning of the file names.",
-    )
+    dataset_split: str = HfArg(default="train", help="Split on the Hub; of files in a folder, how their names begin.")
     image_column_name: str | None = HfArg(
         default=None,
-        help="Column of the images in parquet files, tars (there the extension, such as jpg) and datasets. Without it, 'image', "
-        "or the only column of images.",
+        help="Column of the images (in tars, the extension). Without it, 'image' or the only one of images.",
     )
-    label_column_name: str | None = HfArg(
-        default=None, help="Column of the labels, for --knn. Labels of image files are the names of their folders."
-    )
-    validation_dir: str | None = HfArg(
-        default=None, help="Images to evaluate on, like --train_dir. Without it, some of the images are held out."
-    )
+    label_column_name: str | None = HfArg(default=None, help="Column of labels, for --knn. Of files: their folders.")
+    validation_dir: str | None = HfArg(default=None, help="Images to evaluate on. Without it, some are held out.")
     train_val_split: float = HfArg(default=0.1, help="Fraction of the images to hold out, up to --max_eval_samples.")
     max_eval_samples: int = HfArg(
-        default=256,
-        help="Largest number of images to evaluate on and never train on. At least 8 are held out, unless that is more than half. "
-        "0: none.",
+        default=256, help="Most images to hold out. At least 8 are, unless that is more than half. 0: none."
     )
     streaming: bool = HfArg(
         default=False,
-        help="Stream also parquet files on this machine with `datasets`. Tars, addresses and the Hub always are. A streamed run "
-        "resumes only with the same number of processes and workers.",
+        help="Stream also local parquet files, as tars, addresses and the Hub always are. A streamed run resumes only with the "
+        "same number of processes and workers.",
     )
     shuffle_buffer_size: int = HfArg(
         default=1,
-        help="Number of streamed images to shuffle at a time, for shards with sorted images. From 2 on, a resumed run does not "
-        "continue with exactly the same images; with 1, only shards are shuffled, and it does.",
+        help="Streamed images to shuffle at a time, for shards with sorted images. With 1, only shards are shuffled; from 2 on, a "
+        "resumed run does not continue with exactly the same images.",
     )
     min_crop_scale: float = HfArg(default=0.2, help="Smallest fraction of the area of an image that a crop covers.")
     flip: bool = HfArg(default=True, help="Flip half of the images.")
     max_unreadable: float = HfArg(
         default=0.05,
-        help="Fraction of all images that may be unreadable (in a stream of unknown length, of those read so far); ten always may. "
-        "They are skipped, named and counted; if there are more, the run stops.",
+        help="Fraction of images (in a stream, of those read so far) that may be unreadable; ten always may. They are skipped, "
+        "named and counted; if there are more, the run stops.",
     )
-    max_pixels: int = HfArg(
-        default=50_000_000, help="Largest height times width of an image. Larger images count as unreadable."
-    )
+    max_pixels: int = HfArg(default=50_000_000, help="Height times width above which an image counts as unreadable.")
     allow_external_files: bool = HfArg(
-        default=False,
-        help="Open files and addresses that rows name instead of holding an image. Only for data that you trust.",
+        default=False, help="Open files and addresses that rows name instead of images. Only for data that you trust."
     )
 
     def __post_init__(self):
@@ -104,37 +86,22 @@ class ModelArguments:
     """Which model to train: a new one, or one that was trained before; and how its images are masked."""
 
     model_name_or_path: str | None = HfArg(
-        default=None,
-        help="Model to start from, in a folder or on the Hub: a GreenMIM model, or any Swin of transformers, whose encoder then "
-        "continues to learn from your images.",
+        default=None, help="Model to start from, a folder or a name on the Hub: GreenMIM, or any Swin for its encoder."
     )
     config_name_or_path: str | None = HfArg(
-        default=None,
-        help="Configuration of a new model: a file such as examples/configs/greenmim_tiny_window7_224.json, or a folder. Without "
-        "it and --model_name_or_path, that of a Swin-B.",
+        default=None, help="Configuration of a new model, a file or a folder. By default that of a Swin-B."
     )
-    config_overrides: str | None = HfArg(
-        default=None, help="Settings to change, such as 'window_size=4,norm_pix_loss=true'."
-    )
+    config_overrides: str | None = HfArg(default=None, help="Changes, such as 'window_size=4,norm_pix_loss=true'.")
     image_processor_name: str | None = HfArg(
-        default=None,
-        help="Image processor, a folder or a name on the Hub. Without it, that of the model, or one with the mean and standard "
-        "deviation of ImageNet.",
+        default=None, help="Image processor. By default that of the model, or one with the statistics of ImageNet."
     )
-    image_size: int | None = HfArg(
-        default=None, help="Side of the crops in pixels. Without it, that of the configuration."
-    )
-    mask_ratio: float | None = HfArg(
-        default=None, help="Fraction of the mask units to hide. Without it, that of the configuration."
-    )
+    image_size: int | None = HfArg(default=None, help="Side of the crops. By default that of the configuration.")
+    mask_ratio: float | None = HfArg(default=None, help="Fraction of units to hide. By default that configured.")
     mask_sampler: Literal["random", "block"] = HfArg(default="random", help="How masks are drawn.")
-    mask_per_sample: bool = HfArg(
-        default=True, help="A mask for each image. With --no_mask_per_sample, all images of a batch share one."
-    )
+    mask_per_sample: bool = HfArg(default=True, help="A mask for each image; without it, those of a batch share one.")
 
     def __post_init__(self):
         if self.model_name_or_path and self.config_name_or_path:
             raise UserError(
-                "Give --model_name_or_path or --config_name_or_path, not both: a trained model has a configuration, which "
-                "--config_overrides changes."
+                "Give --model_name_or_path or --config_name_or_path, not both: --config_overrides changes the first."
             )

@@ -24,16 +24,14 @@ from transformers.utils import logging
 
 from .. import GreenMimConfig
 from ..parameter_groups import get_decay_parameter_names
-from .command_line import check_num_processes
 from .errors import UserError, check_unreadable
 from .evaluation import Evaluation
-from .micro_batches import PretrainingCollator, get_weighted_loss
+from .micro_batches import get_weighted_loss
 from .pretraining_arguments import DataArguments, ModelArguments
-from .pretraining_data import PretrainingData, open_data
-from .pretraining_model import PretrainedModel, make_pretrained_model
-from .reports import PretrainingReport, check_hub_settings, describe_hardware
+from .pretraining_setup import PretrainingData, make_pretrained_model, open_data
+from .reports import PretrainingReport, describe_hardware
 from .run_folder import lock_run
-from .trainer import CheckpointTrainer, find_checkpoint, train
+from .trainer import CheckpointTrainer, start_run, train
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -54,20 +52,10 @@ BASE_LEARNING_RATE = 1.5e-4  # for 256 images in a step
 
 @dataclass
 class TrainerBatches:
-    """
-    Micro-batches as the Trainer takes them: the arguments of the model, and `image_weights` where a place is empty.
-
-    Args:
-        loader (`Iterable[dict]`):
-            Micro-batches.
-        num_skipped (`int`):
-            Number of those that it loads and skips.
-        data ([`PretrainingData`]):
-            The images.
-    """
+    """Micro-batches as the Trainer takes them: arguments of the model, and `image_weights` where a place is empty."""
 
     loader: Iterable[dict]
-    num_skipped: int
+    num_skipped: int  # micro-batches at the beginning that are loaded, and not yielded
     data: PretrainingData
 
     def __len__(self) -> int:
@@ -92,20 +80,17 @@ class PretrainingTrainer(CheckpointTrainer):
     does not belong. It sets `args` that it depends on, such as `max_steps`.
 
     Args:
-        data ([`PretrainingData`]):
-            The images of the run.
-        collator ([`PretrainingCollator`]):
-            Makes micro-batches of them.
-        **kwargs:
+        pretrained ([`PretrainedModel`]), data ([`PretrainingData`]), collator ([`PretrainingCollator`]):
+            The model to start from, the images of the run, and what makes micro-batches of them.
+        args ([`~transformers.TrainingArguments`]), **kwargs:
             Those of [`~transformers.Trainer`].
 
     Raises:
         [`UserError`]: if there are too few images, or an unknown number without `args.max_steps`.
     """
 
-    def __init__(self, data: PretrainingData, collator: PretrainingCollator, **kwargs):
-        self.data, self.collator, self.first_step = data, collator, 0
-        args: TrainingArguments = kwargs["args"]
+    def __init__(self, pretrained, data, collator, args, **kwargs):
+        self.pretrained, self.data, self.collator, self.first_step = pretrained, data, collator, 0
         self.images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         max_steps = args.max_steps if args.max_steps > 0 else None
         args.max_steps = data.count_steps(self.images_per_step, max_steps, args.num_train_epochs)
@@ -115,10 +100,12 @@ class PretrainingTrainer(CheckpointTrainer):
         if not data.held_out.examples:
             args.eval_strategy, args.do_eval = "no", False
         super().__init__(
+            args=args,
             train_dataset=data.held_out.examples,  # required, and not used
             eval_dataset=data.held_out.examples,
             data_collator=lambda examples: collator(examples)["inputs"],
-            **kwargs,
+            processing_class=pretrained.image_processor,
+            **{"model": pretrained.model} | kwargs,
         )
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs):
@@ -130,12 +117,11 @@ class PretrainingTrainer(CheckpointTrainer):
         # not prepared: Accelerate would divide among processes what is divided already
         args = self.args
         first, last = (step * args.gradient_accumulation_steps for step in (self.first_step, args.max_steps))
-        num_readers = args.world_size * max(1, args.dataloader_num_workers)
         loader = self.data.make_loader(
             self.collator,
             args.per_device_train_batch_size,
             range(first * args.world_size, last * args.world_size),
-            self.data.choose_lanes(num_readers, args.per_device_train_batch_size),
+            self.data.choose_lanes(args.world_size, args.dataloader_num_workers, args.per_device_train_batch_size),
             rank=args.process_index,
             world_size=args.world_size,
             num_workers=args.dataloader_num_workers,
@@ -164,55 +150,43 @@ class PretrainingTrainer(CheckpointTrainer):
         evaluation = Evaluation(self.data.held_out, self.collator, self.args.per_device_eval_batch_size)
         evaluation.save_pictures(self.model, self.accelerator, self.args.output_dir, self.state.global_step)
 
-    def write_report(self, pretrained: PretrainedModel, command: str, hub_model_id: str | None) -> Path:
+    def write_report(self, command: str, hub_model_id: str | None) -> Path:
         """
         Evaluates the trained model, and writes everything that a run leaves; the main process uploads the model folder if it has a name
         on the Hub. Collective. Returns the model folder.
         """
-        args, history = self.args, self.state.log_history
+        args, step, history = self.args, self.state.global_step, self.state.log_history
         if self.data.held_out.examples:
             self.evaluate() if args.do_eval else self.save_pictures()
         if self.is_world_process_zero():
             report = PretrainingReport(
-                pretrained=pretrained,
+                pretrained=self.pretrained,
                 data=self.data,
                 settings={name: getattr(args, name) for name in REPORTED_SETTINGS},
                 hardware=describe_hardware(args.device, args.world_size),
                 command=command,
-                step=self.state.global_step,
-                images_seen=self.state.global_step * self.images_per_step,
-                images_timed=(self.state.global_step - self.first_step) * self.images_per_step,
+                step=step,
+                images_seen=step * self.images_per_step,
+                images_timed=(step - self.first_step) * self.images_per_step,
                 seconds=[record["train_runtime"] for record in history if "train_runtime" in record][-1],
                 history=history,
                 unreadable={},  # they are named when they are read
             )
-            report.write(pretrained.model, Path(args.output_dir), hub_model_id, bool(args.hub_private_repo))
+            report.write(self.model, Path(args.output_dir), hub_model_id, bool(args.hub_private_repo))
         self.accelerator.wait_for_everyone()
         return Path(args.output_dir) / "model"
 
 
 def start_pretraining(args: TrainingArguments) -> tuple[str | None, str | None, TextIO | None]:
     """
-    Checks the settings of a run before anything is loaded, and locks its folder.
-
-    Returns:
-        `str`, *optional*: the checkpoint to resume from; `str`, *optional*: the repository to upload the model to; and the lock of the
-        main process, see [`lock_run`].
-
-    Raises:
-        [`UserError`]: if processes do not train together, a run would be written over, or nothing could be uploaded.
+    See [`start_run`]. Returns also the lock of the folder in the main process, see [`lock_run`], and refuses several GPUs in a process.
     """
-    check_num_processes(args.world_size)
     if args.n_gpu > 1:
         raise UserError(
             f"One process cannot train on {args.n_gpu} GPUs because the plan of a batch cannot be split: start one process for each "
             f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
         )
-    logging.disable_progress_bar()  # of loading and saving
-    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
-    hub_model_id = check_hub_settings(args)
-    checkpoint = find_checkpoint(args.output_dir, args.resume_from_checkpoint)
-    return checkpoint, hub_model_id, lock_run(Path(args.output_dir)) if args.process_index == 0 else None
+    return *start_run(args), lock_run(Path(args.output_dir)) if args.process_index == 0 else None
 
 
 def pretrain(
@@ -265,19 +239,10 @@ def pretrain(
     except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
     checkpoint, hub_model_id, lock = start_pretraining(args)  # the lock is held until the end
-
     pretrained = make_pretrained_model(model_args, args.seed, config)
     data = open_data(data_args, pretrained.model.config, args.seed)
-    collator = PretrainingCollator(
-        pretrained.model.config,
-        pretrained.image_processor,
-        mask_sampler=model_args.mask_sampler,
-        per_sample=model_args.mask_per_sample,
-    )
-    trainer = PretrainingTrainer(
-        data, collator, model=pretrained.model, args=args, processing_class=pretrained.image_processor
-    )
+    trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args)
     if "learning_rate" not in settings:
         args.learning_rate = BASE_LEARNING_RATE * trainer.images_per_step / 256
     train(trainer, checkpoint)
-    return trainer.write_report(pretrained, command, hub_model_id)
+    return trainer.write_report(command, hub_model_id)

@@ -29,42 +29,23 @@ from transformers.utils import logging
 
 from .checkpoints import Checkpoints
 from .errors import UserError, check_unreadable
-from .pretraining_data import PretrainingData
+from .pretraining_setup import PretrainingData
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
 NUM_NAMED_UNREADABLE = 10
-STATE = ("step", "images_seen", "seconds", "history")
+STATE = ("step", "images_seen", "seconds", "history", "unreadable")
 
 
 class Progress:
-    """
-    The progress of a run. Losses stay on the device until a record is made: reading one waits for it.
-
-    Args:
-        accelerator ([`~accelerate.Accelerator`]):
-            Knows the processes and the trackers.
-        checkpoints ([`Checkpoints`]):
-            Named in errors.
-        data ([`PretrainingData`]):
-            The images of the run.
-
-    Attributes:
-        step, images_seen (`int`), seconds (`float`):
-            Length of the run, as of the last record.
-        history (`list[dict]`):
-            Records of the training and of the evaluations.
-        unreadable (`dict[str, str]`):
-            Images that could not be read in any process, and why.
-    """
+    """The progress of a run. Losses stay on the device until a record is made: reading one waits for it."""
 
     def __init__(self, accelerator: Accelerator, checkpoints: Checkpoints, data: PretrainingData):
         self.accelerator, self.checkpoints, self.data = accelerator, checkpoints, data
-        self.step = self.images_seen = 0
-        self.seconds = 0.0
-        self.history: list[dict] = []
-        self.unreadable: dict[str, str] = {}
+        self.step, self.images_seen, self.seconds = 0, 0, 0.0  # as of the last record
+        self.history: list[dict] = []  # records of training and evaluations
+        self.unreadable: dict[str, str] = {}  # images that could not be read in any process, and why
         self.new_unreadable = dict(data.held_out.unreadable)  # of this process, since the last record
         for name, reason in list(data.images.unreadable.items())[:NUM_NAMED_UNREADABLE]:
             accelerator.print(f"Skipped {name} ({reason})", file=sys.stderr)
@@ -76,16 +57,12 @@ class Progress:
         self.filled: list[float] = []  # fraction of the places of a micro-batch that hold an image
         self.group_fills: list[float] = []
         self.grad_norms: list[torch.Tensor] = []
-        self.num_images = 0
-        self.seconds_waited = 0.0
-        self.start = time.perf_counter()
+        self.num_images, self.seconds_waited, self.start = 0, 0.0, time.perf_counter()
 
     def iterate(self, loader: Iterable[dict]) -> Iterator[dict]:
         """
-        Iterates over micro-batches, and measures how long the training waits for them.
-
-        Raises:
-            [`UserError`]: if there are none, or a worker was killed.
+        Iterates over micro-batches, and measures how long the training waits for them. Raises a [`UserError`] if there are none, or a
+        worker was killed.
         """
         batches = iter(loader)
         while True:
@@ -96,8 +73,8 @@ class Progress:
                 if "DataLoader worker" not in str(error) and not isinstance(error, ConnectionError):
                     raise
                 raise UserError(
-                    "A worker that decodes images was killed, probably because memory ran out: lower --num_workers or --max_pixels. "
-                    f"{self.checkpoints.describe_last()}"
+                    "A worker that decodes images was killed, probably because memory ran out: lower --num_workers or "
+                    f"--max_pixels. {self.checkpoints.describe_last()}"
                 ) from error
             self.seconds_waited += time.perf_counter() - start
             if batch is None:
@@ -123,17 +100,14 @@ class Progress:
 
     def record(self, learning_rate: float) -> dict:
         """
-        Records the steps since the last record. Collective.
-
-        Raises:
-            [`UserError`]: if a loss or a gradient was not finite, or too many images could not be read.
+        Records the steps since the last record. Collective. Raises a [`UserError`] if a loss or a gradient was not finite, or too many
+        images could not be read.
         """
-        num_processes = self.accelerator.num_processes
         losses = torch.stack(self.losses).float()
         losses = torch.stack([losses, torch.tensor(self.filled, device=losses.device)])
         losses, filled = self.accelerator.gather(losses[None]).cpu().unbind(dim=1)
         grad_norms = torch.stack(self.grad_norms).float().cpu()
-        self._check_finite(losses.reshape(num_processes, len(grad_norms), -1).mean(dim=-1), grad_norms)
+        self._check_finite(losses.unflatten(1, (len(grad_norms), -1)).mean(dim=-1), grad_norms)
         seconds = time.perf_counter() - self.start
         self.seconds += seconds
         self.images_seen += self.num_images
@@ -160,29 +134,27 @@ class Progress:
             logger.warning(f"Cannot write the log of step {self.step}: {error}")
 
     def state_dict(self) -> dict:
-        return {"progress": {name: getattr(self, name) for name in STATE}, "unreadable": self.unreadable}
+        return {name: getattr(self, name) for name in STATE}
 
     def load_state_dict(self, state_dict: dict):
         for name in STATE:
-            setattr(self, name, state_dict["progress"][name])
-        self.unreadable = state_dict["unreadable"]
+            setattr(self, name, state_dict[name])
 
     def _check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
         """Names step and process of the first loss, of shape `(num_processes, num_steps)`, or gradient that is not finite."""
-        for index, (step_losses, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist())):
-            wrong = [rank for rank, loss in enumerate(step_losses) if not math.isfinite(loss)]
-            if wrong:
-                problem = f"The loss of process {wrong[0]} is {step_losses[wrong[0]]}"
+        first_step = self.step - len(grad_norms) + 1
+        for step, (step_losses, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist()), first_step):
+            problems = [
+                f"loss of process {rank} is {loss}" for rank, loss in enumerate(step_losses) if not math.isfinite(loss)
+            ]
             # with loss scaling (fp16), steps with too large gradients are skipped
-            elif not math.isfinite(grad_norm) and self.accelerator.scaler is None:
-                problem = f"The norm of the gradients is {grad_norm}"
-            else:
-                continue
-            raise UserError(
-                f"{problem} at step {self.step - len(grad_norms) + index + 1}: the training has diverged. "
-                f"{self.checkpoints.describe_last()} A lower --learning_rate (or --base_learning_rate), more --num_warmup_steps, or "
-                "--mixed_precision no may help."
-            )
+            if not math.isfinite(grad_norm) and self.accelerator.scaler is None:
+                problems.append(f"norm of the gradients is {grad_norm}")
+            if problems:
+                raise UserError(
+                    f"The {problems[0]} at step {step}: the training has diverged. {self.checkpoints.describe_last()} A lower "
+                    "--learning_rate, more --num_warmup_steps, or --mixed_precision no may help."
+                )
 
     def _collect_unreadable(self):
         """Reports images that could not be read in any process, the first ones by name."""
@@ -193,9 +165,9 @@ class Progress:
                     tqdm.write(f"Skipped {name} ({reason})", file=sys.stderr)
                 self.unreadable[name] = reason
         self.new_unreadable = {}
-        # of all images: a damaged row group may be the first one that is read
         held_out = self.data.held_out
         num_images = self.images_seen + len(held_out.examples) + len(held_out.unreadable)
+        # of all images, if their number is known: a damaged row group may be the first one that is read
         check_unreadable(self.unreadable, self.data.images.num_images or num_images, self.data.args.max_unreadable)
 
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Reports of runs: the model folder with its card, and for pre-training the metrics, the loss curve and the closing summary."""
+"""Reports of runs: the model folder with its card, in which every number was measured in the run, and a closing summary."""
 
 import io
 import json
@@ -20,18 +20,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from huggingface_hub import ModelCard, get_token
+from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
-from transformers import BaseImageProcessor, PreTrainedModel, TrainingArguments
+from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
 
-from .. import publish
+from .. import GreenMimConfig, publish
 from ..checkpoint_folders import create_folder
 from ..model_card import describe_encoder, make_model_card
 from ..plotting import draw_loss_curve
@@ -42,53 +42,40 @@ from .errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .fine_tuning import FineTuningTrainer
     from .pretraining_arguments import DataArguments
-    from .pretraining_data import PretrainingData
-    from .pretraining_model import PretrainedModel
+    from .pretraining_setup import PretrainedModel, PretrainingData
 
-PACKAGES = ("torch", "transformers", "accelerate", "datasets")
-
-
-def check_hub_settings(args: TrainingArguments) -> str | None:
-    """
-    The repository to upload the model folder to, at the end: the Trainer uploads nothing.
-
-    Raises:
-        [`UserError`]: if an upload is wanted, and there is no name or no token.
-    """
-    push, args.push_to_hub = args.push_to_hub, False
-    if push and (args.hub_model_id is None or get_token() is None):
-        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
-    return args.hub_model_id if push else None
+Picture = tuple[str, bytes]  # caption, and content of the file
+SOFTWARE = ("torch", "transformers", "accelerate", "datasets")
 
 
 def describe_number(number: int | None) -> str:
-    """A number of images."""
-    if number is None:
-        return "an unknown number of images"
-    return f"{number:,} image{'' if number == 1 else 's'}"
+    """A number of images, in words."""
+    return "an unknown number of images" if number is None else f"{number:,} image{'' if number == 1 else 's'}"
 
 
 def describe_hardware(device: torch.device, num_processes: int) -> str:
-    """The machine."""
+    """The machine, in words."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
     threads = f", {torch.get_num_threads()} threads each" if device.type == "cpu" else ""
     return f"{num_processes} x {name}{threads}"
 
 
-def describe_training(sentences: str, rows: dict, command: str, pictures: dict[str, str]) -> str:
-    """
-    How weights came about, for a card.
+def describe_data(args: "DataArguments", num_train_images: int | None) -> str:
+    """Names of the images, without their paths on this machine, and their number."""
+    name, others = get_name(args.dataset_name or args.train_dir or ""), ""
+    if args.data_files:
+        name = "/".join(Path(args.data_files[0]).absolute().parts[-2:])
+        others = f" and {len(args.data_files) - 1} other files" if len(args.data_files) > 1 else ""
+    return f"`{name}`{others}, {describe_number(num_train_images)}"
 
-    Args:
-        sentences, command (`str`):
-            The task and what the weights started from; and the command of the run.
-        rows (`dict`), pictures (`dict[str, str]`):
-            Name -> value of everything in the table, where the software is added; and name of the file -> caption.
-    """
-    rows = rows | {"software": ", ".join(f"{name} {version(name)}" for name in PACKAGES)}
+
+def describe_training(sentences: str, rows: dict, command: str, pictures: dict[str, Picture]) -> str:
+    """How weights came about, for a card: sentences, a table of `rows` and the software, the command, and pictures."""
+    rows = rows | {"software": ", ".join(f"{name} {version(name)}" for name in SOFTWARE)}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    shown = "".join(f"\n\n![{caption}]({name})" for name, caption in pictures.items())
+    shown = "".join(f"\n\n![{caption}]({name})" for name, (caption, _) in pictures.items())
     return f"{sentences}\n\n| | |\n|---|---|\n{table}\n\nThe command:\n\n```bash\n{command}\n```{shown}"
 
 
@@ -98,6 +85,7 @@ def get_picture_path(output_dir: str | Path, step: int) -> Path:
 
 
 def make_png(figure: "Figure") -> bytes:
+    """A figure as the content of a file."""
     content = io.BytesIO()
     figure.savefig(content, dpi=120)
     return content.getvalue()
@@ -114,102 +102,64 @@ def explain_errors(folder: Path, hub_model_id: str | None) -> Iterator[None]:
             f"`hf upload {hub_model_id} {folder}` uploads it."
         ) from error
     except (OSError, ValueError) as error:
-        remedy = "run the same command with --resume_from_checkpoint latest: the last checkpoint is whole."
-        if not any(folder.parent.glob("checkpoint-*")):
-            remedy = "train again: --save_strategy no has left no checkpoint."
-        raise UserError(
-            f"The training is complete, but the model folder is not ({error}). Fix that, and {remedy}"
-        ) from error
+        remedy = "train again: --save_strategy no has left no checkpoint."
+        if any(folder.parent.glob("checkpoint-*")):
+            remedy = "run the same command with --resume_from_checkpoint latest: the last checkpoint is whole."
+        message = f"The training is complete, but the model folder is not ({error}). Fix that, and {remedy}"
+        raise UserError(message) from error
 
 
-def write_folder(
+def write_model_folder(
     folder: Path,
     model: PreTrainedModel,
     image_processor: BaseImageProcessor,
     card: ModelCard,
-    pictures: dict[str, bytes],
+    pictures: dict[str, Picture],
     hub_model_id: str | None,
     private: bool,
-    with_code: bool = True,
-) -> Path:
-    """
-    Writes a model folder, whole or not at all, and uploads it if it has a name on the Hub.
-
-    Args:
-        folder (`Path`):
-            The folder.
-        model (`PreTrainedModel`), image_processor (`BaseImageProcessor`), card (`ModelCard`):
-            Its content.
-        pictures (`dict[str, bytes]`):
-            Name of the file -> content.
-        hub_model_id (`str`, *optional*), private (`bool`):
-            See [`push_to_hub`].
-        with_code (`bool`, *optional*, defaults to `True`):
-            Whether the model is one of this package, whose code is copied into the folder.
-
-    Returns:
-        `Path`: the folder.
-    """
+):
+    """Writes a model folder, whole or not at all, and uploads it if it has a name on the Hub. A GreenMIM model takes its code along."""
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
         new = Path(temporary) / "model"
         model.cpu().save_pretrained(new)
         image_processor.save_pretrained(new)
         card.save(new / "README.md")
-        for name, content in pictures.items():
+        for name, (_, content) in pictures.items():
             (new / name).write_bytes(content)
-        if with_code:
-            return publish.publish(new, folder, hub_model_id, private=private)
+        if isinstance(model.config, GreenMimConfig):
+            publish.publish(new, folder, hub_model_id, private=private)
+            return
         with create_folder(folder) as complete:
             shutil.copytree(new, complete, dirs_exist_ok=True)
     if hub_model_id is not None:
         publish.push_to_hub(folder, hub_model_id, private)
-    return folder
 
 
 @dataclass
 class PretrainingReport:
-    """
-    A pre-training run, for its card, its metrics and its summary.
-
-    Attributes:
-        pretrained ([`PretrainedModel`]):
-            What it started from.
-        data ([`PretrainingData`]):
-            The images.
-        settings (`dict`):
-            Name -> value of the hyperparameters.
-        hardware, command (`str`):
-            The machine, and the command.
-        step, images_seen (`int`):
-            Length of the run.
-        images_timed (`int`), seconds (`float`):
-            Number of images, and duration of training on them: all, or with the Trainer those of the last session.
-        history (`list[dict]`):
-            Records of training and evaluations.
-        unreadable (`dict[str, str]`):
-            Images that were dropped in training, and why.
-    """
+    """A pre-training run, for its card, its metrics and its summary."""
 
     pretrained: "PretrainedModel"
     data: "PretrainingData"
-    settings: dict
+    settings: dict  # the hyperparameters
     hardware: str
     command: str
     step: int
     images_seen: int
-    images_timed: int
-    seconds: float
-    history: list[dict]
-    unreadable: dict[str, str]
+    images_timed: int  # all, or with the Trainer those of the last session
+    seconds: float  # of training on `images_timed`
+    history: list[dict]  # records of training and evaluations
+    unreadable: dict[str, str]  # images that were dropped in training, and why
 
     def __post_init__(self):
         self.unreadable = {**self.data.images.unreadable, **self.unreadable}
+        self.num_held_out = len(self.data.held_out.examples)
         self.speed = f"{self.images_timed / max(self.seconds, 1e-9):.0f} images per second"
         self.time = f"{self.seconds / 3600:.2f} h" if self.seconds >= 3600 else f"{self.seconds:.0f} s"
 
-    def make_card(self, pictures: dict[str, str], hub_model_id: str | None) -> ModelCard:
-        """The model card: every number in it was measured in the run."""
-        config, num_held_out = self.pretrained.model.config, len(self.data.held_out.examples)
+    def make_card(self, pictures: dict[str, Picture], hub_model_id: str | None) -> ModelCard:
+        """The model card."""
+        config = self.pretrained.model.config
         is_whole = self.images_timed == self.images_seen
         rows = {
             "images": describe_data(self.data.args, self.data.num_train_images),
@@ -221,12 +171,13 @@ class PretrainingReport:
             "hardware": self.hardware,
             "time": self.time if is_whole else f"{self.time} for the last {self.images_timed:,} images",
         }
+        titles = {
+            "eval_loss": "Reconstruction loss (masks fixed by the seed)",
+            "eval_knn_accuracy": "Accuracy of nearest neighbors (20, cosine, 5-fold cross-validation)",
+        }
         measured = [
-            f"{title} of {num_held_out} held-out images after {record['step']:,} steps: {record[name]:.4f}"
-            for name, title in {
-                "eval_loss": "Reconstruction loss (masks fixed by the seed)",
-                "eval_knn_accuracy": "Accuracy of nearest neighbors (20, cosine, 5-fold cross-validation)",
-            }.items()
+            f"{title} of {self.num_held_out} held-out images after {record['step']:,} steps: {record[name]:.4f}"
+            for name, title in titles.items()
             for record in [record for record in self.history if name in record][-1:]
         ]
         measured.append(f"Training speed on the machine above: {self.speed}")
@@ -245,58 +196,133 @@ class PretrainingReport:
         )
 
     def write(self, model: PreTrainedModel, output_dir: Path, hub_model_id: str | None, private: bool) -> Path:
-        """
-        Writes `loss_curve.png`, `metrics.json` and the folder of the trained model, and uploads the last if it has a name on the Hub.
-        Prints a summary. Raises a [`UserError`] if it cannot be written or uploaded.
-        """
+        """Writes loss curve, metrics, and the folder of the model, which is uploaded if it has a name on the Hub; prints a summary."""
         folder = output_dir / "model"
         with explain_errors(folder, hub_model_id):
             metrics = {
                 "steps": self.step,
                 "images_seen": self.images_seen,
                 "seconds": self.seconds,
-                "num_held_out": len(self.data.held_out.examples),
+                "num_held_out": self.num_held_out,
                 "history": self.history,
                 "unreadable": self.unreadable,
             }
             (output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2))
-            pictures = {"loss_curve.png": make_png(draw_loss_curve(self.history, model.config.norm_pix_loss))}
-            (output_dir / "loss_curve.png").write_bytes(pictures["loss_curve.png"])
-            captions = {"loss_curve.png": "Loss over the steps"}
+            loss_curve = make_png(draw_loss_curve(self.history, model.config.norm_pix_loss))
+            (output_dir / "loss_curve.png").write_bytes(loss_curve)
+            pictures = {"loss_curve.png": ("Loss over the steps", loss_curve)}
             if (path := get_picture_path(output_dir, self.step)).is_file():
-                pictures["reconstructions.png"] = path.read_bytes()
-                captions["reconstructions.png"] = "Held-out images and their reconstructions"
-            card = self.make_card(captions, hub_model_id)
-            write_folder(folder, model, self.pretrained.image_processor, card, pictures, hub_model_id, private)
-        print(self._summarize(output_dir, folder, hub_model_id))
+                pictures["reconstructions.png"] = "Held-out images and their reconstructions", path.read_bytes()
+            card = self.make_card(pictures, hub_model_id)
+            write_model_folder(folder, model, self.pretrained.image_processor, card, pictures, hub_model_id, private)
+        self._print_summary(folder, hub_model_id)
         return folder
 
-    def _summarize(self, output_dir: Path, folder: Path, hub_model_id: str | None) -> str:
-        lines = [""]
-        losses = [(record["step"], record["eval_loss"]) for record in self.history if "eval_loss" in record]
-        if losses:
-            (first_step, first), (_, last) = losses[0], losses[-1]
-            time = f"after {first_step:,} steps" if first_step else "before"
-            lines.append(f"Loss on held-out images: {first:.4f} {time}, {last:.4f} after {self.step:,} steps.")
-        lines.append(f"Speed: {self.speed}, {self.time} of training.")
+    def _print_summary(self, folder: Path, hub_model_id: str | None):
+        print(f"\nSpeed: {self.speed}, {self.time} of training.")
+        if losses := [record for record in self.history if "eval_loss" in record]:
+            first, last = losses[0], losses[-1]
+            time = f"after {first['step']:,} steps" if first["step"] else "before"
+            values = f"{first['eval_loss']:.4f} {time}, {last['eval_loss']:.4f} after {self.step:,} steps"
+            print(f"Loss on held-out images: {values}. Pictures: {folder.parent / 'reconstructions'}")
         if self.unreadable:
-            lines.append(f"Images that could not be read: {len(self.unreadable)}, all named in metrics.json.")
-        lines.append(f"Loss curve: {output_dir / 'loss_curve.png'}")
-        if losses:
-            lines.append(f"Pictures:   {output_dir / 'reconstructions'}")
-        lines.append(
-            f"Model:      {folder}, with its card; loads with AutoModel.from_pretrained({str(folder)!r}), after import modeling_greenmim."
-        )
+            print(f"Images that could not be read: {len(self.unreadable)}, all named in metrics.json.")
+        print(f"Loss curve: {folder.parent / 'loss_curve.png'}")
+        call = f"AutoModel.from_pretrained({str(folder)!r})"
+        print(f"Model:      {folder}, with its card; loads with {call}, after import modeling_greenmim.")
         if hub_model_id is not None:
-            lines.append(f"Uploaded:   https://huggingface.co/{hub_model_id}")
-        return "\n".join(lines)
+            print(f"Uploaded:   https://huggingface.co/{hub_model_id}")
 
 
-def describe_data(args: "DataArguments", num_train_images: int | None) -> str:
-    """Names of the images, without their paths on this machine, and their number."""
-    if args.data_files:
-        name = "/".join(Path(args.data_files[0]).absolute().parts[-2:])
-        others = f" and {len(args.data_files) - 1} other files" if len(args.data_files) > 1 else ""
-    else:
-        name, others = get_name(args.dataset_name or args.train_dir), ""
-    return f"`{name}`{others}, {describe_number(num_train_images)}"
+PIPELINE_USAGE = """
+{imports}from transformers import pipeline
+
+predict = pipeline("{task}", model="{name}"{trust})
+predict("path/to/image.jpg")
+"""
+
+
+def has_greenmim_encoder(config: PreTrainedConfig) -> bool:
+    return isinstance(getattr(config, "backbone_config", config), GreenMimConfig)
+
+
+def make_pipeline_usage(config: PreTrainedConfig, task: str, name: str) -> str:
+    """Python code that runs a model, in a folder or a repository, with a pipeline."""
+    has_code = isinstance(config, GreenMimConfig)  # in its folder
+    needs_import = has_greenmim_encoder(config) and not has_code
+    imports = "import modeling_greenmim  # registers the backbone\n" if needs_import else ""
+    trust = ", trust_remote_code=True" if has_code else ""
+    return PIPELINE_USAGE.format(imports=imports, task=task, name=name, trust=trust)
+
+
+@dataclass
+class FineTuningReport:
+    """A fine-tuning run, for its card and its summary."""
+
+    trainer: "FineTuningTrainer"  # after training; its `processing_class` is the image processor
+    task: str  # its name on the Hub, such as `image-classification`
+    metric: str  # name on the Hub of the first result, such as `accuracy`
+    model_description: str  # a part of a sentence
+    origin: str  # a sentence on what the weights started from
+    command: str
+    dataset_name: str
+    eval_description: str  # the images to evaluate on
+    num_train_images: int | None
+    num_eval_images: int | None
+    results: dict[str, float]  # of the last evaluation, by their titles
+    license: dict[str, str]  # see `make_model_card`
+    settings: dict = field(default_factory=dict)  # that are not arguments of the Trainer
+    picture: "Figure | None" = None  # of some predictions
+
+    def make_card(self, pictures: dict[str, Picture], hub_model_id: str | None) -> ModelCard:
+        """The model card."""
+        args, state = self.trainer.args, self.trainer.state
+        settings = self.trainer.get_reported_settings()
+        del settings["num_train_epochs" if args.max_steps > 0 else "max_steps"]  # the other one counts
+        images_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        seconds = [record["train_runtime"] for record in state.log_history if "train_runtime" in record][-1]
+        rows = {
+            "data": f"{self.dataset_name}, {describe_number(self.num_train_images)}",
+            "steps": f"{state.global_step:,}",
+            "images seen": f"{state.global_step * images_per_step:,}",
+            **settings,
+            **self.settings,
+            "hardware": describe_hardware(args.device, args.world_size),
+            "time": f"{seconds:.0f} s in the last session of the run",
+        }
+        title = f"Fine-tuned for {self.task.replace('-', ' ')}"
+        images = f"{describe_number(self.num_eval_images)} of {self.eval_description}"
+        dataset = self.dataset_name.strip("`")
+        result = EvalResult(self.task, dataset, dataset, self.metric, next(iter(self.results.values())))
+        return make_model_card(
+            title=title,
+            summary=f"A {self.model_description}.",
+            usage=make_pipeline_usage(self.trainer.model.config, self.task, hub_model_id or publish.UNKNOWN_NAME),
+            provenance=describe_training(f"{title}. {self.origin}", rows, self.command, pictures),
+            measured=[
+                f"{name} on {images}: {value:.4f} (one run, seed {args.seed})" for name, value in self.results.items()
+            ],
+            not_measured=["The quality on images of any other kind or origin.", "The spread over several seeds."],
+            license=self.license,
+            pipeline_tag=self.task,
+            tags=["greenmim", self.task],
+            model_name=hub_model_id.rpartition("/")[2] if hub_model_id else "greenmim",
+            eval_results=[result],
+        )
+
+    def write(self, hub_model_id: str | None):
+        """Writes the folder of the model, which is uploaded if it has a name on the Hub, and prints a summary."""
+        args, model, image_processor = self.trainer.args, self.trainer.model, self.trainer.processing_class
+        folder = Path(args.output_dir) / "model"
+        with explain_errors(folder, hub_model_id):
+            pictures = {}
+            if self.picture is not None:
+                pictures["predictions.png"] = "Predictions on images of the evaluation", make_png(self.picture)
+            card = self.make_card(pictures, hub_model_id)
+            private = bool(args.hub_private_repo)
+            write_model_folder(folder, model, image_processor, card, pictures, hub_model_id, private)
+        (title, value), *_ = self.results.items()
+        condition = ", after import modeling_greenmim" if has_greenmim_encoder(model.config) else ""
+        print(f"\n{title} {value:.4f}, on {describe_number(self.num_eval_images)} of {self.eval_description}.")
+        call = f"pipeline({self.task!r}, model={str(folder)!r})"
+        print(f"Model: {folder}, with its card; runs with {call}{condition}.")

@@ -29,14 +29,10 @@ RESULTS = ("checkpoint-*", "reconstructions", "logs", "model", "metrics.json", "
 
 
 def check_run_folder(folder: Path, overwrite: bool, resume: bool):
-    """
-    Raises a [`UserError`] if the folder has results of a run that is neither discarded nor resumed, or of something else.
-    """
+    """Raises a [`UserError`] if the folder has results of a run that is neither discarded nor resumed, or of something else."""
     found = [path.name for pattern in RESULTS for path in folder.glob(pattern)]
     if found and not (folder / ARGUMENTS_FILE).is_file():
-        raise UserError(
-            f"--output_dir {folder} has a {found[0]!r} of no run of this script. Choose a different folder."
-        )
+        raise UserError(f"--output_dir {folder} has a {found[0]!r} of no run of this script. Choose another folder.")
     if found and not overwrite and not resume:
         raise UserError(
             f"--output_dir {folder} holds a run already. Resume it: --resume_from_checkpoint latest. Discard it: "
@@ -46,8 +42,8 @@ def check_run_folder(folder: Path, overwrite: bool, resume: bool):
 
 def start_run_folder(folder: Path, overwrite: bool, arguments: dict):
     """
-    Discards the results of an earlier run, if that is wanted, and nothing else; and writes the arguments, which mark the folder as that
-    of a run. Call it late, when all that can be wrong with the arguments has been checked.
+    Discards the results of an earlier run, if that is wanted, and writes the arguments, which mark the folder as that of a run. Call it
+    when the arguments have been checked.
     """
     if overwrite:
         for path in [path for pattern in RESULTS for path in folder.glob(pattern)]:
@@ -57,17 +53,10 @@ def start_run_folder(folder: Path, overwrite: bool, arguments: dict):
 
 def lock_run(folder: Path) -> TextIO:
     """
-    Makes the folder of a run, and locks it until the process ends, however it ends.
+    Makes the folder of a run, and locks it until the process ends, however it ends, or the returned file is closed.
 
     It is a POSIX record lock, which belongs to the process: workers do not inherit it, as they would one of `flock`, and keep it for
-    seconds after the process was killed.
-
-    Args:
-        folder (`Path`):
-            The folder.
-
-    Returns:
-        The locked file. Keep it: closing it releases the lock. (So would closing any other descriptor of the file.)
+    seconds after the process was killed. Closing any other descriptor of the file releases it, too.
 
     Raises:
         [`UserError`]: if another process has locked it, or no file can be written into it.
@@ -81,10 +70,8 @@ def lock_run(folder: Path) -> TextIO:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
         file.seek(0)
-        raise UserError(
-            f"Cannot write to {folder} because another run does ({file.read().strip() or 'unknown'}). Wait for its end, stop it, or "
-            "choose a different --output_dir."
-        ) from error
+        message = f"Cannot write to {folder} because another run does ({file.read().strip() or 'unknown'})."
+        raise UserError(f"{message} Wait for its end, stop it, or choose a different --output_dir.") from error
     except OSError:
         return file  # a network disk without locks
     file.truncate(0)

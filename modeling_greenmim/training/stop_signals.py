@@ -23,19 +23,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class StopSignals:
-    """
-    A context in which signals only ask to stop. A second Ctrl-C interrupts at once.
-
-    Example:
-
-    ```python
-    >>> from modeling_greenmim.training.stop_signals import StopSignals
-
-    >>> with StopSignals() as signals:
-    ...     for step in range(10):
-    ...         if signals.get_agreed():
-    ...             break
-    ```"""
+    """A context in which signals only ask to stop. A second Ctrl-C interrupts at once."""
 
     def __init__(self):
         self.received = 0

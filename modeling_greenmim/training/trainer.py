@@ -16,13 +16,16 @@
 import json
 from pathlib import Path
 
+from huggingface_hub import get_token
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 from transformers.trainer_callback import TrainerControl, TrainerState
 from transformers.trainer_utils import sort_checkpoints
+from transformers.utils import logging
 
 from ..checkpoint_folders import load_checkpoint
-from .command_line import StoppedBySignal
+from .command_line import StoppedBySignal, check_num_processes
 from .errors import UserError
 from .stop_signals import StopSignals
 
@@ -30,18 +33,36 @@ from .stop_signals import StopSignals
 STATE_FILE = "trainer_state.json"  # the Trainer writes it last
 
 
-def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
+def start_run(args: TrainingArguments) -> tuple[str | None, str | None]:
     """
-    Finds the checkpoint of `--resume_from_checkpoint`.
-
-    Args:
-        output_dir (`str` or `Path`):
-            Folder of the run.
-        wanted (`str`, *optional*):
-            `latest`, or a folder.
+    Checks the settings of a run before anything is loaded. The Trainer itself uploads nothing.
 
     Returns:
-        `str`, or `None` if the run starts: also if `latest` finds none that is whole.
+        `str`, *optional*: the checkpoint to resume from; and `str`, *optional*: the repository to upload the model to.
+
+    Raises:
+        [`UserError`]: if processes do not train together, a run would be written over, or nothing could be logged or uploaded.
+    """
+    if Path(args.output_dir).exists() and not Path(args.output_dir).is_dir():
+        raise UserError(f"--output_dir must be a folder, got {args.output_dir}, which is a file.")
+    if missing := set(args.report_to) - set(get_available_reporting_integrations()):
+        raise UserError(
+            f"--report_to {', '.join(missing)}: not installed. `pip install tensorboard` installs one that needs no account."
+        )
+    if args.push_to_hub and (args.hub_model_id is None or get_token() is None):
+        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
+    check_num_processes(args.world_size)
+    hub_model_id = args.hub_model_id if args.push_to_hub else None
+    args.push_to_hub = False
+    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type != "cpu"
+    logging.disable_progress_bar()  # of loading and saving
+    return find_checkpoint(args.output_dir, args.resume_from_checkpoint), hub_model_id
+
+
+def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
+    """
+    Finds the checkpoint in the folder of a run that `--resume_from_checkpoint` names: `latest`, or a folder. `None` if the run
+    starts: also if `latest` finds none that is whole.
 
     Raises:
         [`UserError`]: if a run would be overwritten, or there is no such checkpoint.
@@ -52,8 +73,7 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
     checkpoints = sort_checkpoints(str(output_dir))
     if wanted is None and checkpoints:
         raise UserError(
-            f"--output_dir {output_dir} holds a run already. Resume it with --resume_from_checkpoint latest, or choose a different "
-            "folder."
+            f"--output_dir {output_dir} holds a run already. Resume it with --resume_from_checkpoint latest, or choose another folder."
         )
     if wanted is None:
         return None
@@ -110,21 +130,11 @@ class CheckpointTrainer(Trainer):
 
 
 class StopCallback(TrainerCallback):
-    """
-    After a signal to stop, saves a checkpoint at the end of the step, and ends the training.
-
-    Args:
-        signals ([`StopSignals`]):
-            Receives the signals.
-
-    Attributes:
-        stopped_by (`int`):
-            Number of the signal that ended the training, 0 for none.
-    """
+    """After a signal to stop, saves a checkpoint at the end of the step, and ends the training."""
 
     def __init__(self, signals: StopSignals):
         self.signals = signals
-        self.stopped_by = 0
+        self.stopped_by = 0  # number of the signal that ended the training
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs):
         stopped_by = self.signals.get_agreed()
@@ -142,16 +152,7 @@ class StopCallback(TrainerCallback):
 
 def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
     """
-    Trains to the end.
-
-    Args:
-        trainer ([`~transformers.Trainer`]):
-            The Trainer.
-        checkpoint (`str`, *optional*):
-            Checkpoint to resume from.
-
-    Returns:
-        `dict[str, float]`: metrics of the training.
+    Trains to the end, from a checkpoint or the start, and returns metrics of the training.
 
     Raises:
         [`StoppedBySignal`]: after a signal to stop, when a checkpoint is written.
@@ -161,8 +162,6 @@ def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
         trainer.add_callback(callback)
         metrics = trainer.train(checkpoint).metrics
     if callback.stopped_by:
-        raise StoppedBySignal(
-            f"Stopped after step {trainer.state.global_step}. Resume with --resume_from_checkpoint latest.",
-            callback.stopped_by,
-        )
+        message = f"Stopped after step {trainer.state.global_step}. Resume with --resume_from_checkpoint latest."
+        raise StoppedBySignal(message, callback.stopped_by)
     return metrics

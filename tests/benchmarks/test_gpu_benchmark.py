@@ -139,6 +139,7 @@ def test_rows_after_the_time_limit_are_not_measured(small_models, tmp_path, caps
     assert "not measured: time is over" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_differing_values_mark_the_run_as_failed(small_models, monkeypatch, tmp_path, capsys):
     attend = torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(
@@ -155,12 +156,14 @@ def test_differing_values_mark_the_run_as_failed(small_models, monkeypatch, tmp_
     assert "| FAILED |" in output and "FAILED: a check of values" in output
 
 
+@pytest.mark.slow
 def test_a_check_that_raises_marks_the_run_as_failed(small_models, monkeypatch, tmp_path):
     break_peer(monkeypatch, "greenmim_full")
     results = run(tmp_path, "--compile_modes=none", expected=1)
     assert results["failed"] and results["checks"]["values_not_measured"] == "RuntimeError: no such window"
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_reproducible_marks_the_run_as_failed(small_models, monkeypatch, tmp_path, capsys):
     take_steps, errors = gpu_checks.take_steps, itertools.count()
 

@@ -212,6 +212,7 @@ def test_other_files_are_refused(tmp_path, content):
         convert_greenmim_original_to_hf(path, tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_command_line(model, tmp_path):
     torch.save(to_original_layout(model), tmp_path / "original.pth")
     command = [sys.executable, "-m", "modeling_greenmim.convert_greenmim_original_to_hf", "--output_dir", "model"]

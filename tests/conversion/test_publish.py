@@ -84,7 +84,10 @@ def hub(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("model_class", PUBLISHED)
+@pytest.mark.parametrize(
+    "model_class",
+    [PUBLISHED[0], *(pytest.param(model_class, marks=pytest.mark.slow) for model_class in PUBLISHED[1:])],
+)
 def test_a_published_folder_is_complete(tmp_path, model_class):
     """Publishing loads it by every Auto class in another process; here, what is in it. One window covers the last grid."""
     save_model(model_class, tmp_path / "model", window_size=8)
@@ -137,6 +140,7 @@ def test_a_folder_that_does_not_load_is_not_written(tmp_path, monkeypatch, hub):
     assert [path.name for path in tmp_path.iterdir()] == ["model"] and hub == []
 
 
+@pytest.mark.slow
 def test_a_folder_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
     save_model(GreenMimModel, tmp_path / "model")
     copy_code = publish_module.copy_code
@@ -180,6 +184,7 @@ def test_a_public_repository_gets_nothing_private(tmp_path, hub):
     assert [call[0] for call in hub] == ["create_repo"]
 
 
+@pytest.mark.slow
 def test_a_failed_upload_leaves_the_folder(tmp_path, hub, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise publish_module.httpx.ConnectError("no route to the Hub")
@@ -203,6 +208,7 @@ def test_what_would_fail_later_fails_first(tmp_path, monkeypatch):
         publish(tmp_path / "nothing", tmp_path / "public", hub_model_id="me/model")
 
 
+@pytest.mark.slow
 def test_a_published_folder_is_published_again(tmp_path, hub):
     """Its card then names the repository and the license."""
     save_model(GreenMimModel, tmp_path / "model")
@@ -213,6 +219,7 @@ def test_a_published_folder_is_published_again(tmp_path, hub):
     assert 'from_pretrained("me/model", trust_remote_code=True)' in card.text and "path/to/this" not in card.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_channels", [1, 4])
 def test_other_channels_than_three(tmp_path, num_channels):
     GreenMimModel(make_config(num_channels=num_channels)).save_pretrained(tmp_path / "model")
@@ -234,6 +241,7 @@ def test_an_image_processor_of_pretraining_does_not_mask_what_is_published(tmp_p
     assert GreenMimImageProcessorPil.from_pretrained(tmp_path / "public").do_mask is False
 
 
+@pytest.mark.slow
 def test_a_card_that_is_there_is_kept(tmp_path):
     save_model(GreenMimModel, tmp_path / "model")
     text = "---\nlicense: cc-by-nc-4.0\ntags:\n- lichens\n---\n# Lichens\n\nTrained on 300 photographs.\n"
@@ -268,6 +276,7 @@ def test_wrong_use(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.slow
 def test_half_precision_is_published_as_it_is(tmp_path):
     save_model(GreenMimModel, tmp_path / "model").to(torch.bfloat16).save_pretrained(tmp_path / "model")
     publish(tmp_path / "model", tmp_path / "public")
@@ -275,6 +284,7 @@ def test_half_precision_is_published_as_it_is(tmp_path):
     assert GreenMimConfig.from_pretrained(tmp_path / "public").dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_the_module_is_run_as_a_command(tmp_path):
     save_model(GreenMimForMaskedImageModeling, tmp_path / "model")
     command = [sys.executable, "-m", "modeling_greenmim.publish", "--checkpoint_path", str(tmp_path / "model")]

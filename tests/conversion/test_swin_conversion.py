@@ -490,7 +490,13 @@ def test_an_unknown_architecture_is_named(tmp_path):
         convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "SwinFoo")
 
 
-@pytest.mark.parametrize("module", ["convert_greenmim_to_swin", "convert_swin_to_greenmim", "publish"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "convert_greenmim_to_swin",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("convert_swin_to_greenmim", "publish")),
+    ],
+)
 def test_command_lines(tmp_path, module):
     def run(*arguments):
         return subprocess.run(

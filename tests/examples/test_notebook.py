@@ -100,6 +100,7 @@ def run(folder, monkeypatch, **sizes):
     return notebook
 
 
+@pytest.mark.slow
 def test_it_publishes_a_classifier_that_loads_without_the_package(tmp_path, monkeypatch):
     notebook = run(tmp_path, monkeypatch, **SMALL)
     check_outputs(notebook)

@@ -66,8 +66,8 @@ def finished_run(arguments, tmp_path_factory):
 
 
 def make_dataset(image=IMAGE, **settings):
-    rows = [{"image": image, "annotation": settings}]
-    return script.DetectionDataset(rows, "data", num_labels=3, image_processor=None)
+    rows = script.LabeledRows([{"image": image, "label": settings}], "data", 1)
+    return script.DetectionDataset(rows, num_labels=3, image_processor=None)
 
 
 # Runs
@@ -128,7 +128,7 @@ def test_stopped_run_resumes_exactly(arguments, tmp_path, monkeypatch, options):
 
 def test_backbone_starts_from_the_pretrained_weights(tiny_backbones):
     args = script.ModelArguments(model_name_or_path=str(tiny_backbones / "greenmim"), head_hidden_size=16)
-    model, _ = script.make_model(args, ["a", "b"], seed=0)
+    model, _ = script.make_model(args, ["a", "b"])
     name = "encoder.layers.1.blocks.0.mlp.fc1.weight"
     saved = load_file(tiny_backbones / "greenmim" / "model.safetensors")
     torch.testing.assert_close(model.model.backbone.model.state_dict()[name], saved[f"greenmim.{name}"])
@@ -136,7 +136,7 @@ def test_backbone_starts_from_the_pretrained_weights(tiny_backbones):
 
 def test_learning_rates_decay_in_the_backbone_only(tiny_backbones):
     args = script.ModelArguments(config_name=str(tiny_backbones / "config"), head_hidden_size=16)
-    model, _ = script.make_model(args, ["a", "b"], seed=0)
+    model, _ = script.make_model(args, ["a", "b"])
     assert_learning_rates_decay_in_the_backbone(model)
 
 

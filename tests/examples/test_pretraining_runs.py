@@ -349,13 +349,13 @@ def test_two_processes_train_as_one(folder, tmp_path):
     "kind", ["tars", pytest.param("files", marks=pytest.mark.slow), pytest.param("parquet", marks=pytest.mark.slow)]
 )
 def test_two_processes_see_each_image_once_in_an_epoch(folder, tmp_path, kind):
-    """Three shards cannot be divided by two."""
-    options = ("--max_train_steps=20", "--num_workers=2", "--max_eval_samples=0", "--checkpointing_steps=20")
+    """Three shards cannot be divided by two. The worker with the most images needs 40 steps for two epochs."""
+    options = ("--max_train_steps=40", "--num_workers=2", "--max_eval_samples=0", "--checkpointing_steps=40")
     script = ("-m", "tests.helpers.record_images", tmp_path)
     run = Run(folder, tmp_path / "run", *options, kind=kind, processes=2, script=script)
-    run.kill_after("checkpoint-20")
+    run.kill_after("checkpoint-40")
     seen = [line.split() for rank in range(2) for line in (tmp_path / f"{rank}.txt").read_text().splitlines()]
-    assert len(seen) == 20 * 8
+    assert len(seen) == 40 * 8
     for epoch in ("0", "1"):
         checksums = sorted(int(checksum) for image_epoch, checksum in seen if image_epoch == epoch)
         assert checksums == sorted(zlib.crc32(encode(index)) for index in range(NUM_IMAGES)), epoch

@@ -103,6 +103,7 @@ def test_digits_are_summarized_and_described(digits_run):
     assert "1,707 images" in card and "pretrain(" in card and "config.json" in card
 
 
+@pytest.mark.slow
 def test_the_loss_goes_down(tmp_path):
     history = run(tmp_path, "--image_size", 32, "--max_train_steps", 40, "--per_device_train_batch_size", 16)[
         "history"
@@ -111,6 +112,7 @@ def test_the_loss_goes_down(tmp_path):
     assert len(losses) >= 11 and losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_skipped_and_named(tmp_path, caplog):
     folder = write_photos(tmp_path / "photos", num_photos=14)
     for seed, (mode, name) in enumerate({"L": "gray.png", "RGBA": "transparent.png", "P": "palette.gif"}.items()):
@@ -170,6 +172,7 @@ def test_images_that_cannot_be_used_raise(tmp_path, make_folder, options, messag
         run(tmp_path / "output", "--train_dir", folder, "--max_train_steps", 5, *options)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed(tmp_path):
     options = ("--image_size", 32, "--max_train_steps", 4, "--checkpointing_steps", 2)
     run(tmp_path, *options)
@@ -180,6 +183,7 @@ def test_a_run_is_resumed(tmp_path):
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.slow
 def test_an_existing_run_is_kept_unless_it_is_to_be_discarded(tmp_path):
     options = ("--image_size", 32, "--max_train_steps", 3)
     run(tmp_path, *options)

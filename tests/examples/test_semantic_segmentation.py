@@ -58,11 +58,9 @@ def finished_run(arguments, tmp_path_factory):
     return folder
 
 
-def make_dataset(image, annotation, num_labels=10, do_reduce_labels=False):
-    rows = [{"image": image, "annotation": annotation}]
-    return script.SegmentationDataset(
-        do_reduce_labels, rows=rows, split="data", num_labels=num_labels, image_processor=None
-    )
+def make_dataset(image, label, num_labels=10, do_reduce_labels=False):
+    rows = script.LabeledRows([{"image": image, "label": label}], "data", 1)
+    return script.SegmentationDataset(rows, num_labels, do_reduce_labels, image_processor=None)
 
 
 IMAGE = encode(np.zeros((5, 7, 3), dtype=np.uint8))
@@ -126,7 +124,7 @@ def test_stopped_run_resumes_exactly(arguments, tmp_path, monkeypatch, options):
 
 def test_backbone_starts_from_the_pretrained_weights(tiny_backbones):
     args = script.ModelArguments(model_name_or_path=str(tiny_backbones / "greenmim"), head_hidden_size=16)
-    model, _ = script.make_model(args, ["a", "b"], seed=0)
+    model, _ = script.make_model(args, ["a", "b"])
     name = "encoder.layers.1.blocks.0.mlp.fc1.weight"
     saved = load_file(tiny_backbones / "greenmim" / "model.safetensors")
     torch.testing.assert_close(model.backbone.state_dict()[name], saved[f"greenmim.{name}"])
@@ -134,7 +132,7 @@ def test_backbone_starts_from_the_pretrained_weights(tiny_backbones):
 
 def test_learning_rates_decay_in_the_backbone_only(tiny_backbones):
     args = script.ModelArguments(config_name=str(tiny_backbones / "config"), head_hidden_size=16)
-    model, _ = script.make_model(args, ["a", "b"], seed=0)
+    model, _ = script.make_model(args, ["a", "b"])
     assert_learning_rates_decay_in_the_backbone(model)
 
 
@@ -243,7 +241,7 @@ def test_rows_that_cannot_be_used_are_named(image, annotation, message):
     ("options", "message"),
     [
         (["--image_column_name=picture"], "no column 'picture'"),
-        (["--label_column_name=width"], "'width' of .* must hold images"),
+        (["--label_column_name=width"], "'width' of .* holds no images"),
         (["--eval_split_name=test"], "has no split 'test'"),
         (["--eval_split_name=train"], "--eval_split_name must differ from --train_split_name"),
         (["--min_scale=2", "--max_scale=1"], "--min_scale must be above 0 and at most --max_scale, got 2.0 and 1.0"),

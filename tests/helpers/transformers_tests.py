@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -82,7 +83,7 @@ def fetch():
         for name, content in STAND_INS.items():
             (package / name).parent.mkdir(exist_ok=True)
             (package / name).write_text(content)
-        for folder in {(package / name).parent for name in STAND_INS} | {package}:
+        for folder in {(package / name).parent for name in STAND_INS if not name.startswith("..")} | {package}:
             (folder / "__init__.py").touch()
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
@@ -92,10 +93,9 @@ def fetch():
 
 def load_package(name: str):
     """Makes a package of the folder importable, under its name."""
-    path = FOLDER / name
-    spec = importlib.util.spec_from_file_location(name, path / "__init__.py", submodule_search_locations=[str(path)])
-    sys.modules[name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    spec = ModuleSpec(name, loader=None, is_package=True)
+    spec.submodule_search_locations = [str(FOLDER / name)]
+    sys.modules[name] = importlib.util.module_from_spec(spec)
 
 
 def import_or_skip(module: str) -> ModuleType:

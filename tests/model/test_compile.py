@@ -46,7 +46,8 @@ def make_inputs(config, seed, per_sample):
     return {"pixel_values": pixel_values, "bool_masked_pos": mask, "plan": plan}
 
 
-@pytest.mark.parametrize("per_sample", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("per_sample", [False, True])
 def test_200_masks_need_few_graphs(model, per_sample):
     """Plans differ in the number and the size of their groups: these become dynamic, and the rest stays as it is."""
     compiled = torch.compile(model, backend="eager", fullgraph=True)

@@ -57,7 +57,9 @@ def run_onnx(path, pixel_values):
     return [torch.from_numpy(output) for output in session.run(None, {"pixel_values": pixel_values.numpy()})]
 
 
-@pytest.mark.parametrize("model_class", NAMES)
+@pytest.mark.parametrize(
+    "model_class", [*NAMES][:1] + [pytest.param(name, marks=pytest.mark.slow) for name in [*NAMES][1:]]
+)
 def test_onnx(tmp_path, model_class):
     pytest.importorskip("onnxscript")
     model = make_model(model_class, attn_implementation="eager")
@@ -77,6 +79,7 @@ def test_onnx(tmp_path, model_class):
         torch.testing.assert_close(actual, get_outputs(model, pixel_values), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(Version(transformers.__version__) < Version("5.23"), reason="older exporters cannot follow SDPA")
 def test_onnx_by_transformers(tmp_path):
     pytest.importorskip("onnxscript")

@@ -147,3 +147,8 @@ def test_loss_curve(tmp_path):
         "training batches": [[5, 0.9], [10, 0.8]],
         "held-out images": [[0, 1.0], [10, 0.85]],
     }
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_curve_without_a_record_is_empty():
+    assert not draw_loss_curve([], norm_pix_loss=True).axes[0].get_lines()

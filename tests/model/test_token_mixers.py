@@ -153,7 +153,7 @@ def make_masks(image_size, sampler="random", per_sample=True, batch_size=3) -> t
 
 @MASKED
 @ROWS
-@pytest.mark.parametrize("attn_implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("attn_implementation", [pytest.param("eager", marks=pytest.mark.slow), "sdpa"])
 def test_visible_tokens_equal_the_full_grid(row, image_size, sampler, per_sample, attn_implementation):
     model = make_model(GreenMimModel, row, attn_implementation=attn_implementation)
     pixel_values, mask = make_images(*image_size), make_masks(image_size, sampler, per_sample)

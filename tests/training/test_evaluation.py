@@ -20,14 +20,15 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
+from matplotlib.text import Text
 from transformers.utils import logging as transformers_logging
 
-from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from modeling_greenmim.training.errors import UserError
-from modeling_greenmim.training.evaluation import Evaluation, get_knn_accuracy, make_note, make_picture_rows
+from modeling_greenmim.training.evaluation import Evaluation, get_knn_accuracy, make_picture_rows
 from modeling_greenmim.training.micro_batches import HeldOutImages, PretrainingCollator
 from modeling_greenmim.training.pretraining_arguments import DataArguments
-from modeling_greenmim.training.pretraining_data import open_data
+from modeling_greenmim.training.pretraining_setup import open_data
 from tests.helpers.pretraining import CONFIG, write_images
 
 
@@ -104,8 +105,11 @@ def test_nearest_neighbors_need_labels(labels, message):
 
 
 @pytest.mark.parametrize("norm_pix_loss", [False, True])
-def test_pictures_say_where_unit_statistics_come_from(norm_pix_loss):
-    assert ("mean and variance, taken from the image itself" in make_note(norm_pix_loss)) == norm_pix_loss
+def test_pictures_say_where_unit_statistics_come_from(data, norm_pix_loss):
+    model = GreenMimForMaskedImageModeling(GreenMimConfig(**CONFIG.to_dict() | {"norm_pix_loss": norm_pix_loss}))
+    figure = make_evaluation(data).draw(model, Accelerator(cpu=True))
+    texts = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert ("mean and variance, taken from the image itself" in " ".join(texts.split())) == norm_pix_loss
 
 
 def test_pictures_hide_what_the_model_does_not_see():

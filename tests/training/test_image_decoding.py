@@ -92,7 +92,7 @@ def mutate(content: bytes, rng: random.Random, start: int = 0, stop: int | None 
 def make_examples(contents):
     make_example = ExampleMaker(RandomCrop((16, 16)), num_channels=3, seed=0, max_pixels=2_000_000)
     for index, content in enumerate(contents):
-        yield make_example(EncodedImage(str(index), lambda content=content: content), epoch=0)
+        yield make_example(EncodedImage(str(index), content), epoch=0)
 
 
 @pytest.mark.parametrize(

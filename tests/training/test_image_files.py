@@ -26,12 +26,14 @@ import pytest
 from transformers.utils import logging as transformers_logging
 
 from modeling_greenmim.training.errors import UserError, check_unreadable, make_printable
+from modeling_greenmim.training.image_decoding import CenterCrop, ExampleMaker
 from modeling_greenmim.training.image_files import (
     ImageFiles,
     ParquetImages,
     RowSettings,
     find_images,
     list_files,
+    read_row,
 )
 from modeling_greenmim.training.image_streams import ImageStream
 from tests.helpers.training_images import NUM_IMAGES, SHARDS, damage_row_group, encode, write_files, write_parquet
@@ -115,8 +117,9 @@ def test_names_that_are_not_utf_8_are_read(tmp_path):
     images = ImageFiles(find(tmp_path)[1])
     contents, _ = read_all(images)
     assert sorted(contents) == [b"", encode(0)]
-    names = {images.get_image(group, 0).name for group in range(2)}
-    assert names == {f"{tmp_path}/broken\\x1b[31m.png", f"{tmp_path}/\\udcff.png"}
+    make_example = ExampleMaker(CenterCrop((8, 8)), num_channels=1, seed=0, max_pixels=1)
+    named = [make_example(images.get_image(group, 0), epoch=0)["unreadable"] for group in range(2)]
+    assert set().union(*named) == {f"{tmp_path}/broken\\x1b[31m.png", f"{tmp_path}/\\udcff.png"}
     assert images.checksums != ImageFiles([str(tmp_path / "a.png")]).checksums
 
 
@@ -308,6 +311,12 @@ def test_rows_that_name_files_are_opened_only_where_the_user_says_so(tmp_path, i
         else:
             with pytest.raises(ValueError, match="--allow_external_files"):
                 image.read()
+
+
+def test_a_row_that_names_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match="no file"):
+        read_row({"bytes": None, "path": str(tmp_path / "pipe.png")}, allow_external_files=True)
 
 
 def test_samples_come_from_several_groups(image_folders):

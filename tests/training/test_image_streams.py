@@ -39,8 +39,8 @@ KINDS = ["parquet", "tars"]
 
 
 def open_folder(folder, **settings):
-    kind, files, unreadable = find_images([str(folder)], "--train_dir")
-    return ImageStream(kind, files, rows=RowSettings(**settings), unreadable=unreadable)
+    kind, files, _ = find_images([str(folder)], "--train_dir")
+    return ImageStream(kind, files, rows=RowSettings(**settings))
 
 
 def collate(examples):

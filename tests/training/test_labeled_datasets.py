@@ -13,21 +13,29 @@
 # limitations under the License.
 """Labeled images are found, checked and divided."""
 
+import json
 from collections import Counter
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, Image, Value
 
 from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.fine_tuning_models import StartArguments
 from modeling_greenmim.training.image_files import read_row
 from modeling_greenmim.training.labeled_datasets import (
+    AnnotatedDataArguments,
     LabeledDataArguments,
     LabeledRows,
+    describe_data,
     divide_rows,
+    open_annotated_images,
     open_labeled_images,
+    read_label_names,
 )
+from tests.helpers.fine_tuning_runs import encode
 from tests.helpers.labeled_images import COLORS, encode_color, write_class_folders, write_labeled_parquet
 
 
@@ -47,6 +55,7 @@ def open_images(**arguments):
         ({"train_dir": "a", "eval_split_name": "test"}, "--eval_split_name is a split of --dataset_name"),
         ({"train_dir": "a", "train_val_split": 1.0}, "--train_val_split must be above 0 and below 1, got 1.0"),
         ({"train_dir": "a", "max_eval_samples": 0}, "--max_eval_samples must be at least 1"),
+        ({"train_dir": "a", "shuffle_buffer_size": 0}, "--shuffle_buffer_size must be at least 1"),
         ({"dataset_name": "a", "streaming": True, "max_train_samples": 5}, "--max_train_samples needs to know"),
     ],
 )
@@ -162,12 +171,12 @@ def test_a_missing_folder_raises(labeled_folders):
 
 def test_a_damaged_parquet_file_raises(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"half of it")
-    with pytest.raises(UserError, match="--train_dir .* cannot be read"):
+    with pytest.raises(UserError, match="--train_dir .* cannot be loaded"):
         open_images(train_dir=tmp_path)
 
 
 def test_a_missing_dataset_raises():
-    with pytest.raises(UserError, match="--dataset_name nobody/nothing: neither a folder, nor a data set"):
+    with pytest.raises(UserError, match="--dataset_name nobody/nothing cannot be loaded"):
         open_images(dataset_name="nobody/nothing")
 
 
@@ -285,3 +294,55 @@ def test_streamed_labels_must_be_classes(labeled_folders, tmp_path):
     write_labeled_parquet(tmp_path / "train.parquet", ["a", "b"] * 3, Value("string"))
     with pytest.raises(UserError, match="--streaming: the column 'label' of .* is not a ClassLabel"):
         open_images(train_dir=tmp_path, validation_dir=labeled_folders / "files", streaming=True)
+
+
+def test_splits_have_at_most_the_wanted_numbers_of_encoded_images(tmp_path):
+    features = Features({"photo": Image(), "boxes": Value("int64")})
+    for split, number in (("train", 5), ("validation", 4)):
+        rows = {"photo": [encode(np.zeros((2, 2), dtype=np.uint8))] * number, "boxes": range(number)}
+        Dataset.from_dict(rows, features=features).to_parquet(tmp_path / f"{split}-0.parquet")
+    args = AnnotatedDataArguments(
+        dataset_name=str(tmp_path), image_column_name="photo", max_train_samples=3, max_eval_samples=9
+    )
+    args.label_column_name = "boxes"
+    train, evaluation = open_annotated_images(args)
+    assert (len(train.rows), len(evaluation.rows)) == (train.num_images, evaluation.num_images) == (3, 4)
+    assert train.rows[2]["label"] == 2 and isinstance(train.rows[2]["image"]["bytes"], bytes)
+    assert train.description == f"{tmp_path}, split 'train'"
+
+
+@pytest.mark.parametrize("content", [["zero", "one"], {"1": "one", "0": "zero"}], ids=["list", "dictionary"])
+def test_names_of_classes_are_in_the_order_of_their_numbers(tmp_path, content):
+    (tmp_path / "names.json").write_text(json.dumps(content))
+    assert read_label_names(str(tmp_path / "names.json")) == ["zero", "one"]
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"1": "one"}', '{"a": "one"}', '"names"', "no JSON"])
+def test_files_without_names_of_classes_are_refused(tmp_path, content):
+    (tmp_path / "names.json").write_text(content)
+    with pytest.raises(UserError, match="--id2label_file .* holds no names of classes"):
+        read_label_names(str(tmp_path / "names.json"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "Give --dataset_name"),
+        ({"dataset_name": "data", "eval_split_name": "train"}, "must differ from --train_split_name"),
+        ({"dataset_name": "data", "min_scale": 2.0, "max_scale": 1.0}, "at most --max_scale, got 2.0 and 1.0"),
+        ({"dataset_name": "data", "min_scale": 0.0}, "above 0"),
+        ({"dataset_name": "data", "max_eval_samples": 0}, "--max_eval_samples must be at least 1"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else str(value),
+)
+def test_data_arguments_that_cannot_be_used_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        AnnotatedDataArguments(**settings)
+
+
+def test_descriptions_name_settings_but_no_paths():
+    args = AnnotatedDataArguments(dataset_name="data", flip=False)
+    model_args = StartArguments(config_name="somewhere", drop_path_rate=0.3)
+    description = describe_data(args, (model_args,), load_best_model_at_end=True)
+    assert description["eval_description"].startswith("`data`, split 'validation', which also chose the best")
+    assert description["settings"] == {"flip": False, "min_scale": 0.75, "max_scale": 1.25, "drop_path_rate": 0.3}

@@ -20,8 +20,7 @@ from transformers import SwinConfig, SwinModel
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimModel
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
-from modeling_greenmim.training.pretraining_data import open_data
-from modeling_greenmim.training.pretraining_model import make_pretrained_model
+from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
 from tests.helpers.pretraining import CONFIG, NUM_IMAGES, SWIN_SETTINGS, write_images
 
 

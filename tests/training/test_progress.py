@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments
-from modeling_greenmim.training.pretraining_data import open_data
+from modeling_greenmim.training.pretraining_setup import open_data
 from modeling_greenmim.training.progress import Progress
 from tests.helpers.pretraining import CONFIG, write_images
 

@@ -14,21 +14,18 @@
 """Reports: everything in a card was measured in the run, and what cannot be written or uploaded is explained."""
 
 import errno
-from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
-from transformers import AutoModel, TrainingArguments
+from transformers import AutoModel, SwinConfig, UperNetConfig
 
-from modeling_greenmim import GreenMimForMaskedImageModeling, publish
-from modeling_greenmim.training import reports
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, publish
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
-from modeling_greenmim.training.pretraining_data import open_data
-from modeling_greenmim.training.pretraining_model import make_pretrained_model
-from modeling_greenmim.training.reports import PretrainingReport, check_hub_settings, describe_data, describe_number
+from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
+from modeling_greenmim.training.reports import PretrainingReport, describe_data, describe_number, make_pipeline_usage
 from tests.helpers.pretraining import CONFIG, write_images
 
 
@@ -147,17 +144,18 @@ def test_data_are_named_without_their_place(images, tmp_path):
     assert describe_number(5000) == "5,000 images"
 
 
-def test_an_upload_needs_a_name_and_a_token(tmp_path, monkeypatch):
-    monkeypatch.setattr(reports, "get_token", lambda: None)
-    for hub_model_id in (None, "me/my-model"):
-        args = SimpleNamespace(push_to_hub=True, hub_model_id=hub_model_id)
-        with pytest.raises(UserError, match="--push_to_hub needs --hub_model_id, and a token"):
-            check_hub_settings(args)
-
-
-def test_the_trainer_itself_uploads_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(reports, "get_token", lambda: "token")
-    args = TrainingArguments(output_dir=str(tmp_path), push_to_hub=True, hub_model_id="me/my-model")
-    assert check_hub_settings(args) == "me/my-model" and not args.push_to_hub
-    args = TrainingArguments(output_dir=str(tmp_path), hub_model_id="me/my-model")
-    assert check_hub_settings(args) is None
+@pytest.mark.parametrize(
+    ("config", "has_import", "trusts_code"),
+    [
+        (GreenMimConfig(), False, True),
+        (UperNetConfig(backbone_config=GreenMimConfig(out_features=["stage4"])), True, False),
+        (UperNetConfig(backbone_config=SwinConfig(out_features=["stage4"])), False, False),
+        (SwinConfig(), False, False),
+    ],
+    ids=["GreenMIM", "GreenMIM backbone", "Swin backbone", "Swin"],
+)
+def test_usage_registers_greenmim_backbones_and_trusts_copied_code(config, has_import, trusts_code):
+    usage = make_pipeline_usage(config, "image-classification", "my/model")
+    assert ("import modeling_greenmim" in usage) == has_import
+    assert ("trust_remote_code=True" in usage) == trusts_code
+    assert 'pipeline("image-classification", model="my/model"' in usage

@@ -19,14 +19,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForImageClassification, SwinConfig, SwinForImageClassification, set_seed
+from transformers import (
+    AutoModelForImageClassification,
+    SwinConfig,
+    SwinForImageClassification,
+    TrainingArguments,
+    set_seed,
+)
 
 from modeling_greenmim import GreenMimConfig, GreenMimForImageClassification
+from modeling_greenmim.training import trainer as trainer_module
 from modeling_greenmim.training.command_line import StoppedBySignal
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuningTrainer
 from modeling_greenmim.training.stop_signals import StopSignals
-from modeling_greenmim.training.trainer import find_checkpoint, train
+from modeling_greenmim.training.trainer import find_checkpoint, start_run, train
 from tests.helpers.labeled_images import SETTINGS
 
 
@@ -186,3 +193,19 @@ def test_a_folder_with_a_model_is_not_overwritten(tmp_path, wanted):
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError, match="has a model already"):
         find_checkpoint(tmp_path, wanted)
+
+
+@pytest.mark.parametrize(("hub_model_id", "token"), [(None, "token"), ("me/my-model", None)])
+def test_an_upload_needs_a_name_and_a_token(tmp_path, monkeypatch, hub_model_id, token):
+    monkeypatch.setattr(trainer_module, "get_token", lambda: token)
+    args = TrainingArguments(str(tmp_path), push_to_hub=True, hub_model_id=hub_model_id, use_cpu=True)
+    with pytest.raises(UserError, match="--push_to_hub needs --hub_model_id, and a token"):
+        start_run(args)
+
+
+def test_the_trainer_itself_uploads_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "get_token", lambda: "token")
+    args = TrainingArguments(str(tmp_path), push_to_hub=True, hub_model_id="me/my-model", use_cpu=True)
+    assert start_run(args) == (None, "me/my-model") and not args.push_to_hub
+    args = TrainingArguments(str(tmp_path), hub_model_id="me/my-model", use_cpu=True)
+    assert start_run(args) == (None, None)

@@ -58,7 +58,7 @@ def test_using_the_package_does_not_import_the_training_library():
         "import modeling_greenmim",
         "import modeling_greenmim; from transformers import SwinModel",  # imports the Auto classes on its way
         "from transformers import AutoModel, AutoImageProcessor; import modeling_greenmim",
-        "from modeling_greenmim import GreenMimModel",
+        pytest.param("from modeling_greenmim import GreenMimModel", marks=pytest.mark.slow),
     ],
 )
 def test_auto_classes_know_the_package_whichever_is_imported_first(imports):

@@ -23,16 +23,32 @@ from transformers import (
     SwinConfig,
     SwinForImageClassification,
     SwinForMaskedImageModeling,
+    SwinModel,
+    ViTConfig,
     ViTImageProcessorPil,
 )
 
 from modeling_greenmim import GreenMimConfig, GreenMimForImageClassification, GreenMimForMaskedImageModeling
-from modeling_greenmim.training.classifiers import load_classifier
 from modeling_greenmim.training.errors import UserError
+from modeling_greenmim.training.fine_tuning_models import StartArguments, load_backbone, load_classifier
 from tests.helpers.labeled_images import COLORS, CONFIG
 
 
+ENCODER = {
+    "image_size": 32,
+    "patch_size": 4,
+    "embed_dim": 8,
+    "depths": (1, 1, 1),
+    "num_heads": (1, 2, 4),
+    "window_size": 4,
+}
+DECODER = {"decoder_hidden_size": 16, "decoder_num_attention_heads": 2, "decoder_intermediate_size": 32}
 LABELS = list(COLORS)
+
+
+def load(name, labels=LABELS, ignore_mismatched_sizes=False, **settings):
+    args = StartArguments(model_name_or_path=str(name), **settings)
+    return load_classifier(args, labels, ignore_mismatched_sizes)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +57,7 @@ LABELS = list(COLORS)
 )
 def test_the_encoder_is_that_of_the_pretrained_model(labeled_folders, name, model_class, prefix):
     folder = labeled_folders / name
-    classifier = load_classifier(LABELS, str(folder), drop_path_rate=0.3)
+    classifier = load(folder, drop_path_rate=0.3)
     expected = model_class.from_pretrained(folder).state_dict()
     encoder = {key: weight for key, weight in classifier.model.state_dict().items() if key.startswith(prefix)}
     assert len(encoder) > 20 and all(torch.equal(weight, expected[key]) for key, weight in encoder.items())
@@ -52,13 +68,13 @@ def test_the_encoder_is_that_of_the_pretrained_model(labeled_folders, name, mode
 
 
 def test_a_model_that_starts_at_random(labeled_folders):
-    classifier = load_classifier(LABELS, config_name=str(labeled_folders / "config"))
+    classifier = load_classifier(StartArguments(config_name=str(labeled_folders / "config")), LABELS)
     assert isinstance(classifier.model, GreenMimForImageClassification)
     assert classifier.origin == "Its weights started at random."
 
 
 def test_a_swin_without_an_image_processor_gets_that_of_imagenet(labeled_folders):
-    processor = load_classifier(LABELS, str(labeled_folders / "swin")).image_processor
+    processor = load(labeled_folders / "swin").image_processor
     assert isinstance(processor, ViTImageProcessorPil)
     assert list(processor.image_mean) == [0.485, 0.456, 0.406]
     assert (processor.size.height, processor.size.width) == (16, 16)
@@ -67,7 +83,7 @@ def test_a_swin_without_an_image_processor_gets_that_of_imagenet(labeled_folders
 def test_weights_in_half_precision_are_trained_in_single_precision(labeled_folders, tmp_path):
     model = GreenMimForMaskedImageModeling.from_pretrained(labeled_folders / "greenmim", dtype=torch.bfloat16)
     model.save_pretrained(tmp_path)
-    assert load_classifier(LABELS, str(tmp_path)).model.dtype == torch.float32
+    assert load(tmp_path).model.dtype == torch.float32
 
 
 def save_classifier(folder: Path, labels) -> str:
@@ -79,7 +95,7 @@ def save_classifier(folder: Path, labels) -> str:
 
 def test_a_classifier_with_the_labels_in_any_order_is_kept(tmp_path):
     name = save_classifier(tmp_path, ["red", "blue", "green"])
-    model = load_classifier(LABELS, name).model
+    model = load(name).model
     assert model.config.label2id == {"red": 0, "blue": 1, "green": 2}
     expected = AutoModelForImageClassification.from_pretrained(name)
     assert torch.equal(model.classifier.weight, expected.classifier.weight)
@@ -88,13 +104,13 @@ def test_a_classifier_with_the_labels_in_any_order_is_kept(tmp_path):
 def test_a_classifier_that_does_not_know_a_label_raises(tmp_path):
     name = save_classifier(tmp_path, ["cat", "blue", "green"])
     with pytest.raises(UserError, match="classifier for 3 labels .*'cat'.*'red' .*--ignore_mismatched_sizes"):
-        load_classifier(LABELS, name)
+        load(name)
 
 
 @pytest.mark.parametrize("labels", [["cat", "blue", "green"], ["cat", "dog"]], ids=["same size", "other size"])
 def test_a_new_classifier_replaces_one_for_other_labels(tmp_path, labels):
     name = save_classifier(tmp_path, labels)
-    model = load_classifier(LABELS, name, ignore_mismatched_sizes=True).model
+    model = load(name, ignore_mismatched_sizes=True).model
     old = AutoModelForImageClassification.from_pretrained(name)
     assert list(model.config.label2id) == LABELS and len(model.classifier.weight) == 3
     assert (model.classifier.weight[:2] - old.classifier.weight[:2]).abs().max() > 1e-3
@@ -104,13 +120,13 @@ def test_a_new_classifier_replaces_one_for_other_labels(tmp_path, labels):
 def test_other_models_raise(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(UserError, match="'vit', neither GreenMIM nor Swin"):
-        load_classifier(LABELS, str(tmp_path))
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("argument", ["model_name_or_path", "config_name"])
 def test_a_missing_model_raises(tmp_path, argument):
-    with pytest.raises(UserError, match=f"--{argument} {tmp_path}/nowhere cannot be loaded"):
-        load_classifier(LABELS, **{argument: str(tmp_path / "nowhere")})
+    with pytest.raises(UserError, match=f"{tmp_path}/nowhere cannot be loaded"):
+        load_classifier(StartArguments(**{argument: str(tmp_path / "nowhere")}), LABELS)
 
 
 def test_missing_weights_raise(tmp_path):
@@ -118,10 +134,66 @@ def test_missing_weights_raise(tmp_path):
     SwinForImageClassification(config).save_pretrained(tmp_path)
     save_file({"module.layer": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="lacks .* weights"):
-        load_classifier(["LABEL_0", "LABEL_1"], str(tmp_path))
+        load(tmp_path, ["LABEL_0", "LABEL_1"])
 
 
 def test_the_folder_of_a_run_names_its_model(tmp_path):
     save_classifier(tmp_path / "model", LABELS)
     with pytest.raises(UserError, match="its model is .*/model"):
-        load_classifier(LABELS, str(tmp_path))
+        load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backbones")
+    config = GreenMimConfig(**ENCODER, **DECODER)
+    config.save_pretrained(folder / "config")
+    GreenMimForMaskedImageModeling(config).save_pretrained(folder / "greenmim" / "model")
+    SwinModel(SwinConfig(**ENCODER)).save_pretrained(folder / "swin")
+    ViTConfig().save_pretrained(folder / "vit")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["greenmim/model", "swin"])
+@pytest.mark.parametrize("num_stages", [None, 2])
+def test_backbones_return_feature_maps_of_the_last_stages(folder, name, num_stages):
+    backbone = load_backbone(StartArguments(model_name_or_path=str(folder / name)), num_stages)
+    feature_maps = backbone.model(torch.randn(1, 3, 75, 51)).feature_maps  # grids of 19 x 13, 10 x 7 and 5 x 4
+    expected = [(8, 19, 13), (16, 10, 7), (32, 5, 4)][-(num_stages or 0) :]
+    assert [tuple(feature_map.shape[1:]) for feature_map in feature_maps] == expected
+
+
+def test_backbones_from_a_configuration_start_at_random(folder):
+    backbone = load_backbone(StartArguments(config_name=str(folder / "config"), drop_path_rate=0.3))
+    assert backbone.origin == "Its weights started at random." and backbone.config.drop_path_rate == 0.3
+    assert list(backbone.config.out_features) == ["stage1", "stage2", "stage3"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_stages", "message"),
+    [
+        ({"config_name": "config"}, 4, "has 3 stages, and 4 feature maps are needed"),
+        ({"config_name": "vit"}, None, "'vit', neither GreenMIM nor Swin"),
+        ({"model_name_or_path": "greenmim"}, None, "is the folder of a run: its model is .*greenmim/model"),
+        ({"model_name_or_path": "nowhere"}, None, "nowhere"),
+    ],
+    ids=["too few stages", "other architecture", "folder of a run", "no folder"],
+)
+def test_backbones_that_cannot_be_used_are_refused(folder, settings, num_stages, message):
+    settings = {name: str(folder / value) for name, value in settings.items()}
+    with pytest.raises(UserError, match=message):
+        load_backbone(StartArguments(**settings), num_stages)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "either --model_name_or_path or, to start at random, --config_name"),
+        ({"config_name": "a", "model_name_or_path": "b"}, "either --model_name_or_path or"),
+        ({"config_name": "a", "drop_path_rate": 1.0}, "--drop_path_rate must be from 0 to 0.99"),
+    ],
+    ids=["none", "two", "drop path"],
+)
+def test_invalid_arguments_raise(settings, message):
+    with pytest.raises(UserError, match=message):
+        StartArguments(**settings)

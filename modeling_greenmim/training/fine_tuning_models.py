@@ -1,0 +1,158 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Models that fine-tuning starts from: any GreenMIM or Swin, with a classifier, or as a backbone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    MODEL_FOR_BACKBONE_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    BaseImageProcessor,
+    PreTrainedModel,
+    SwinConfig,
+    ViTImageProcessorPil,
+)
+from transformers.hf_argparser import HfArg
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from .. import GreenMimConfig
+from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
+from .command_line import check_range, get_name
+from .errors import UserError, explain_loading
+
+
+@dataclass
+class StartArguments:
+    """Which model to start from."""
+
+    model_name_or_path: str | None = HfArg(default=None, help="GreenMIM or Swin: a folder, or a name on the Hub.")
+    config_name: str | None = HfArg(default=None, help="Configuration of a model that starts at random instead.")
+    image_processor_name: str | None = HfArg(default=None, help="Image processor, by default that of the model.")
+    drop_path_rate: float = HfArg(default=0.1, help="Probability of skipping the last layer; lower for lower layers.")
+
+    def __post_init__(self):
+        if (self.model_name_or_path is None) == (self.config_name is None):
+            raise UserError("Give either --model_name_or_path or, to start at random, --config_name.")
+        check_range(self, "drop_path_rate", 0, 0.99)
+
+
+@dataclass
+class StartingModel:
+    """A model and its provenance."""
+
+    model: PreTrainedModel
+    image_processor: BaseImageProcessor
+    origin: str  # a sentence on its weights
+    license: dict[str, str]  # of its weights, see `make_model_card`
+
+    @property
+    def config(self) -> GreenMimConfig | SwinConfig:
+        return self.model.config
+
+    @property
+    def is_greenmim(self) -> bool:
+        return isinstance(self.config, GreenMimConfig)
+
+
+def load_classifier(
+    args: StartArguments, label_names: list[str], ignore_mismatched_sizes: bool = False
+) -> StartingModel:
+    """
+    Loads or makes a model with a classifier. One that knows these labels already keeps its classifier and its numbers for them; with
+    `ignore_mismatched_sizes`, it gets a new one. Raises a [`UserError`] if there is no such model, or it does not know a label.
+    """
+    config = load_config(args.model_name_or_path or args.config_name)
+    has_classifier = any(kind.endswith("ForImageClassification") for kind in config.architectures or [])
+    if args.model_name_or_path and has_classifier and not ignore_mismatched_sizes:
+        if unknown := [name for name in label_names if name not in config.label2id]:
+            known = f"{len(config.label2id)} labels (such as {', '.join(map(repr, list(config.label2id)[:5]))})"
+            raise UserError(
+                f"{args.model_name_or_path} has a classifier for {known}, and {unknown[0]!r} is none of them. "
+                "--ignore_mismatched_sizes gives it a new one."
+            )
+    else:
+        config.id2label = dict(enumerate(label_names))
+        config.label2id = {label: index for index, label in enumerate(label_names)}
+    model_class = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
+    start = _load_model(args, model_class, config, "classifier", ignore_mismatched_sizes=ignore_mismatched_sizes)
+    if has_classifier and ignore_mismatched_sizes:  # also one that happens to be of the same size
+        start.model.classifier = model_class(config).classifier
+    return start
+
+
+def load_backbone(args: StartArguments, num_stages: int | None = None) -> StartingModel:
+    """
+    Loads or makes a backbone with feature maps of the last `num_stages` stages, by default of all. Raises a [`UserError`] if it cannot
+    be loaded, or has fewer stages.
+    """
+    config = load_config(args.model_name_or_path or args.config_name)
+    stages = [f"stage{stage + 1}" for stage in range(len(config.depths))]
+    if num_stages is not None and num_stages > len(stages):
+        raise UserError(f"The model has {len(stages)} stages, and {num_stages} feature maps are needed.")
+    config.set_output_features_output_indices(out_features=stages[-(num_stages or 0) :], out_indices=None)
+    return _load_model(args, MODEL_FOR_BACKBONE_MAPPING[type(config)], config, "hidden_states_norms")
+
+
+def _load_model(args: StartArguments, model_class: type, config, new_module: str, **kwargs) -> StartingModel:
+    config.drop_path_rate = args.drop_path_rate
+    name = args.model_name_or_path
+    image_processor = load_image_processor(args.image_processor_name or name, config)
+    with explain_loading(name or args.config_name, StrictDataclassError):
+        if name is None:
+            return StartingModel(model_class(config), image_processor, "Its weights started at random.", {})
+        model = load_checkpoint(model_class, name, (new_module,), config=config, dtype=torch.float32, **kwargs)
+        origin = f"It started from the weights of `{get_name(name)}`."
+        return StartingModel(model, image_processor, origin, read_license(name))
+
+
+def load_config(name: str) -> GreenMimConfig | SwinConfig:
+    """
+    Loads the configuration of a model, from a folder or a repository on the Hub. Raises a [`UserError`] if there is none, it is that of
+    a different model, or `name` is the folder of a run.
+    """
+    if (Path(name) / "model" / "config.json").is_file():
+        raise UserError(f"{name} is the folder of a run: its model is {name}/model.")
+    with explain_loading(name, StrictDataclassError):
+        config = AutoConfig.from_pretrained(name)
+    if not isinstance(config, (GreenMimConfig, SwinConfig)):
+        raise UserError(f"{name} is of type {config.model_type!r}, neither GreenMIM nor Swin.")
+    return config
+
+
+def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig) -> BaseImageProcessor:
+    """
+    Loads the image processor of a model. Without one, images get the size of the model, and mean and standard deviation of ImageNet.
+    Raises a [`UserError`] if it cannot be read, or does not fit the model.
+    """
+    with explain_loading(name):
+        settings = {} if name is None else read_image_processor_settings(name)
+        if isinstance(config, GreenMimConfig):
+            return make_image_processor(config, settings)
+        if settings:
+            return AutoImageProcessor.from_pretrained(name, backend="pil")
+    height, width = get_image_size(config)
+    return ViTImageProcessorPil(
+        size={"height": height, "width": width}, image_mean=IMAGENET_DEFAULT_MEAN, image_std=IMAGENET_DEFAULT_STD
+    )
+
+
+def get_image_size(config: GreenMimConfig | SwinConfig) -> tuple[int, int]:
+    """Height and width of the images of a model."""
+    size = config.image_size
+    return (size, size) if isinstance(size, int) else tuple(size)

@@ -1,0 +1,256 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Opens what a run starts from: the images that [`DataArguments`] name, and the model that [`ModelArguments`] name."""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, PreTrainedConfig, SwinConfig, set_seed
+
+from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
+from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
+from ..convert_swin_to_greenmim import convert_swin_to_greenmim
+from ..masking_greenmim import get_unit_grid
+from .command_line import get_name
+from .errors import UserError, check_unreadable, make_unreadable_error
+from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
+from .image_files import ImageFiles, ParquetImages, RowSettings, find_images, is_address
+from .image_order import ImageOrder
+from .image_streams import ImageStream, StreamedMicroBatches
+from .micro_batches import HeldOutImages, MicroBatches, PretrainingCollator, make_loader, read_held_out_images
+from .pretraining_arguments import DataArguments, ModelArguments
+
+
+MIN_HELD_OUT = 8
+
+
+@dataclass
+class PretrainingData:
+    """The images of a run."""
+
+    args: DataArguments
+    images: ImageFiles | ParquetImages | ImageStream  # all of them, those that are held out included
+    make_example: ExampleMaker  # crops an image
+    held_out: HeldOutImages  # to evaluate on
+    num_train_images: int | None  # over all processes, where it is known
+
+    @property
+    def is_stream(self) -> bool:
+        return isinstance(self.images, ImageStream)
+
+    @property
+    def fingerprint(self) -> dict:
+        """What identifies the images, those that are held out included."""
+        held_out = sum(self.held_out.checksums) % 2**32
+        return {**self.images.checksums, "held-out images (checksum)": held_out}
+
+    def count_steps(self, images_per_step: int, max_train_steps: int | None, num_train_epochs: float) -> int:
+        """
+        The steps of a run, counted from the epochs if they are not given. Raises a [`UserError`] if an epoch has fewer images than the
+        `images_per_step` over all processes, or is of unknown length and needed.
+        """
+        number = self.num_train_images
+        if number is not None and number < images_per_step:
+            raise UserError(
+                f"There are {number} images to train on, fewer than the {images_per_step} in a step over all processes: lower "
+                "--per_device_train_batch_size, --gradient_accumulation_steps or --max_eval_samples, which are held out."
+            )
+        if max_train_steps is not None:
+            return max_train_steps
+        if number is None:
+            raise UserError(
+                "Cannot count the steps of an epoch because these data do not tell how many images they hold: give "
+                "--max_train_steps instead of epochs (with the Trainer, --max_steps)."
+            )
+        return math.ceil(num_train_epochs * number / images_per_step)
+
+    def choose_lanes(self, num_processes: int, num_workers: int, batch_size: int) -> tuple[int, int]:
+        """Number and width of the lanes, see [`ImageOrder`]: one for each worker, so that only one reads a row group."""
+        if not isinstance(self.images, ParquetImages):
+            return 1, batch_size
+        return min(num_processes * max(1, num_workers), self.num_train_images), batch_size
+
+    def make_loader(self, collator, batch_size, numbers, lanes, rank=0, world_size=1, **settings):
+        """
+        Makes the loader of one process, for the `numbers` of the remaining micro-batches over all processes. A stream has no numbers: it
+        begins with the first. `lanes` are those of `choose_lanes`, and `settings` are `num_workers` and `pin_memory`.
+        """
+        if self.is_stream:
+            part = rank, world_size, self.args.shuffle_buffer_size
+            micro_batches = StreamedMicroBatches(self.images, batch_size, self.make_example, collator, *part)
+        else:
+            places = [] if self.args.validation_dir else self.held_out.places
+            order = ImageOrder(self.images.group_sizes, self.make_example.seed, places, *lanes)
+            micro_batches = MicroBatches(self.images, batch_size, self.make_example, collator, order)
+        return make_loader(micro_batches, numbers[rank::world_size], **settings)
+
+
+def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> PretrainingData:
+    """
+    Opens the images of a run; the seed is that of order, crops and masks.
+
+    Raises:
+        [`UserError`]: if there are no images, too many cannot be opened, or none to evaluate on can be read.
+    """
+    if args.dataset_name and not Path(args.dataset_name).is_dir():
+        rows = RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
+        images = ImageStream(args.dataset_name, (), args.dataset_config_name, args.dataset_split, rows)
+    elif args.data_files:
+        images = open_images(args, args.data_files, "--data_files")
+    else:
+        argument = "train_dir" if args.train_dir else "dataset_name"
+        images = open_images(args, [getattr(args, argument)], f"--{argument}")
+    held_out_images = images
+    if args.validation_dir is not None:
+        held_out_images = open_images(args, [args.validation_dir], "--validation_dir")
+    image_size = config.image_height_and_width
+    make_example = ExampleMaker(CenterCrop(image_size), config.num_channels, seed, args.max_pixels)
+    held_out = HeldOutImages()
+    if number := count_held_out_images(args, images.num_images):
+        held_out = read_held_out_images(held_out_images, number, make_example)
+        if not held_out.examples:
+            raise make_unreadable_error(held_out.unreadable, "held-out images")
+    images.unreadable |= held_out_images.unreadable
+    num_train_images = images.num_images
+    if num_train_images is not None and args.validation_dir is None:
+        num_train_images -= len(held_out.examples)
+    crop = RandomCrop(image_size, args.min_crop_scale, args.flip)
+    make_example = replace(make_example, crop=crop, held_out=held_out.checksums)
+    return PretrainingData(args, images, make_example, held_out, num_train_images)
+
+
+def open_images(args: DataArguments, names: Sequence[str], argument: str) -> ImageFiles | ParquetImages | ImageStream:
+    """
+    Opens images in folders or files, see [`find_images`]. Raises a [`UserError`] if there are none, or too many cannot be opened.
+    """
+    kind, files, unreadable = find_images(names, argument, args.dataset_split)
+    check_unreadable(unreadable, len(files) + len(unreadable), args.max_unreadable)
+    rows = RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
+    if kind == "image":
+        images = ImageFiles(files)
+    elif kind == "parquet" and not args.streaming and not any(map(is_address, files)):
+        images = ParquetImages(files, rows)
+    else:
+        images = ImageStream(kind, files, rows=rows)
+    images.unreadable |= unreadable
+    return images
+
+
+def count_held_out_images(args: DataArguments, num_images: int | None) -> int:
+    """Number of images to hold out."""
+    if num_images is None or args.validation_dir is not None:
+        return args.max_eval_samples
+    fraction = max(MIN_HELD_OUT, round(args.train_val_split * num_images))
+    return min(args.max_eval_samples, fraction, num_images // 2)
+
+
+@dataclass
+class PretrainedModel:
+    """A model that is ready to be trained, its image processor, a sentence on its weights, and their license."""
+
+    model: GreenMimForMaskedImageModeling
+    image_processor: GreenMimImageProcessorPil
+    origin: str
+    license: dict[str, str]
+
+    def make_collator(self, args: ModelArguments, static_shapes: bool = False) -> PretrainingCollator:
+        """Makes what makes micro-batches for the model; see [`GreenMimDataCollator`] for `static_shapes`."""
+        masks = {"mask_sampler": args.mask_sampler, "per_sample": args.mask_per_sample}
+        return PretrainingCollator(self.model.config, self.image_processor, **masks, static_shapes=static_shapes)
+
+
+def make_pretrained_model(
+    args: ModelArguments, seed: int, config: GreenMimConfig | None = None, license: str | None = None
+) -> PretrainedModel:
+    """
+    Makes or loads the model.
+
+    Args:
+        args ([`ModelArguments`]), seed (`int`):
+            Which model, and the seed of new weights.
+        config ([`GreenMimConfig`], *optional*):
+            Configuration of a new model, instead of `args.config_name_or_path`.
+        license (`str`, *optional*):
+            License of weights that start at random. Training does not change the license of others.
+
+    Raises:
+        [`UserError`]: if there is no such model, its weights do not fit the settings, or have another license.
+    """
+    set_seed(seed)
+    name = args.model_name_or_path
+    try:
+        if name is None:
+            config = config or _read_config("config_name_or_path", args.config_name_or_path, GreenMimConfig)
+            model = GreenMimForMaskedImageModeling(_override(config, args))
+            origin, stated = "Its weights started at random.", {}
+        else:
+            model, is_swin = _load_model(args, seed)
+            origin = f"It started from the weights of `{get_name(name)}`{', with a new decoder' if is_swin else ''}."
+            stated = read_license(name)
+        # raises, if images of this size are not made of whole units
+        get_unit_grid(model.config.image_height_and_width, model.config.mask_unit_size)
+        image_processor = _make_image_processor(args, model.config)
+    except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
+        raise UserError(str(error)) from error
+    if license and stated.get("license", license) != license:
+        raise UserError(
+            f"--license must be {stated['license']!r}, that of the weights in {name}, got {license!r}. Omit it."
+        )
+    return PretrainedModel(model, image_processor, origin, stated or ({"license": license} if license else {}))
+
+
+def _read_config(argument: str, name: str | None, *classes: type[PreTrainedConfig]) -> PreTrainedConfig:
+    config = GreenMimConfig() if name is None else AutoConfig.from_pretrained(name)
+    if not isinstance(config, classes):
+        known = " or ".join(known.model_type for known in classes)
+        raise ValueError(f"--{argument} must be of type {known}, but {name} is of type {config.model_type!r}.")
+    return config
+
+
+def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
+    settings = {name: getattr(args, name) for name in ("image_size", "mask_ratio") if getattr(args, name) is not None}
+    config = GreenMimConfig.from_dict(config.to_dict())
+    if args.config_overrides:
+        config.update_from_string(args.config_overrides)
+    return GreenMimConfig.from_dict({**config.to_dict(), **settings})  # which checks them together
+
+
+def _load_model(args: ModelArguments, seed: int) -> tuple[GreenMimForMaskedImageModeling, bool]:
+    """The model, and whether it comes from a Swin."""
+    name = args.model_name_or_path
+    if (Path(name) / "model" / "config.json").is_file():
+        raise ValueError(f"--model_name_or_path {name} is the folder of a run: its model is {name}/model.")
+    config = _read_config("model_name_or_path", name, GreenMimConfig, SwinConfig)
+    with tempfile.TemporaryDirectory() as temporary:
+        if is_swin := isinstance(config, SwinConfig):
+            convert_swin_to_greenmim(name, folder := Path(temporary) / "model", seed=seed)
+            name, config = folder, GreenMimConfig.from_pretrained(folder)
+        # of a bare encoder, the decoder is new; and in float32, whatever it was saved in
+        settings = {"config": _override(config, args), "dtype": torch.float32}
+        return load_checkpoint(GreenMimForMaskedImageModeling, name, new_modules=("decoder",), **settings), is_swin
+
+
+def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> GreenMimImageProcessorPil:
+    name = args.image_processor_name or args.model_name_or_path
+    settings = {} if name is None else read_image_processor_settings(name)
+    if args.image_processor_name is not None and not settings:
+        raise ValueError(f"--image_processor_name {name} has no preprocessor_config.json.")
+    if args.image_size is not None:  # the settings are for another one
+        settings = {key: value for key, value in settings.items() if key not in ("size", "crop_size")}
+    return make_image_processor(config, settings)
