@@ -11,19 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A frozen teacher: any model of transformers whose features of the full images pre-training predicts beside the pixels."""
+"""A frozen teacher: any model of transformers, whose features of the full images a GreenMIM model predicts."""
 
-from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 
-from ..checkpoint_folders import read_image_processor_settings, read_license
-from ..image_processing_pil_greenmim import GreenMimImageProcessorPil
-from .command_line import get_name
-from .errors import UserError
+from .checkpoint_folders import read_image_processor_settings
 
 
 class Teacher(nn.Module):
@@ -41,7 +38,7 @@ class Teacher(nn.Module):
     ```python
     >>> import torch
     >>> from transformers import SwinConfig, SwinModel
-    >>> from modeling_greenmim.training.teachers import Teacher
+    >>> from modeling_greenmim.frozen_teacher import Teacher
 
     >>> model = SwinModel(SwinConfig(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8)))
     >>> statistics = [0.5] * 3, [0.5] * 3
@@ -78,45 +75,38 @@ class Teacher(nn.Module):
         return self  # dropout and batch norm stay as in an evaluation
 
 
-@dataclass
-class LoadedTeacher:
-    """A teacher, the number of its features, and a sentence on where it comes from and its license."""
-
-    teacher: Teacher
-    hidden_size: int
-    origin: str
-
-
 def load_teacher(
-    name: str, image_processor: GreenMimImageProcessorPil, num_channels: int, image_size: tuple[int, int]
-) -> LoadedTeacher:
+    name: str | Path,
+    student_statistics: tuple[list[float], list[float]],
+    num_channels: int,
+    image_size: tuple[int, int],
+) -> tuple[Teacher, int]:
     """
     Loads a teacher, and tries it on an image.
 
     Args:
-        name (`str`):
-            Folder, or name on the Hub.
-        image_processor ([`GreenMimImageProcessorPil`]):
-            Normalizes the images of the student.
+        name (`str` or `Path`):
+            Folder, or name on the Hub, of any model that [`~transformers.AutoModel`] loads.
+        student_statistics (`tuple[list[float], list[float]]`):
+            Mean and standard deviation by which the images are normalized. Those of the teacher are in its
+            `preprocessor_config.json`; without one, they are the same.
         num_channels (`int`), image_size (`tuple[int, int]`):
             Channels, height and width of the images.
 
+    Returns:
+        `tuple` of the [`Teacher`] and the number of its features, the `teacher_hidden_size` of the student's configuration.
+
     Raises:
-        [`UserError`]: if there is no such model, or it takes no such images.
+        `ValueError`: if there is no such model, or it takes no such images.
     """
-    student_statistics = image_processor.image_mean, image_processor.image_std
     try:
-        model = AutoModel.from_pretrained(name)
         settings = read_image_processor_settings(name)
-        teacher_statistics = tuple(
-            settings.get(key, value) for key, value in zip(("image_mean", "image_std"), student_statistics)
-        )
-        teacher = Teacher(model, student_statistics, teacher_statistics)
-        hidden_size = teacher(torch.zeros(1, num_channels, *image_size)).shape[1]
+        mean, std = (settings.get(key, value) for key, value in zip(("image_mean", "image_std"), student_statistics))
+        teacher = Teacher(AutoModel.from_pretrained(name), student_statistics, (mean, std))
+        features = teacher(torch.zeros(1, num_channels, *image_size))
     except (OSError, ValueError, TypeError, RuntimeError, AttributeError, StrictDataclassError) as error:
-        raise UserError(
-            f"--teacher_model_name_or_path {name} gives no features of {num_channels} x {image_size[0]} x {image_size[1]} images "
-            f"({' '.join(str(error).split())}). Use a vision model of transformers that takes images of this size."
+        raise ValueError(
+            f"Cannot use {name} as a teacher because it gives no features of {num_channels} x {image_size[0]} x {image_size[1]} "
+            f"images ({' '.join(str(error).split())}). Use a vision model of transformers that takes images of this size."
         ) from error
-    license = read_license(name).get("license", "unknown")
-    return LoadedTeacher(teacher, hidden_size, f"A frozen teacher helped: `{get_name(name)}` (license: {license}).")
+    return teacher, features.shape[1]

@@ -11,15 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The frozen teacher of a pre-training run."""
+"""Features of a frozen teacher."""
 
 import pytest
 import torch
 from transformers import ConvNextV2Config, ConvNextV2Model, SwinConfig, SwinModel, ViTConfig, ViTModel
 
-from modeling_greenmim import GreenMimConfig, GreenMimImageProcessorPil
-from modeling_greenmim.training.errors import UserError
-from modeling_greenmim.training.teachers import Teacher, load_teacher
+from modeling_greenmim import GreenMimImageProcessorPil
+from modeling_greenmim.frozen_teacher import Teacher, load_teacher
 
 
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -59,22 +58,23 @@ def test_no_gradient_reaches_the_teacher_and_training_does_not_change_it():
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
 
 
-def test_a_teacher_is_loaded_with_its_normalization_size_and_license(tmp_path):
+def test_a_teacher_is_loaded_with_its_normalization_and_size(tmp_path):
     SwinModel(SWIN).save_pretrained(tmp_path)
     GreenMimImageProcessorPil(image_mean=HALVES[0], image_std=HALVES[1]).save_pretrained(tmp_path)
-    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
-    student = GreenMimImageProcessorPil(image_mean=IMAGENET[0], image_std=IMAGENET[1])
-    loaded = load_teacher(str(tmp_path), student, num_channels=3, image_size=(32, 32))
-    assert loaded.hidden_size == 16 and "license: mit" in loaded.origin and str(tmp_path) not in loaded.origin
-    torch.testing.assert_close(loaded.teacher.scale.flatten(), torch.tensor(IMAGENET[1]) / 0.5)
+    teacher, hidden_size = load_teacher(tmp_path, IMAGENET, num_channels=3, image_size=(32, 32))
+    assert hidden_size == 16
+    torch.testing.assert_close(teacher.scale.flatten(), torch.tensor(IMAGENET[1]) / 0.5)
 
 
-@pytest.mark.parametrize("kind", ["missing", "channels", "not a vision model"])
+def test_a_teacher_without_a_processor_has_the_normalization_of_the_student(tmp_path):
+    SwinModel(SWIN).save_pretrained(tmp_path)
+    teacher, _ = load_teacher(tmp_path, IMAGENET, num_channels=3, image_size=(32, 32))
+    assert (teacher.scale == 1).all() and (teacher.shift == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["missing", "channels"])
 def test_a_teacher_that_gives_no_features_is_a_clear_error(tmp_path, kind):
     if kind == "channels":
         SwinModel(SWIN).save_pretrained(tmp_path)
-    elif kind == "not a vision model":
-        GreenMimConfig(depths=(1, 1), num_heads=1).save_pretrained(tmp_path)
-    student = GreenMimImageProcessorPil(image_mean=[0.5], image_std=[0.5])
-    with pytest.raises(UserError, match="--teacher_model_name_or_path .* gives no features of 1 x 32 x 32 images"):
-        load_teacher(str(tmp_path), student, num_channels=1, image_size=(32, 32))
+    with pytest.raises(ValueError, match="as a teacher because it gives no features of 1 x 32 x 32 images"):
+        load_teacher(tmp_path, ([0.5], [0.5]), num_channels=1, image_size=(32, 32))
