@@ -46,6 +46,9 @@ class Teacher(nn.Module):
     torch.Size([2, 192])
     ```"""
 
+    scale: torch.Tensor
+    shift: torch.Tensor
+
     def __init__(
         self,
         model: PreTrainedModel,
