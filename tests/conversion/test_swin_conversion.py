@@ -98,7 +98,9 @@ def read_elsewhere(environment, auto_class, folder, pixel_values, tmp_path):
     "environment",
     ["here"] + [pytest.param(f"transformers {release}", marks=pytest.mark.slow) for release in ("4.57", "5.17")],
 )
-@pytest.mark.parametrize("auto_class", MODELS)
+@pytest.mark.parametrize(
+    "auto_class", ["AutoModel", *(pytest.param(name, marks=pytest.mark.slow) for name in list(MODELS)[1:])]
+)
 def test_a_swin_needs_nothing_but_transformers(tmp_path, environment, auto_class):
     model = save_model(MODELS[auto_class], tmp_path / "greenmim")
     differences = convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")

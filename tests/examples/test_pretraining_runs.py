@@ -345,9 +345,7 @@ def test_two_processes_train_as_one(folder, tmp_path):
         torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "kind", ["tars", pytest.param("files", marks=pytest.mark.slow), pytest.param("parquet", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("tars", "files", "parquet")])
 def test_two_processes_see_each_image_once_in_an_epoch(folder, tmp_path, kind):
     """Three shards cannot be divided by two. The worker with the most images needs 40 steps for two epochs."""
     options = ("--max_train_steps=40", "--num_workers=2", "--max_eval_samples=0", "--checkpointing_steps=40")
