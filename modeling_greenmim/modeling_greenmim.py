@@ -726,6 +726,11 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         """What the decoders predict."""
         return get_reconstruction_target(self.config.reconstruction_target)
 
+    @property
+    def can_reconstruct(self) -> bool:
+        """Whether the model predicts pixels, of which [`reconstruct`] makes images."""
+        return bool(self.get_decoders()) and self.reconstruction_target.to_pixels is not None
+
     def get_decoders(self) -> dict[int, nn.Module]:
         """The decoder of each stage that has one, from 1 and ascending."""
         decoders: dict[int, nn.Module] = {}
@@ -774,10 +779,10 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         """
         if outputs.mask is None:
             raise ValueError("Cannot reconstruct without a mask: pass the outputs of a call with `bool_masked_pos`.")
-        if outputs.logits is None or self.reconstruction_target.to_pixels is None:
-            predicted = "no decoder" if outputs.logits is None else f"{self.config.reconstruction_target!r}"
+        if not self.can_reconstruct:
+            target = self.config.reconstruction_target
             raise ValueError(
-                f"Cannot reconstruct images because the model predicts no pixels (`reconstruction_target`: {predicted})."
+                f"Cannot reconstruct images because the model predicts no pixels (its target is {target!r})."
             )
         cell_size = self.config.get_cell_size(self.config.decoder_stages[0])
         cells = images_to_units(pixel_values, cell_size)

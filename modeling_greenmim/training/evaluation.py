@@ -105,6 +105,8 @@ class Evaluation:
 
     def save_pictures(self, model: nn.Module, accelerator: Accelerator, output_dir: str | Path, step: int):
         """Draws the pictures after a step. Collective. The main process stores them, also in the trackers; a failure is a warning."""
+        if not accelerator.unwrap_model(model).can_reconstruct:
+            return
         figure = self.draw(model, accelerator)
         if not accelerator.is_main_process:
             return

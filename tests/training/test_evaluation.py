@@ -69,6 +69,12 @@ def test_the_loss_is_the_mean_over_images_whatever_the_batch_size(data):
     assert model.training
 
 
+def test_a_model_that_predicts_no_pixels_leaves_no_pictures(data, tmp_path):
+    config = GreenMimConfig.from_dict({**CONFIG.to_dict(), "reconstruction_target": "hog"})
+    make_evaluation(data).save_pictures(GreenMimForMaskedImageModeling(config), Accelerator(cpu=True), tmp_path, step=1)
+    assert not any(tmp_path.iterdir())
+
+
 def test_pictures_are_stored_with_the_step(data, tmp_path):
     model, accelerator = GreenMimForMaskedImageModeling(CONFIG), Accelerator(cpu=True)
     make_evaluation(data).save_pictures(model, accelerator, tmp_path, step=12)
