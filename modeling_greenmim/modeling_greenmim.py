@@ -726,11 +726,6 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         """What the decoders predict."""
         return get_reconstruction_target(self.config.reconstruction_target)
 
-    @property
-    def can_reconstruct(self) -> bool:
-        """Whether the model predicts pixels, of which [`reconstruct`] makes images."""
-        return bool(self.get_decoders()) and self.reconstruction_target.to_pixels is not None
-
     def get_decoders(self) -> dict[int, nn.Module]:
         """The decoder of each stage that has one, from 1 and ascending."""
         decoders: dict[int, nn.Module] = {}
@@ -779,14 +774,15 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         """
         if outputs.mask is None:
             raise ValueError("Cannot reconstruct without a mask: pass the outputs of a call with `bool_masked_pos`.")
-        if not self.can_reconstruct:
+        to_pixels = self.reconstruction_target.to_pixels
+        if outputs.logits is None or to_pixels is None:
             target = self.config.reconstruction_target
             raise ValueError(
                 f"Cannot reconstruct images because the model predicts no pixels (its target is {target!r})."
             )
         cell_size = self.config.get_cell_size(self.config.decoder_stages[0])
         cells = images_to_units(pixel_values, cell_size)
-        prediction = self.reconstruction_target.to_pixels(outputs.logits.to(cells.dtype), cells)
+        prediction = to_pixels(outputs.logits.to(cells.dtype), cells)
         prediction = units_to_images(prediction, tuple(pixel_values.shape[-2:]), cell_size)
         is_hidden = get_hidden_pixels(outputs.mask, pixel_values.shape[-2:], self.config.mask_unit_size)
         return torch.where(is_hidden, prediction, pixel_values)

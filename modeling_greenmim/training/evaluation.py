@@ -105,8 +105,9 @@ class Evaluation:
 
     def save_pictures(self, model: nn.Module, accelerator: Accelerator, output_dir: str | Path, step: int):
         """Draws the pictures after a step. Collective. The main process stores them, also in the trackers; a failure is a warning."""
-        if not accelerator.unwrap_model(model).can_reconstruct:
-            return
+        bare_model = accelerator.unwrap_model(model)
+        if not bare_model.get_decoders() or bare_model.reconstruction_target.to_pixels is None:
+            return  # the model predicts no pixels
         figure = self.draw(model, accelerator)
         if not accelerator.is_main_process:
             return

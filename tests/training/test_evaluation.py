@@ -71,7 +71,9 @@ def test_the_loss_is_the_mean_over_images_whatever_the_batch_size(data):
 
 def test_a_model_that_predicts_no_pixels_leaves_no_pictures(data, tmp_path):
     config = GreenMimConfig.from_dict({**CONFIG.to_dict(), "reconstruction_target": "hog"})
-    make_evaluation(data).save_pictures(GreenMimForMaskedImageModeling(config), Accelerator(cpu=True), tmp_path, step=1)
+    make_evaluation(data).save_pictures(
+        GreenMimForMaskedImageModeling(config), Accelerator(cpu=True), tmp_path, step=1
+    )
     assert not any(tmp_path.iterdir())
 
 
