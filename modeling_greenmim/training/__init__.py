@@ -33,7 +33,6 @@ measure it; `checkpoints` are written whole or not at all, in a `run_folder` of 
 `reports` describe it. With transformers' Trainer: `pretraining_trainer`, `trainer`, `fine_tuning`. In one call:
 
     from modeling_greenmim.training import pretrain
-
     pretrain(train_dir="path/to/images", output_dir="my_run")
 """
 
