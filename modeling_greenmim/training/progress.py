@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The progress of a run: its steps, and what is measured in them, checked, logged and kept in checkpoints."""
+"""The progress of a run: its steps and their measurements, checked, logged and kept in checkpoints."""
 
 import math
 import resource
@@ -52,7 +52,7 @@ class Progress:
         self.restart()
 
     def restart(self):
-        """Forgets what was measured since the last record. Call it after work that is not training."""
+        """Forgets the measurements since the last record. Call it after work that is not training."""
         self.losses: list[torch.Tensor] = []
         self.filled: list[float] = []  # fraction of the places of a micro-batch that hold an image
         self.group_fills: list[float] = []
