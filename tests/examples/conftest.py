@@ -37,7 +37,7 @@ def pasted_digits(tmp_path_factory):
     command = f"make_pasted_digits.py --output_dir {folder} --num_train_images 20 --num_eval_images 7"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", command.split())
-        import_script("examples/make_pasted_digits.py").main()
+        import_script("experiments/pasted_digits/make_pasted_digits.py").main()
     return folder
 
 
