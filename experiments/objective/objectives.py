@@ -13,8 +13,8 @@
 # limitations under the License.
 """The objectives that are compared: their configurations, and their steps in a given time.
 
-    python objectives.py config hog_stages config.json
-    python objectives.py steps eurosat hog_stages
+python objectives.py config hog_stages config.json
+python objectives.py steps eurosat hog_stages
 """
 
 import argparse

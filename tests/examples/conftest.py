@@ -20,16 +20,6 @@ import pytest
 from tests.helpers.scripts import import_script
 
 
-@pytest.fixture
-def fresh_accelerator_state():
-    """Removes the state that a run with the Trainer leaves in this process."""
-    yield
-    from accelerate.state import AcceleratorState, GradientState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
 @pytest.fixture(scope="session")
 def pasted_digits(tmp_path_factory):
     """A dataset for segmentation and detection, of 20 images to train on and 7 to evaluate on."""

@@ -43,8 +43,6 @@ from tests.helpers.fine_tuning_runs import (
 from tests.helpers.scripts import import_script
 
 
-pytestmark = pytest.mark.usefixtures("fresh_accelerator_state")
-
 script = import_script("examples/object-detection/run_object_detection.py")
 
 IMAGE = encode(np.zeros((40, 50, 3), dtype=np.uint8))

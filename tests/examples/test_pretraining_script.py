@@ -24,7 +24,6 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from datasets.utils import logging as datasets_logging
 from huggingface_hub import ModelCard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -40,16 +39,9 @@ from tests.helpers.scripts import import_script
 script = import_script(SCRIPT)
 
 
-def reset_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
 @pytest.fixture(autouse=True)
-def light_and_fresh(monkeypatch):
+def light(monkeypatch):
     monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # seconds each, and tested elsewhere
-    yield
-    reset_accelerate()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +55,6 @@ def finished_once(images, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish, "_check_folder", lambda *_: None)
         run(images, folder, "--checkpointing_steps=3")
-    reset_accelerate()
     return folder
 
 
@@ -132,7 +123,6 @@ def test_options_of_the_training_run(images, tmp_path, option):
 def test_gradient_accumulation_is_a_larger_batch(images, tmp_path):
     options = ("--max_eval_samples=0", "--logging_steps=1", "--learning_rate=1e-3")
     large = run(images, tmp_path / "large", *options, "--per_device_train_batch_size=8")
-    reset_accelerate()
     accumulated = run(images, tmp_path / "accumulated", *options, "--gradient_accumulation_steps=2")
     losses = [[record["loss"] for record in metrics["history"]] for metrics in (large, accumulated)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
@@ -157,7 +147,6 @@ def test_an_encoder_of_a_swin_continues_to_learn_and_keeps_its_license(images, t
     assert "started from the weights of `swin`" in card.text and "images of 48 x 48 pixels" in card.text
     # and the run resumes
     shutil.rmtree(tmp_path / "run" / "model")
-    reset_accelerate()
     options += ("--learning_rate=1e-12", "--weight_decay=0", "--resume_from_checkpoint=latest")
     assert run(images, tmp_path / "run", *options)["steps"] == 6
 
@@ -269,7 +258,6 @@ def test_a_second_run_does_not_overwrite_the_first(images, finished):
         SystemExit, match="holds a run already.*--resume_from_checkpoint latest.*--overwrite_output_dir"
     ):
         run(images, finished)
-    reset_accelerate()
     assert run(images, finished, "--overwrite_output_dir", "--max_train_steps=2")["steps"] == 2
 
 
@@ -287,7 +275,6 @@ def test_a_finished_run_has_nothing_to_resume_and_an_unwritten_model_folder_is_m
     run(images, finished, "--resume_from_checkpoint=latest")
     assert "The run is complete" in capsys.readouterr().out
     shutil.rmtree(finished / "model")
-    reset_accelerate()
     options = ("--resume_from_checkpoint=latest", "--logging_steps=5", "--eval_steps=100", "--checkpointing_steps=50")
     run(images, finished, *options)
     assert "Resuming after step 6" in capsys.readouterr().out
@@ -301,7 +288,6 @@ def test_a_resumed_run_ends_with_the_same_weights_and_does_not_warn(images, tmp_
     run(images, tmp_path / "run", *options, kind=kind)
     shutil.copytree(tmp_path / "run" / "checkpoint-3", tmp_path / "resumed" / "checkpoint-3")
     (tmp_path / "resumed" / "arguments.json").touch()
-    reset_accelerate()
     datasets_logging.enable_propagation()
     with caplog.at_level("WARNING"):
         run(images, tmp_path / "resumed", *options, "--resume_from_checkpoint=latest", kind=kind)

@@ -38,8 +38,6 @@ from tests.helpers.fine_tuning_runs import (
 from tests.helpers.scripts import import_script
 
 
-pytestmark = pytest.mark.usefixtures("fresh_accelerator_state")
-
 script = import_script("examples/semantic-segmentation/run_semantic_segmentation.py")
 IGNORED = script.IGNORED
 

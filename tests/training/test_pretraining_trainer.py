@@ -20,7 +20,6 @@ import signal
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from transformers import AutoModel, SwinConfig, SwinModel
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -46,11 +45,8 @@ SETTINGS = {
 
 
 @pytest.fixture(autouse=True)
-def light_and_fresh(monkeypatch):
+def light(monkeypatch):
     monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # seconds each, and tested elsewhere
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(scope="module")
