@@ -42,14 +42,14 @@ from modeling_greenmim import (
     GreenMimImageProcessorPil,
     GreenMimModel,
 )
+from modeling_greenmim.bias_tables import cut_table
 from modeling_greenmim.checkpoint_folders import create_folder
 from modeling_greenmim.convert_greenmim_to_swin import (
     convert_greenmim_to_swin,
     convert_greenmim_to_timm,
-    cut_table,
-    make_timm_state_dict,
 )
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
+from modeling_greenmim.timm_weights import make_timm_state_dict
 from tests.helpers.tiny_models import make_config, randomize
 
 

@@ -51,7 +51,7 @@ def attend(attention, states, hidden, labels, bias=None):
         scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
     else:
         lengths = query.norm(dim=-1)[..., None] * key.norm(dim=-1)[:, :, None, :]
-        scales = attention.similarity.logit_scale.exp().clamp(max=100)[:, :, None]
+        scales = attention.similarity.logit_scale.exp().clamp(max=100)
         scores = scales * (query @ key.transpose(2, 3)) / lengths
     if bias is not None:
         scores = scores + bias
@@ -76,12 +76,17 @@ def get_bias(bias: nn.Module, side: int, height: int, width: int) -> torch.Tenso
     """Biases of all pairs of places, `(heads, n, n)`, from a table of offsets or the MLP of Swin V2."""
     if hasattr(bias, "relative_position_bias_table"):
         return get_offset_bias(bias.relative_position_bias_table, side, height, width)
-    row, column = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
-    offsets = torch.stack([place[:, None] - place for place in (row, column)], dim=-1).double()
+    rows, columns = (torch.arange(1 - length, length).double() for length in (height, width))
+    offsets = torch.stack(
+        torch.meshgrid(rows, columns, indexing="ij"), dim=-1
+    )  # all that occur: the pairs are too many
     offsets = 8 * offsets / max(bias.bias_window_size - 1, 1)
     offsets = offsets.sign() * (1 + offsets.abs()).log() / math.log(8)
     hidden = nn.functional.linear(offsets, bias.fc1.weight, bias.fc1.bias).clamp(min=0)
-    return (16 / (1 + (-hidden @ bias.fc2.weight.T).exp())).permute(2, 0, 1)
+    biases = 16 / (1 + (-hidden @ bias.fc2.weight.T).exp())
+    row, column = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    row_offset, column_offset = (place[:, None] - place for place in (row, column))
+    return biases[row_offset + height - 1, column_offset + width - 1].permute(2, 0, 1)
 
 
 def mix_windows(config, stage, mixer, states, hidden, shifted=False):
