@@ -119,11 +119,12 @@ def convert_swin_to_greenmim(
 def _open_swin(checkpoint_path: str | Path) -> _Start:
     try:
         settings, _ = PreTrainedConfig.get_config_dict(checkpoint_path)
-        if settings.get("model_type") == "timm_wrapper":  # what transformers makes of a folder of timm
-            return _open_timm_swin(checkpoint_path)
-        config = AutoConfig.from_pretrained(checkpoint_path)
-    except OSError as error:
+        is_timm = settings.get("model_type") == "timm_wrapper"  # what transformers makes of a folder of timm
+        config = None if is_timm else AutoConfig.from_pretrained(checkpoint_path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{checkpoint_path} is not the folder of a model, nor one on the Hub. ({error})") from error
+    if config is None:
+        return _open_timm_swin(checkpoint_path)
     if not isinstance(config, SWIN_CONFIGS):
         known = " and ".join(repr(config_class.model_type) for config_class in SWIN_CONFIGS)
         raise ValueError(
