@@ -21,12 +21,13 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig, SwinConfig, set_seed
+from transformers import AutoConfig, PreTrainedConfig, set_seed
 
 from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
 from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
 from ..convert_swin_to_greenmim import convert_swin_to_greenmim
 from ..masking_greenmim import get_unit_grid
+from ..swin_families import SWIN_CONFIGS
 from .command_line import get_name
 from .errors import UserError, check_unreadable, make_unreadable_error
 from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
@@ -236,9 +237,9 @@ def _load_model(args: ModelArguments, seed: int) -> tuple[GreenMimForMaskedImage
     name = args.model_name_or_path
     if (Path(name) / "model" / "config.json").is_file():
         raise ValueError(f"--model_name_or_path {name} is the folder of a run: its model is {name}/model.")
-    config = _read_config("model_name_or_path", name, GreenMimConfig, SwinConfig)
+    config = _read_config("model_name_or_path", name, GreenMimConfig, *SWIN_CONFIGS)
     with tempfile.TemporaryDirectory() as temporary:
-        if is_swin := isinstance(config, SwinConfig):
+        if is_swin := isinstance(config, SWIN_CONFIGS):
             convert_swin_to_greenmim(name, folder := Path(temporary) / "model", seed=seed)
             name, config = folder, GreenMimConfig.from_pretrained(folder)
         # of a bare encoder, the decoder is new; and in float32, whatever it was saved in
