@@ -87,7 +87,7 @@ def load_timm_weights(encoder: GreenMimModel, weights: dict[str, torch.Tensor]):
         weights (`dict[str, torch.Tensor]`):
             Weights under timm's names.
     """
-    ours = {}
+    ours: dict[str, torch.Tensor] = {}
     for timm_name, names in _get_names(encoder).items():
         tensor, grid = weights[timm_name], _get_table_grid(timm_name, encoder.config)
         if grid is not None:
