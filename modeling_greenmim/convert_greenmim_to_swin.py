@@ -150,7 +150,7 @@ def convert_greenmim_to_timm(
         _check_eps(config, allow_eps_difference)
         if isinstance(model, GreenMimBackbone):
             raise ValueError(
-                "timm's Swin has no norms of feature maps: convert the encoder or the classifier instead."
+                "timm's Swins have no norms of feature maps, but a last norm: convert the encoder or the classifier instead."
             )
         check_for_timm(config)
         encoder = model if isinstance(model, GreenMimModel) else model.greenmim

@@ -140,9 +140,9 @@ SWIN_V2 = SwinFamily(
     has_window_sizes=True,
     clips_windows=True,
     weight_names={
-        r"\.attention\.self\.(q)uery\.": r".attention.\1_proj.",
-        r"\.attention\.self\.(k)ey\.": r".attention.\1_proj.",
-        r"\.attention\.self\.(v)alue\.": r".attention.\1_proj.",
+        r"\.attention\.self\.query\.": ".attention.q_proj.",
+        r"\.attention\.self\.key\.": ".attention.k_proj.",
+        r"\.attention\.self\.value\.": ".attention.v_proj.",
         r"\.attention\.self\.logit_scale$": ".attention.similarity.logit_scale",
         r"\.attention\.self\.continuous_position_bias_mlp\.0\.": ".attention.relative_position_bias.fc1.",
         r"\.attention\.self\.continuous_position_bias_mlp\.2\.": ".attention.relative_position_bias.fc2.",

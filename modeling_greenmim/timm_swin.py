@@ -84,8 +84,7 @@ def read_timm_config(model: Any) -> GreenMimConfig:
 
 def read_timm_image_processor_settings(model: Any) -> dict:
     """The settings of an image processor of transformers that prepares images as timm does for a model."""
-    settings = model.pretrained_cfg
-    height, width = settings["input_size"][1:]
+    settings, (height, width) = model.pretrained_cfg, model.patch_embed.img_size
     interpolations = {name: number for number, name in _INTERPOLATIONS.items()}
     return {
         "size": {"shortest_edge": int(min(height, width) / settings["crop_pct"])},
@@ -153,6 +152,7 @@ def check_for_timm(config: GreenMimConfig):
 
 
 def make_timm_settings(checkpoint_path: str | Path, config: GreenMimConfig, num_classes: int) -> dict:
+    """The config.json of a folder of timm, with the image processor of a folder of ours."""
     processor = make_image_processor(config, read_image_processor_settings(checkpoint_path))
     shorter_side = processor.size.get("shortest_edge") or min(config.image_height_and_width)
     family = get_family(config)
