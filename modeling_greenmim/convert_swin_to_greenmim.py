@@ -58,7 +58,8 @@ model = GreenMimForMaskedImageModeling.from_pretrained("path/to/this/folder")
 class _Start(NamedTuple):
     """What a model starts from."""
 
-    swin: Any  # of transformers or timm
+    swin: Any  # of transformers or timm, in float32
+    dtype: torch.dtype  # of its weights on disk
     config: GreenMimConfig
     load_weights: Callable[[GreenMimModel], None]  # into an encoder of ours
     compare: Callable[[GreenMimModel, Any], dict[str, float]]  # an encoder of ours with the Swin
@@ -102,16 +103,15 @@ def convert_swin_to_greenmim(
         torch.manual_seed(seed)
         model = GreenMimForMaskedImageModeling(config)
         start.load_weights(model.greenmim)
-        model.to(next(start.swin.parameters()).dtype).save_pretrained(folder)
+        model.to(start.dtype).save_pretrained(folder)
         make_image_processor(config, start.image_processor_settings).save_pretrained(folder)
 
         written = load_checkpoint(GreenMimForMaskedImageModeling, folder, dtype=torch.float32).greenmim
-        swin = start.swin.float()
         # with the same epsilon there is no difference; with its own, the Swin may differ, by what is then measured
-        differences = start.compare(set_layer_norm_eps(written, SWIN_EPS), set_layer_norm_eps(swin, SWIN_EPS))
+        differences = start.compare(set_layer_norm_eps(written, SWIN_EPS), set_layer_norm_eps(start.swin, SWIN_EPS))
         check_differences(differences)
         if config.layer_norm_eps != SWIN_EPS:
-            differences = start.compare(written, swin)
+            differences = start.compare(written, start.swin)
         _write_card(checkpoint_path, model.config, differences, folder)
     return differences
 
@@ -136,18 +136,22 @@ def _open_swin(checkpoint_path: str | Path) -> _Start:
     family = get_family(our_config)
     swin_class = next(iter(family.architectures.values())).swin_class
     # the last norm is missing in a backbone: it starts as it would start in any model
-    swin = load_checkpoint(swin_class, checkpoint_path, ("layernorm",), config=config, add_pooling_layer=False)
+    settings = {"config": config, "dtype": torch.float32, "add_pooling_layer": False}
+    dtype = config.dtype or torch.float32  # before loading, which changes it
+    swin = load_checkpoint(swin_class, checkpoint_path, ("layernorm",), **settings)
 
     def load_weights(encoder: GreenMimModel):
         encoder.load_state_dict({family.get_our_name(name): tensor for name, tensor in swin.state_dict().items()})
 
-    return _Start(swin, our_config, load_weights, compare_with_swin, read_image_processor_settings(checkpoint_path))
+    image_processor_settings = read_image_processor_settings(checkpoint_path)
+    return _Start(swin, dtype, our_config, load_weights, compare_with_swin, image_processor_settings)
 
 
 def _open_timm_swin(checkpoint_path: str | Path) -> _Start:
     swin = load_timm_swin(checkpoint_path)
     return _Start(
-        swin,
+        swin.float(),
+        next(swin.parameters()).dtype,
         read_timm_config(swin),
         lambda encoder: load_timm_weights(encoder, swin.state_dict()),
         compare_with_timm,
