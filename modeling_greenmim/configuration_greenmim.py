@@ -52,6 +52,19 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             model. By default Swin's, `["window", "shifted_window"]` in every stage.
         window_size (`int`, *optional*, defaults to 7):
             Side of the attention windows in tokens.
+        attention_similarity (`str`, *optional*, defaults to `"dot_product"`):
+            How queries and keys of the encoder are compared: `"dot_product"`, or `"cosine"`, with a learned scale for each head and
+            keys without bias, as in Swin V2.
+        position_bias (`str`, *optional*, defaults to `"table"`):
+            Where the biases of window and mask unit attention come from: a learned `"table"`, or `"continuous"`, an MLP over the
+            offsets, as in Swin V2, which fits every window size.
+        pretrained_window_sizes (`list[int]` or `tuple[int, ...]`, *optional*):
+            Side of the windows that the continuous position bias of each stage was trained with, which normalizes its offsets. By
+            default the side of the windows, or of the stage's grid at `image_size` where that is smaller.
+        norm_placement (`str`, *optional*, defaults to `"before"`):
+            Whether the norms of a layer are `"before"` its attention and its MLP, or `"after"` them, as in Swin V2.
+        merging_norm_placement (`str`, *optional*, defaults to `"before"`):
+            Whether the norm of the patch merging is `"before"` its projection or `"after"` it, as in Swin V2.
         mlp_ratio (`float`, `list[float]` or `tuple[float, ...]`, *optional*, defaults to 4.0):
             Ratio of the hidden channels of the MLP to the channels of its stage, for all stages or for each.
         qkv_bias (`bool`, *optional*, defaults to `True`):
@@ -139,6 +152,11 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     depths: list[int] | tuple[int, ...] = (2, 2, 18, 2)
     num_heads: int | list[int] | tuple[int, ...] = (4, 8, 16, 32)
     window_size: int = 7
+    attention_similarity: str = "dot_product"
+    position_bias: str = "table"
+    pretrained_window_sizes: list[int] | tuple[int, ...] | None = None
+    norm_placement: str = "before"
+    merging_norm_placement: str = "before"
     mlp_ratio: float | int | list[float | int] | tuple[float | int, ...] = 4.0
     qkv_bias: bool = True
     hidden_dropout_prob: float | int = 0.0
@@ -289,7 +307,23 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     @property
     def is_swin(self) -> bool:
         """Whether the encoder is an ordinary Swin Transformer: its token mixers, doubling channels, one ratio for all MLPs."""
+        return self._has_swin_shape and all(getattr(self, name) == swin for name, (swin, _) in _SWIN_CHOICES.items())
+
+    @property
+    def is_swin_v2(self) -> bool:
+        """Whether the encoder is an ordinary Swin Transformer V2."""
+        return self._has_swin_shape and all(getattr(self, name) == v2 for name, (_, v2) in _SWIN_CHOICES.items())
+
+    @property
+    def _has_swin_shape(self) -> bool:
         return self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
+
+    def get_bias_window_size(self, stage: int, window_size: int) -> int:
+        """Side of the windows that normalizes the offsets of a continuous position bias in a stage, from 0."""
+        if self.pretrained_window_sizes is not None and self.pretrained_window_sizes[stage] > 0:
+            return self.pretrained_window_sizes[stage]
+        stage_side = -(-min(self.image_height_and_width) // (self.patch_size * 2**stage))
+        return min(window_size, stage_side)
 
     @property
     def num_layers(self) -> int:
@@ -386,6 +420,15 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"The {hidden_size} channels of stage {stage} (`hidden_sizes={self.hidden_sizes}`, "
                     f"`embed_dim={self.embed_dim}`) are not divisible by its {num_heads} heads: change one of them."
                 )
+        for name, choices in _SWIN_CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
+        window_sizes = self.pretrained_window_sizes
+        if window_sizes is not None and (len(window_sizes) != self.num_layers or min(window_sizes) < 0):
+            raise ValueError(
+                f"`pretrained_window_sizes` must have one entry of at least 0 for each of the {self.num_layers} stages, got "
+                f"{window_sizes}."
+            )
         if not 0.0 < self.mask_ratio < 1.0:
             raise ValueError(f"`mask_ratio` must lie between 0 and 1, both excluded, got {self.mask_ratio}.")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
@@ -445,6 +488,13 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             )
 
 
+# what Swin has, and what Swin V2 has
+_SWIN_CHOICES = {
+    "attention_similarity": ("dot_product", "cosine"),
+    "position_bias": ("table", "continuous"),
+    "norm_placement": ("before", "after"),
+    "merging_norm_placement": ("before", "after"),
+}
 # names of our fields in timm, Swin, MAE and SimMIM
 _OTHER_NAMES = {
     "ape": "use_absolute_embeddings",

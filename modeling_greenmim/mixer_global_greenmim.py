@@ -28,7 +28,7 @@ class GreenMimGlobalAttention(GreenMimAttention, GreenMimTokenMixer):
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
-        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage])  # type: ignore[index]
+        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage], config.attention_similarity)  # type: ignore[index]
 
     def forward(
         self, hidden_states: torch.Tensor, prepared: dict, **kwargs: Unpack[TransformersKwargs]

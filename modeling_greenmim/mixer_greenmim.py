@@ -23,12 +23,14 @@ nothing; its plan follows from shapes (`make_full_plan`: torch, on the device).
 A hidden token does not exist: it takes part in no softmax, no sum and no count. `planning_greenmim.py` registers the mixers.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
@@ -178,20 +180,61 @@ def eager_attention_forward(
     return attn_output, attn_weights
 
 
-class GreenMimAttention(nn.Module):
-    """Multi-head attention."""
+class GreenMimCosineSimilarity(nn.Module):
+    """
+    Makes the dot products of queries and keys cosines, multiplied by a learned scale for each head of at most 100, as in Swin V2
+    (https://huggingface.co/papers/2111.09883, section 3.3).
+    """
 
-    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int):
+    def __init__(self, num_heads: int):
+        super().__init__()
+        self.logit_scale = nn.Parameter(torch.full((num_heads, 1, 1), math.log(10)))
+
+    def init_weights(self, std: float):
+        init.constant_(self.logit_scale, math.log(10))
+
+    def forward(self, query: torch.Tensor, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Queries and keys of shape `(..., channels)`, all heads side by side."""
+        scale = self.logit_scale[..., 0].clamp(max=math.log(100)).exp()
+        return self._set_length(query, scale), self._set_length(key, torch.ones_like(scale))
+
+    def _set_length(self, states: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        heads = states.unflatten(-1, (len(length), -1))
+        dtype = torch.promote_types(states.dtype, torch.float32)
+        lengths = torch.linalg.vector_norm(heads, dim=-1, keepdim=True, dtype=dtype)
+        # the key of padding is 0 and stays so; divided by a tiny number, its gradient would overflow in float16
+        return (heads * (length / lengths.masked_fill(lengths == 0, 1))).flatten(-2).to(states.dtype)
+
+
+class GreenMimAttention(nn.Module):
+    """
+    Multi-head attention.
+
+    Args:
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+        hidden_size (`int`):
+            Number of channels.
+        num_heads (`int`):
+            Number of heads.
+        similarity (`str`, *optional*, defaults to `"dot_product"`):
+            See `attention_similarity` of [`GreenMimConfig`].
+    """
+
+    def __init__(self, config: GreenMimConfig, hidden_size: int, num_heads: int, similarity: str = "dot_product"):
         super().__init__()
         self.config = config
         self.num_heads = num_heads
         self.head_dim = hidden_size // num_heads
         self.attention_dropout = config.attention_probs_dropout_prob
-        self.scaling = self.head_dim**-0.5
         self.is_causal = False
+        self.scaling = self.head_dim**-0.5
+        self.similarity = None
+        if similarity == "cosine":
+            self.scaling, self.similarity = 1.0, GreenMimCosineSimilarity(num_heads)
 
         self.q_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
-        self.k_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias and self.similarity is None)
         self.v_proj = nn.Linear(hidden_size, hidden_size, bias=config.qkv_bias)
         self.o_proj = nn.Linear(hidden_size, hidden_size)
 
@@ -202,14 +245,21 @@ class GreenMimAttention(nn.Module):
         """
         projections = (self.q_proj, self.k_proj, self.v_proj)
         if hidden_states.device.type != "cpu" and all(map(is_plain_linear, projections)):
-            return self.project_at_once(hidden_states)
-        return [projection(hidden_states) for projection in projections]
+            query, key, value = self.project_at_once(hidden_states)
+        else:
+            query, key, value = (projection(hidden_states) for projection in projections)
+        if self.similarity is not None:
+            query, key = self.similarity(query, key)
+        return query, key, value
 
     def project_at_once(self, hidden_states: torch.Tensor) -> Sequence[torch.Tensor]:
         """Queries, keys and values as parts of one product with the weights of all three projections."""
         projections = (self.q_proj, self.k_proj, self.v_proj)
         weight = torch.cat([projection.weight for projection in projections])
-        bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in projections])
+        bias = None
+        if self.q_proj.bias is not None:
+            key_bias = torch.zeros_like(self.q_proj.bias) if self.k_proj.bias is None else self.k_proj.bias
+            bias = torch.cat([self.q_proj.bias, key_bias, self.v_proj.bias])
         return nn.functional.linear(hidden_states, weight, bias).chunk(3, dim=-1)
 
     def attend(
@@ -257,7 +307,10 @@ class GreenMimAttention(nn.Module):
         if query_states is None:
             projected = self.project(hidden_states)
         else:
-            projected = (self.q_proj(query_states), self.k_proj(hidden_states), self.v_proj(hidden_states))
+            query, key = self.q_proj(query_states), self.k_proj(hidden_states)
+            if self.similarity is not None:
+                query, key = self.similarity(query, key)
+            projected = (query, key, self.v_proj(hidden_states))
         query, key, value = (states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for states in projected)
         attn_output, attn_weights = self.attend(query, key, value, attention_mask, **kwargs)
         return self.o_proj(attn_output.flatten(2)), attn_weights

@@ -44,9 +44,9 @@ from .layout_greenmim import TokenLayout, get_grid_size, units_to_patches, view_
 from .mixer_greenmim import GreenMimAttention, GreenMimTokenMixer, get_compute_dtype
 from .packing_greenmim import EMPTY_SET, pack_tokens
 from .position_bias_greenmim import (
-    GreenMimRelativePositionBias,
     get_relative_position_index,
     get_window_positions,
+    make_position_bias,
 )
 
 
@@ -69,8 +69,8 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
     """Attention inside windows, with a relative position bias."""
 
     def __init__(self, config: GreenMimConfig, stage: int):
-        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage])  # type: ignore[index]
-        self.relative_position_bias = GreenMimRelativePositionBias(self.num_heads, config.window_size)
+        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage], config.attention_similarity)  # type: ignore[index]
+        self.relative_position_bias = make_position_bias(config, stage, config.window_size)
 
     @classmethod
     def get_shift_size(cls, grid_size: tuple[int, int], window_size: int, clip_windows: bool = True) -> int:
@@ -181,9 +181,9 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
-        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage])  # type: ignore[index]
+        super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage], config.attention_similarity)  # type: ignore[index]
         side = config.get_unit_side(stage)
-        self.relative_position_bias = GreenMimRelativePositionBias(self.num_heads, side) if side > 1 else None
+        self.relative_position_bias = make_position_bias(config, stage, side) if side > 1 else None
 
     @classmethod
     def make_full_plan(

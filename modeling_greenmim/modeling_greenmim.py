@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import initialization as init
 from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -32,19 +31,17 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
-from .gathering_greenmim import select_tokens
+from .embeddings_greenmim import GreenMimEmbeddings, GreenMimPatchMerging, to_feature_map
 from .layout_greenmim import (
     get_grid_size,
     get_hidden_pixels,
     get_stage_grids,
     images_to_units,
     units_to_images,
-    units_to_patches,
-    view_units,
 )
 from .mixer_greenmim import GreenMimMLP
 from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, move_plan
-from .position_bias_greenmim import get_position_converters, interpolate_position_embeddings
+from .position_bias_greenmim import get_position_converters
 from .reconstruction_greenmim import (
     DECODERS,
     ReconstructionTarget,
@@ -160,117 +157,6 @@ def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
         )
 
 
-def to_feature_map(hidden_states: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
-    """`(batch_size, rows * columns, channels)`, row-major, to `(batch_size, channels, rows, columns)`."""
-    return hidden_states.transpose(1, 2).unflatten(2, grid_size)
-
-
-class GreenMimPatchEmbeddings(nn.Module):
-    """Turns pixel values into patch embeddings, of the full image or of its visible mask units."""
-
-    def __init__(self, config: GreenMimConfig):
-        super().__init__()
-        self.patch_size = config.patch_size
-        self.mask_unit_size = config.mask_unit_size
-        self.projection = nn.Conv2d(
-            config.num_channels, config.embed_dim, kernel_size=config.patch_size, stride=config.patch_size
-        )
-
-    def get_visible_strip(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor) -> torch.Tensor:
-        """The visible patches, side by side in a strip of pixels: `(batch_size, channels, patch, patches * patch)`."""
-        units = view_units(pixel_values, self.mask_unit_size)
-        batch_indices = torch.arange(units.shape[0], device=units.device)[:, None]
-        units = units[batch_indices, visible_indices // units.shape[2], visible_indices % units.shape[2]]
-        patches = units_to_patches(units, self.patch_size)  # (batch_size, visible, patches, channels, patch, patch)
-        return patches.permute(0, 3, 4, 1, 2, 5).flatten(3)
-
-    def forward(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor | None = None) -> torch.Tensor:
-        if visible_indices is None:
-            height, width = pixel_values.shape[-2:]
-            pixel_values = nn.functional.pad(pixel_values, (0, -width % self.patch_size, 0, -height % self.patch_size))
-        else:
-            pixel_values = self.get_visible_strip(pixel_values, visible_indices)
-        return self.projection(pixel_values).flatten(2).transpose(1, 2)
-
-
-class GreenMimEmbeddings(nn.Module):
-    """Patch embeddings, normalized, with optional absolute position embeddings."""
-
-    def __init__(self, config: GreenMimConfig):
-        super().__init__()
-        image_size = config.image_height_and_width
-        self.patch_size = config.patch_size
-        self.unit_side = config.get_unit_side(0)
-        self.position_grid = (image_size[0] // config.patch_size, image_size[1] // config.patch_size)
-        self.patch_embeddings = GreenMimPatchEmbeddings(config)
-        self.position_embeddings = None
-        if config.use_absolute_embeddings:
-            num_patches = self.position_grid[0] * self.position_grid[1]
-            self.position_embeddings = nn.Parameter(torch.zeros(1, num_patches, config.embed_dim))
-        self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def init_weights(self, std: float):
-        if self.position_embeddings is not None:
-            init.trunc_normal_(self.position_embeddings, std=std)
-
-    def get_position_embeddings(
-        self, grid_size: tuple[int, int], visible_indices: torch.Tensor | None, interpolate_pos_encoding: bool
-    ) -> torch.Tensor:
-        """Position embeddings of all patches, `(1, patches, channels)`, or of the visible ones, `(batch_size, ...)`."""
-        positions = self.position_embeddings  # (1, patches, channels)
-        if grid_size != self.position_grid:
-            if not interpolate_pos_encoding:
-                raise ValueError(
-                    f"The absolute position embeddings are for {self.position_grid[0]} x {self.position_grid[1]} patches, "
-                    f"but the images have {grid_size[0]} x {grid_size[1]}. Pass `interpolate_pos_encoding=True` to "
-                    "interpolate them."
-                )
-            positions = interpolate_position_embeddings(positions, self.position_grid, grid_size)
-        if visible_indices is None:
-            return positions
-        units = view_units(to_feature_map(positions, grid_size), self.unit_side)[0]
-        positions = units_to_patches(units, patch_size=1).flatten(3)  # (rows, columns, patches of a unit, channels)
-        # the same for all images, and yet expanded: the gradient then meets in one sum over the batch, in a fixed order
-        positions = positions.flatten(0, 1).flatten(1).expand(len(visible_indices), -1, -1)
-        return select_tokens(positions, visible_indices).unflatten(2, (self.unit_side**2, -1)).flatten(1, 2)
-
-    def forward(
-        self,
-        pixel_values: torch.Tensor,
-        visible_indices: torch.Tensor | None = None,
-        interpolate_pos_encoding: bool = False,
-    ) -> torch.Tensor:
-        embeddings = self.norm(self.patch_embeddings(pixel_values, visible_indices))
-        if self.position_embeddings is not None:
-            grid_size = get_grid_size(pixel_values.shape[-2:], self.patch_size)
-            embeddings = embeddings + self.get_position_embeddings(
-                grid_size, visible_indices, interpolate_pos_encoding
-            )
-        return self.dropout(embeddings)
-
-
-class GreenMimPatchMerging(nn.Module):
-    """Merges 2 x 2 tokens into one of the next stage, as `SwinPatchMerging`."""
-
-    def __init__(self, config: GreenMimConfig, stage: int):
-        super().__init__()
-        hidden_size = config.hidden_sizes[stage]
-        self.norm = nn.LayerNorm(4 * hidden_size, eps=config.layer_norm_eps)
-        self.reduction = nn.Linear(4 * hidden_size, config.hidden_sizes[stage + 1], bias=False)
-
-    def forward(self, hidden_states: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
-        """Tokens of a full grid, given as `grid_size`, are row-major; those of visible units lie side by side already."""
-        batch_size, _, channels = hidden_states.shape
-        if grid_size is not None:
-            height, width = grid_size
-            hidden_states = hidden_states.view(batch_size, height, width, channels)
-            hidden_states = nn.functional.pad(hidden_states, (0, 0, 0, width % 2, 0, height % 2))
-            hidden_states = hidden_states.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5)
-        hidden_states = hidden_states.reshape(batch_size, -1, 4 * channels)
-        return self.reduction(self.norm(hidden_states))
-
-
 class GreenMimLayer(GradientCheckpointingLayer):
     """A layer of the encoder: `SwinLayer` with any token mixer, and stochastic depth on both branches, as in Swin's paper."""
 
@@ -298,6 +184,26 @@ class GreenMimLayer(GradientCheckpointingLayer):
         return hidden_states, attn_weights
 
 
+class GreenMimPostNormLayer(GreenMimLayer):
+    """The same, with each norm at the end of its branch, as `Swinv2Layer`."""
+
+    def forward(
+        self, hidden_states: torch.Tensor, prepared: Any, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        residual = hidden_states
+        hidden_states, attn_weights = self.attention(hidden_states, prepared, **kwargs)
+        hidden_states = residual + self.drop_path(self.layernorm_before(self.dropout(hidden_states)))
+
+        residual = hidden_states
+        hidden_states = self.mlp(hidden_states)
+        hidden_states = residual + self.drop_path(self.layernorm_after(self.dropout(hidden_states)))
+
+        return hidden_states, attn_weights
+
+
+LAYERS = {"before": GreenMimLayer, "after": GreenMimPostNormLayer}
+
+
 class GreenMimStage(nn.Module):
     """Layers on one resolution, and the merging that leads to the next."""
 
@@ -310,7 +216,9 @@ class GreenMimStage(nn.Module):
         self.token_mixers = config.get_layer_mixers(stage)
         first_layer, num_layers = sum(config.depths[:stage]), sum(config.depths)
         self.blocks = nn.ModuleList(
-            GreenMimLayer(config, stage, name, config.drop_path_rate * (first_layer + layer) / max(num_layers - 1, 1))
+            LAYERS[config.norm_placement](
+                config, stage, name, config.drop_path_rate * (first_layer + layer) / max(num_layers - 1, 1)
+            )
             for layer, name in enumerate(self.token_mixers)
         )
         is_last = stage == config.num_layers - 1
@@ -375,7 +283,7 @@ class GreenMimPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     supports_gradient_checkpointing = True
-    _no_split_modules = ["GreenMimLayer"]
+    _no_split_modules = ["GreenMimLayer", "GreenMimPostNormLayer"]
     _supports_sdpa = True
     _supports_flash_attn = False
     _supports_flex_attn = False
@@ -604,7 +512,9 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
     r"""
     GreenMim backbone, to be used with frameworks like UperNet and DETR: feature maps of the stages that
     `config.out_features` names, before their merging, each with a layer normalization of its own. As in
-    transformers' `SwinBackbone`, windows shift at every resolution, also where one of them covers the grid.
+    transformers' `SwinBackbone`, windows shift at every resolution, also where one of them covers the grid. Where the norms of
+    layers come after (`config.norm_placement`), both is as in `Swinv2Backbone`: feature maps have no further norm, and a window
+    that covers the grid does not shift.
 
     Args:
         config ([`GreenMimConfig`]):
@@ -621,12 +531,14 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         self.num_features = [config.embed_dim, *config.hidden_sizes]
         self.embeddings = GreenMimEmbeddings(config)
         self.encoder = GreenMimEncoder(config)
-        self.hidden_states_norms = nn.ModuleDict(
-            {
-                stage: nn.LayerNorm(num_channels, eps=config.layer_norm_eps)
-                for stage, num_channels in zip(self.out_features, self.channels)
-            }
-        )
+        self.hidden_states_norms = None
+        if config.norm_placement == "before":
+            self.hidden_states_norms = nn.ModuleDict(
+                {
+                    stage: nn.LayerNorm(num_channels, eps=config.layer_norm_eps)
+                    for stage, num_channels in zip(self.out_features, self.channels)
+                }
+            )
 
         # Initialize weights and apply final processing
         self.post_init()
@@ -673,7 +585,8 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         check_pixel_values(pixel_values, self.config)
         patch_grid = get_grid_size(pixel_values.shape[-2:], self.config.patch_size)
         stage_grids = get_stage_grids(patch_grid, self.config.num_layers)
-        plan = make_full_plan(stage_grids, self.config, device=pixel_values.device, clip_windows=False)
+        clip_windows = self.config.norm_placement == "after"
+        plan = make_full_plan(stage_grids, self.config, device=pixel_values.device, clip_windows=clip_windows)
 
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         _, stage_outputs = self.encoder(hidden_states, plan, stage_grids, **kwargs)
@@ -682,7 +595,9 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         feature_maps = []
         for stage, hidden_states, grid_size in zip(self.stage_names, all_hidden_states, grids):
             if stage in self.out_features:
-                feature_maps.append(to_feature_map(self.hidden_states_norms[stage](hidden_states), grid_size))
+                if self.hidden_states_norms is not None:
+                    hidden_states = self.hidden_states_norms[stage](hidden_states)
+                feature_maps.append(to_feature_map(hidden_states, grid_size))
 
         return BackboneOutput(
             feature_maps=tuple(feature_maps),

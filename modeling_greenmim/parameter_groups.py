@@ -22,8 +22,8 @@ from torch import nn
 
 def get_decay_parameter_names(model: nn.Module) -> list[str]:
     """
-    Names of the parameters with weight decay: the weight matrices, decided by the type of their module. Norms, biases, tables of
-    relative positions, position embeddings and tokens have none.
+    Names of the parameters with weight decay: the weight matrices, decided by the type of their module. Norms, biases, position
+    embeddings and tokens have none, nor have the tables of relative positions, or the MLP that computes them in Swin V2.
 
     Args:
         model (`nn.Module`):
@@ -39,7 +39,11 @@ def get_decay_parameter_names(model: nn.Module) -> list[str]:
     >>> get_decay_parameter_names(model)[:2]
     ['embeddings.patch_embeddings.projection.weight', 'encoder.layers.0.blocks.0.attention.q_proj.weight']
     ```"""
-    return [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    return [
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and "position_bias" not in name
+    ]
 
 
 def get_layer_index(name: str, depths: Iterable[int]) -> int:

@@ -28,6 +28,8 @@ from transformers import initialization as init
 from transformers.core_model_loading import ConversionOps, WeightConverter
 from transformers.utils import logging
 
+from .configuration_greenmim import GreenMimConfig
+
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
@@ -56,6 +58,49 @@ class GreenMimRelativePositionBias(nn.Module):
     def forward(self) -> torch.Tensor:
         """Biases of all offsets, row-major, `((2 * window_size - 1)**2, num_heads)`."""
         return self.relative_position_bias_table
+
+
+class GreenMimContinuousPositionBias(nn.Module):
+    """
+    A bias for each offset between two tokens of a square window, computed by an MLP from the logarithm of the offset, as in Swin V2
+    (https://huggingface.co/papers/2111.09883, section 3.3): between 0 and 16, for windows of any size.
+
+    Args:
+        num_heads (`int`):
+            Number of attention heads.
+        window_size (`int`):
+            Side of the windows in tokens.
+        bias_window_size (`int`):
+            Side of the windows that normalizes the offsets: those that the weights were trained with.
+    """
+
+    HIDDEN_SIZE = 512
+    LARGEST_BIAS = 16.0
+
+    def __init__(self, num_heads: int, window_size: int, bias_window_size: int):
+        super().__init__()
+        self.window_size = window_size
+        self.bias_window_size = bias_window_size
+        self.fc1 = nn.Linear(2, self.HIDDEN_SIZE)
+        self.fc2 = nn.Linear(self.HIDDEN_SIZE, num_heads, bias=False)
+
+    def forward(self) -> torch.Tensor:
+        """Biases of all offsets, row-major, `((2 * window_size - 1)**2, num_heads)`."""
+        weight = self.fc1.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        offsets = torch.arange(1 - self.window_size, self.window_size, device=weight.device, dtype=dtype)
+        offsets = 8 * offsets / max(self.bias_window_size - 1, 1)
+        offsets = offsets.sign() * (offsets.abs() + 1).log2() / 3
+        offsets = torch.cartesian_prod(offsets, offsets).to(weight.dtype)
+        return self.LARGEST_BIAS * self.fc2(nn.functional.relu(self.fc1(offsets))).sigmoid()
+
+
+def make_position_bias(config: GreenMimConfig, stage: int, window_size: int) -> nn.Module:
+    """The position bias of one layer, for windows of `window_size` tokens a side, of the kind that the configuration names."""
+    num_heads = config.num_heads[stage]
+    if config.position_bias == "continuous":
+        return GreenMimContinuousPositionBias(num_heads, window_size, config.get_bias_window_size(stage, window_size))
+    return GreenMimRelativePositionBias(num_heads, window_size)
 
 
 def get_relative_position_index(positions: torch.Tensor, window_size: int) -> torch.Tensor:
@@ -174,10 +219,12 @@ def _get_window_size(num_rows: int) -> int:
 
 
 __all__ = [
+    "GreenMimContinuousPositionBias",
     "GreenMimRelativePositionBias",
     "get_position_converters",
     "get_relative_position_index",
     "get_window_positions",
     "interpolate_position_embeddings",
     "interpolate_relative_position_bias_table",
+    "make_position_bias",
 ]

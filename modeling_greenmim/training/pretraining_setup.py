@@ -21,13 +21,14 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig, SwinConfig, set_seed
+from transformers import AutoConfig, PreTrainedConfig, set_seed
 
-from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
+from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil, GreenMimModel
 from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
 from ..convert_swin_to_greenmim import convert_swin_to_greenmim
 from ..frozen_teacher import Teacher, load_teacher
 from ..masking_greenmim import get_unit_grid, sample_disjoint_masks
+from ..swin_families import SWIN_CONFIGS
 from .command_line import get_name
 from .errors import UserError, check_unreadable, make_unreadable_error
 from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
@@ -260,11 +261,14 @@ def _find_weights(name: str, seed: int, temporary: Path) -> tuple[str | Path, Gr
     """The folder of the weights, converted if they are those of a Swin, and its configuration."""
     if (Path(name) / "model" / "config.json").is_file():
         raise ValueError(f"--model_name_or_path {name} is the folder of a run: its model is {name}/model.")
-    config = _read_config("model_name_or_path", name, GreenMimConfig, SwinConfig)
+    config = _read_config("model_name_or_path", name, GreenMimConfig, *SWIN_CONFIGS)
     if isinstance(config, GreenMimConfig):
         return name, config
     convert_swin_to_greenmim(name, temporary / "model", seed=seed)
-    return temporary / "model", GreenMimConfig.from_pretrained(temporary / "model")
+    # without its decoder, which the settings may ask for in other sizes
+    encoder = GreenMimModel.from_pretrained(temporary / "model")
+    encoder.save_pretrained(temporary / "encoder")
+    return temporary / "encoder", GreenMimConfig.from_pretrained(temporary / "model")
 
 
 def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> GreenMimImageProcessorPil:

@@ -34,6 +34,7 @@ from modeling_greenmim import (
 )
 from modeling_greenmim import publish as publish_module
 from modeling_greenmim.publish import publish
+from modeling_greenmim.swin_families import SWIN_V2
 from tests.helpers.tiny_models import make_config, randomize
 
 
@@ -303,3 +304,10 @@ def test_a_model_with_other_mixers_is_published_with_their_code(tmp_path):
     publish(tmp_path / "model", tmp_path / "public")
     text = (tmp_path / "public" / "README.md").read_text()
     assert "token mixers mask_unit, window/shifted_window, global" in text and "Swin Transformer (" not in text
+
+
+@pytest.mark.slow
+def test_a_swin_v2_is_published(tmp_path):
+    save_model(GreenMimForImageClassification, tmp_path / "model", **SWIN_V2.settings)
+    publish(tmp_path / "model", tmp_path / "public")
+    assert "Swin Transformer V2 (" in (tmp_path / "public" / "README.md").read_text()

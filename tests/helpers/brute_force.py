@@ -17,6 +17,7 @@ It shares the weights of a model, but none of its code for windows, groups, orde
 grid to whole windows, roll it, cut it, and label the regions that the roll has brought together.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -46,7 +47,12 @@ def attend(attention, states, hidden, labels, bias=None):
         projection(tokens).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+    if attention.similarity is None:
+        scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+    else:
+        lengths = query.norm(dim=-1)[..., None] * key.norm(dim=-1)[:, :, None, :]
+        scales = attention.similarity.logit_scale.exp().clamp(max=100)
+        scores = scales * (query @ key.transpose(2, 3)) / lengths
     if bias is not None:
         scores = scores + bias
     allowed = (labels[:, None] == labels) & ~hidden[:, None, None, :]
@@ -66,6 +72,23 @@ def get_offset_bias(table: torch.Tensor, side: int, height: int, width: int) -> 
     return table.unflatten(0, (2 * side - 1,) * 2)[row_offset, column_offset].permute(2, 0, 1)
 
 
+def get_bias(bias: nn.Module, side: int, height: int, width: int) -> torch.Tensor:
+    """Biases of all pairs of places, `(heads, n, n)`, from a table of offsets or the MLP of Swin V2."""
+    if hasattr(bias, "relative_position_bias_table"):
+        return get_offset_bias(bias.relative_position_bias_table, side, height, width)
+    rows, columns = (torch.arange(1 - length, length).double() for length in (height, width))
+    offsets = torch.stack(
+        torch.meshgrid(rows, columns, indexing="ij"), dim=-1
+    )  # all that occur: the pairs are too many
+    offsets = 8 * offsets / max(bias.bias_window_size - 1, 1)
+    offsets = offsets.sign() * (1 + offsets.abs()).log() / math.log(8)
+    hidden = nn.functional.linear(offsets, bias.fc1.weight, bias.fc1.bias).clamp(min=0)
+    biases = 16 / (1 + (-hidden @ bias.fc2.weight.T).exp())
+    row, column = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    row_offset, column_offset = (place[:, None] - place for place in (row, column))
+    return biases[row_offset + height - 1, column_offset + width - 1].permute(2, 0, 1)
+
+
 def mix_windows(config, stage, mixer, states, hidden, shifted=False):
     _, height, width, _ = states.shape
     window = config.window_size
@@ -73,8 +96,8 @@ def mix_windows(config, stage, mixer, states, hidden, shifted=False):
     row_labels = label_axis(height, min(window, height), shift)
     column_labels = label_axis(width, min(window, width), shift)
     labels = (row_labels[:, None] * 10_000 + column_labels).flatten()
-    table = mixer.relative_position_bias.relative_position_bias_table
-    return attend(mixer, states, hidden, labels, get_offset_bias(table, window, height, width))
+    bias = get_bias(mixer.relative_position_bias, window, height, width)
+    return attend(mixer, states, hidden, labels, bias)
 
 
 def mix_shifted_windows(config, stage, mixer, states, hidden):
@@ -87,8 +110,7 @@ def mix_mask_units(config, stage, mixer, states, hidden):
     labels = (torch.arange(height)[:, None] // side * 10_000 + torch.arange(width) // side).flatten()
     bias = None
     if side > 1:
-        table = mixer.relative_position_bias.relative_position_bias_table
-        bias = get_offset_bias(table, side, height, width)
+        bias = get_bias(mixer.relative_position_bias, side, height, width)
     return attend(mixer, states, hidden, labels, bias)
 
 
@@ -139,12 +161,19 @@ def brute_force_encoder(
         names = config.token_mixers[stage]
         for layer, block in enumerate(module.blocks):
             mix = FULL_GRID_MIXERS[names[layer % len(names)]]
-            states = states + mix(config, stage, block.attention, block.layernorm_before(states), hidden)
-            mlp = block.mlp
-            states = states + mlp.fc2(nn.functional.gelu(mlp.fc1(block.layernorm_after(states))))
+            mlp, norms = block.mlp, (block.layernorm_before, block.layernorm_after)
+            branches = (
+                lambda x: mix(config, stage, block.attention, x, hidden),  # noqa: B023 - called at once
+                lambda x: mlp.fc2(nn.functional.gelu(mlp.fc1(x))),  # noqa: B023
+            )
+            for norm, branch in zip(norms, branches):
+                is_first = config.norm_placement == "before"
+                states = states + (branch(norm(states)) if is_first else norm(branch(states)))
         if module.downsample is not None:
             padded = pad_to_multiple(states, 2)
             quarters = [padded[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-            states = module.downsample.reduction(module.downsample.norm(torch.cat(quarters, dim=-1)))
+            merging, states = module.downsample, torch.cat(quarters, dim=-1)
+            is_first = config.merging_norm_placement == "before"
+            states = merging.reduction(merging.norm(states)) if is_first else merging.norm(merging.reduction(states))
         outputs.append(states)
     return model.layernorm(states.flatten(1, 2)), outputs

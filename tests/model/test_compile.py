@@ -18,10 +18,11 @@ import torch
 from torch._dynamo.utils import counters
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, make_plan, sample_masks
+from modeling_greenmim.swin_families import SWIN_V2
 
 
-@pytest.fixture
-def model():
+@pytest.fixture(params=[{}, SWIN_V2.settings], ids=["swin", "swin_v2"])
+def model(request):
     torch._dynamo.reset()
     counters.clear()
     torch.manual_seed(0)
@@ -35,6 +36,7 @@ def model():
         decoder_hidden_size=32,
         decoder_num_attention_heads=4,
         decoder_intermediate_size=64,
+        **request.param,
     )
     return GreenMimForMaskedImageModeling(config).train()
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import SwinConfig, SwinModel
+from transformers import SwinConfig, SwinModel, Swinv2Config, Swinv2Model
 
-from modeling_greenmim import GreenMimConfig, GreenMimModel
+from modeling_greenmim import GreenMimConfig, GreenMimModel, make_plan, sample_masks
 
 
 CONFIGS = Path(__file__).parents[2] / "examples" / "configs"
@@ -170,13 +170,30 @@ def test_ready_configurations(path):
     config = GreenMimConfig.from_json_file(path)
     settings = json.loads(path.read_text())
     assert set(settings) <= set(config.to_dict())
+    swin_class, config_class = (Swinv2Model, Swinv2Config) if config.is_swin_v2 else (SwinModel, SwinConfig)
     shared = {key: value for key, value in settings.items() if key in SwinConfig().to_dict() and key != "model_type"}
     with torch.device("meta"):
-        assert GreenMimModel(config).num_parameters() == SwinModel(SwinConfig(**shared)).num_parameters()
+        assert GreenMimModel(config).num_parameters() == swin_class(config_class(**shared)).num_parameters()
 
 
 def test_the_ready_configurations():
     names = {path.stem for path in CONFIGS.glob("*.json")}
     variants = ("tiny_window7", "small_window7", "base_window7", "large_window14")
     small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96"}
-    assert names == {f"greenmim_{variant}_224" for variant in variants} | small
+    swin_v2 = ("tiny_window8_256", "small_window8_256", "base_window8_256", "large_window12_192")
+    variants = {f"greenmim_{variant}_224" for variant in variants} | {
+        f"greenmim_swinv2_{variant}" for variant in swin_v2
+    }
+    assert names == variants | small
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_windows_of_8_at_256_pixels_are_mask_units(per_sample):
+    config = GreenMimConfig.from_json_file(CONFIGS / "greenmim_swinv2_tiny_window8_256.json")
+    mask = sample_masks(batch_size=4, grid_size=(8, 8), mask_ratio=config.mask_ratio, seed=0, per_sample=per_sample)
+    plan = make_plan(torch.from_numpy(mask), config)["stage1"]["window"]
+    num_units = (~mask).sum() if per_sample else (~mask[0]).sum()
+    assert plan["gather_index"].shape == (num_units, 64)  # the groups are the units, and none has an empty slot
+    first_tokens = plan["gather_index"][:, :1] // 64 * 64
+    assert (plan["gather_index"] == first_tokens + torch.arange(64)).all()
+    assert (plan["set_index"] == plan["set_index"][:, :1]).all()

@@ -83,6 +83,12 @@ def unit_mean_is_registered(monkeypatch):
 
 
 SWIN = ["window", "shifted_window"]
+SWIN_V2 = {
+    "attention_similarity": "cosine",
+    "position_bias": "continuous",
+    "norm_placement": "after",
+    "merging_norm_placement": "after",
+}
 # token mixers of three stages with mask units of 4, 2 and 1 tokens a side, or of four stages
 MODELS = {
     "swin": {"window_size": 3},
@@ -101,6 +107,13 @@ MODELS = {
         "depths": (4, 2, 2),
     },
     "constant-width": {"token_mixers": ["mask_unit", SWIN, "global"], "hidden_sizes": 16, "mlp_ratio": (2, 4, 1)},
+    "swin_v2": {**SWIN_V2, "window_size": 3},
+    "swin_v2-wide-window": {**SWIN_V2, "window_size": 16},
+    "swin_v2-other-windows": {**SWIN_V2, "pretrained_window_sizes": (7, 5, 0)},
+    "cosine": {"token_mixers": ["mask_unit", SWIN, "global"], "attention_similarity": "cosine"},
+    "continuous": {"token_mixers": ["mask_unit", SWIN, "global"], "position_bias": "continuous"},
+    "norms-after": {"norm_placement": "after", "window_size": 3},
+    "merging-norm-after": {"merging_norm_placement": "after", "window_size": 3},
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(

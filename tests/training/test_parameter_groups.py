@@ -14,10 +14,17 @@
 """Which parameters decay, and which learning rate each layer gets: for our models and for transformers' Swin."""
 
 import pytest
-from transformers import SwinConfig, SwinForImageClassification, SwinForMaskedImageModeling
+from transformers import (
+    SwinConfig,
+    SwinForImageClassification,
+    SwinForMaskedImageModeling,
+    Swinv2Config,
+    Swinv2ForImageClassification,
+)
 
 from modeling_greenmim import GreenMimConfig, GreenMimForImageClassification, GreenMimForMaskedImageModeling
 from modeling_greenmim.parameter_groups import get_decay_parameter_names, get_layer_index, make_parameter_groups
+from modeling_greenmim.swin_families import SWIN_V2
 
 
 SETTINGS = {"embed_dim": 12, "depths": (2, 1, 3), "num_heads": (1, 2, 3), "image_size": 64, "window_size": 4}
@@ -26,6 +33,8 @@ MODELS = [
     GreenMimForImageClassification(GreenMimConfig(**SETTINGS)),
     SwinForImageClassification(SwinConfig(**SETTINGS, use_absolute_embeddings=True)),
     SwinForMaskedImageModeling(SwinConfig(**SETTINGS, encoder_stride=16)),
+    GreenMimForImageClassification(GreenMimConfig(**SETTINGS, **SWIN_V2.settings)),
+    Swinv2ForImageClassification(Swinv2Config(**SETTINGS)),
 ]
 
 
@@ -33,7 +42,7 @@ MODELS = [
 def test_matrices_decay_and_nothing_else(model):
     decayed = set(get_decay_parameter_names(model))
     for name, parameter in model.named_parameters():
-        kinds = ("norm", "bias", "token", "position_embeddings", "relative_position_bias_table")
+        kinds = ("norm", "bias", "token", "position_embeddings", "logit_scale")
         assert (name in decayed) == (parameter.ndim > 1 and not any(kind in name for kind in kinds)), name
 
 

@@ -15,13 +15,14 @@
 
 import pytest
 import torch
-from transformers import SwinConfig, SwinModel
+from transformers import SwinConfig, SwinModel, Swinv2Config, Swinv2Model
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimModel
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
 from tests.helpers.pretraining import CONFIG, NUM_IMAGES, SWIN_SETTINGS, write_images
+from tests.helpers.tiny_models import randomize
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +127,9 @@ def test_a_configuration_is_taken_and_left_as_it_is():
     assert pretrained.model.config.window_size == 2 and config.window_size == CONFIG.window_size
 
 
-def test_a_swin_gives_its_encoder_and_its_license(tmp_path):
-    swin = SwinModel(SwinConfig(**SWIN_SETTINGS)).eval()
+@pytest.mark.parametrize(("swin_class", "config_class"), [(SwinModel, SwinConfig), (Swinv2Model, Swinv2Config)])
+def test_a_swin_gives_its_encoder_and_its_license(tmp_path, swin_class, config_class):
+    swin = randomize(swin_class(config_class(**SWIN_SETTINGS)), std=0.1)
     swin.save_pretrained(tmp_path / "swin")
     (tmp_path / "swin" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# A Swin\n")
     pretrained = make_model(model_name_or_path=str(tmp_path / "swin"))

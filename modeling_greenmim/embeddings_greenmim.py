@@ -1,0 +1,140 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Embeddings: from pixels to the tokens of the first stage, and from the tokens of a stage to those of the next."""
+
+import torch
+from torch import nn
+from transformers import initialization as init
+
+from .configuration_greenmim import GreenMimConfig
+from .gathering_greenmim import select_tokens
+from .layout_greenmim import get_grid_size, units_to_patches, view_units
+from .position_bias_greenmim import interpolate_position_embeddings
+
+
+def to_feature_map(hidden_states: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
+    """`(batch_size, rows * columns, channels)`, row-major, to `(batch_size, channels, rows, columns)`."""
+    return hidden_states.transpose(1, 2).unflatten(2, grid_size)
+
+
+class GreenMimPatchEmbeddings(nn.Module):
+    """Turns pixel values into patch embeddings, of the full image or of its visible mask units."""
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.mask_unit_size = config.mask_unit_size
+        self.projection = nn.Conv2d(
+            config.num_channels, config.embed_dim, kernel_size=config.patch_size, stride=config.patch_size
+        )
+
+    def get_visible_strip(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor) -> torch.Tensor:
+        """The visible patches, side by side in a strip of pixels: `(batch_size, channels, patch, patches * patch)`."""
+        units = view_units(pixel_values, self.mask_unit_size)
+        batch_indices = torch.arange(units.shape[0], device=units.device)[:, None]
+        units = units[batch_indices, visible_indices // units.shape[2], visible_indices % units.shape[2]]
+        patches = units_to_patches(units, self.patch_size)  # (batch_size, visible, patches, channels, patch, patch)
+        return patches.permute(0, 3, 4, 1, 2, 5).flatten(3)
+
+    def forward(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor | None = None) -> torch.Tensor:
+        if visible_indices is None:
+            height, width = pixel_values.shape[-2:]
+            pixel_values = nn.functional.pad(pixel_values, (0, -width % self.patch_size, 0, -height % self.patch_size))
+        else:
+            pixel_values = self.get_visible_strip(pixel_values, visible_indices)
+        return self.projection(pixel_values).flatten(2).transpose(1, 2)
+
+
+class GreenMimEmbeddings(nn.Module):
+    """Patch embeddings, normalized, with optional absolute position embeddings."""
+
+    def __init__(self, config: GreenMimConfig):
+        super().__init__()
+        image_size = config.image_height_and_width
+        self.patch_size = config.patch_size
+        self.unit_side = config.get_unit_side(0)
+        self.position_grid = (image_size[0] // config.patch_size, image_size[1] // config.patch_size)
+        self.patch_embeddings = GreenMimPatchEmbeddings(config)
+        self.position_embeddings = None
+        if config.use_absolute_embeddings:
+            num_patches = self.position_grid[0] * self.position_grid[1]
+            self.position_embeddings = nn.Parameter(torch.zeros(1, num_patches, config.embed_dim))
+        self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def init_weights(self, std: float):
+        if self.position_embeddings is not None:
+            init.trunc_normal_(self.position_embeddings, std=std)
+
+    def get_position_embeddings(
+        self, grid_size: tuple[int, int], visible_indices: torch.Tensor | None, interpolate_pos_encoding: bool
+    ) -> torch.Tensor:
+        """Position embeddings of all patches, `(1, patches, channels)`, or of the visible ones, `(batch_size, ...)`."""
+        positions = self.position_embeddings  # (1, patches, channels)
+        if grid_size != self.position_grid:
+            if not interpolate_pos_encoding:
+                raise ValueError(
+                    f"The absolute position embeddings are for {self.position_grid[0]} x {self.position_grid[1]} patches, "
+                    f"but the images have {grid_size[0]} x {grid_size[1]}. Pass `interpolate_pos_encoding=True` to "
+                    "interpolate them."
+                )
+            positions = interpolate_position_embeddings(positions, self.position_grid, grid_size)
+        if visible_indices is None:
+            return positions
+        units = view_units(to_feature_map(positions, grid_size), self.unit_side)[0]
+        positions = units_to_patches(units, patch_size=1).flatten(3)  # (rows, columns, patches of a unit, channels)
+        # the same for all images, and yet expanded: the gradient then meets in one sum over the batch, in a fixed order
+        positions = positions.flatten(0, 1).flatten(1).expand(len(visible_indices), -1, -1)
+        return select_tokens(positions, visible_indices).unflatten(2, (self.unit_side**2, -1)).flatten(1, 2)
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        visible_indices: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+    ) -> torch.Tensor:
+        embeddings = self.norm(self.patch_embeddings(pixel_values, visible_indices))
+        if self.position_embeddings is not None:
+            grid_size = get_grid_size(pixel_values.shape[-2:], self.patch_size)
+            embeddings = embeddings + self.get_position_embeddings(
+                grid_size, visible_indices, interpolate_pos_encoding
+            )
+        return self.dropout(embeddings)
+
+
+class GreenMimPatchMerging(nn.Module):
+    """Merges 2 x 2 tokens into one of the next stage, as `SwinPatchMerging`, or, with the norm after, `Swinv2PatchMerging`."""
+
+    def __init__(self, config: GreenMimConfig, stage: int):
+        super().__init__()
+        merged_size, next_size = 4 * config.hidden_sizes[stage], config.hidden_sizes[stage + 1]
+        self.reduction = nn.Linear(merged_size, next_size, bias=False)
+        self.is_norm_first = config.merging_norm_placement == "before"
+        self.norm = nn.LayerNorm(merged_size if self.is_norm_first else next_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
+        """Tokens of a full grid, given as `grid_size`, are row-major; those of visible units lie side by side already."""
+        batch_size, _, channels = hidden_states.shape
+        if grid_size is not None:
+            height, width = grid_size
+            hidden_states = hidden_states.view(batch_size, height, width, channels)
+            hidden_states = nn.functional.pad(hidden_states, (0, 0, 0, width % 2, 0, height % 2))
+            hidden_states = hidden_states.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5)
+        hidden_states = hidden_states.reshape(batch_size, -1, 4 * channels)
+        if self.is_norm_first:
+            return self.reduction(self.norm(hidden_states))
+        return self.norm(self.reduction(hidden_states))
+
+
+__all__ = ["GreenMimEmbeddings", "GreenMimPatchEmbeddings", "GreenMimPatchMerging", "to_feature_map"]
