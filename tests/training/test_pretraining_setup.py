@@ -144,6 +144,13 @@ def test_a_swin_gives_its_encoder_and_its_license(tmp_path, swin_class, config_c
         make_pretrained_model(ModelArguments(model_name_or_path=str(tmp_path / "swin")), seed=0, license="mit")
 
 
+def test_a_swin_gets_the_decoder_that_the_settings_ask_for(tmp_path):
+    SwinModel(SwinConfig(**SWIN_SETTINGS)).save_pretrained(tmp_path)
+    overrides = "decoder_hidden_size=16,decoder_num_attention_heads=2"
+    model = make_model(model_name_or_path=str(tmp_path), config_overrides=overrides).model
+    assert model.decoder.decoder_embed.out_features == 16
+
+
 def test_a_bare_encoder_gets_a_new_decoder(tmp_path):
     encoder = GreenMimModel(CONFIG)
     encoder.save_pretrained(tmp_path)
