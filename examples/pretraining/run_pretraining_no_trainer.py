@@ -216,6 +216,8 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     # 1. Model and images
     pretrained = make_pretrained_model(model_args, args.seed, license=args.license)
     config = pretrained.model.config
+    if pretrained.teacher is not None:
+        pretrained.teacher.to(accelerator.device)
     data = open_data(data_args, config, args.seed)
     collator = pretrained.make_collator(model_args, static_shapes=args.torch_compile and model_args.mask_per_sample)
     evaluation = None

@@ -15,8 +15,8 @@
 
     python run_fusion.py ../../examples/pretraining/run_pretraining_no_trainer.py ...
 
-The tokens of every stage are normalized, those of a mask unit are concatenated, and a linear layer for each stage makes what is added
-to the embedding of the unit in the decoder of the last stage.
+The tokens of every stage are normalized, and those of a mask unit are concatenated. A linear layer for each stage projects them, and the
+decoder of the last stage adds the result to the embedding of the unit.
 """
 
 import runpy

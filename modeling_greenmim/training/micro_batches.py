@@ -27,7 +27,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -83,6 +83,7 @@ class PretrainingCollator:
             "unreadable": {name: reason for example in examples for name, reason in example["unreadable"].items()},
         }
 
+    @cached_property
     def with_one_mask(self) -> "PretrainingCollator":
         """The collator of evaluations, where an image has one mask."""
         if self.collator.masks_per_image == 1:
@@ -94,8 +95,8 @@ class PretrainingCollator:
 
 def prepare_inputs(inputs: dict, accelerator: Accelerator, teacher: Teacher | None) -> dict:
     """
-    The arguments of the model, on its device: images are repeated for their masks, and looked at by the teacher once.
-    The teacher is in the precision of the training.
+    The arguments of the model, on its device: images are repeated for their masks, and looked at once by the teacher,
+    which is on that device, in the precision of the training.
     """
     inputs = send_to_device(inputs, accelerator.device, non_blocking=True)
     images, num_masks = inputs["pixel_values"], len(inputs["bool_masked_pos"])
@@ -103,7 +104,7 @@ def prepare_inputs(inputs: dict, accelerator: Accelerator, teacher: Teacher | No
     inputs = {**inputs, "pixel_values": repeat(images)}
     if teacher is not None:
         with accelerator.autocast():
-            inputs["teacher_features"] = repeat(teacher.to(accelerator.device)(images))
+            inputs["teacher_features"] = repeat(teacher(images))
     return inputs
 
 
@@ -155,9 +156,8 @@ class HeldOutImages:
 
     def iterate_batches(self, collator: PretrainingCollator, batch_size: int) -> Iterator[dict]:
         """The inputs of one batch after the other, see [`prepare_inputs`]."""
-        collator = collator.with_one_mask()
         for start in range(0, len(self.examples), batch_size):
-            yield collator(self.examples[start : start + batch_size])["inputs"]
+            yield collator.with_one_mask(self.examples[start : start + batch_size])["inputs"]
 
 
 def read_held_out_images(images: GroupedImages, number: int, make_example: ExampleMaker) -> HeldOutImages:

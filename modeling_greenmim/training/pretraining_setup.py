@@ -175,9 +175,14 @@ class PretrainedModel:
 
     def make_collator(self, args: ModelArguments, static_shapes: bool = False) -> PretrainingCollator:
         """Makes what makes micro-batches for the model; see [`GreenMimDataCollator`] for `static_shapes`."""
-        masks = {"mask_sampler": args.mask_sampler, "per_sample": args.mask_per_sample}
-        masks |= {"masks_per_image": args.masks_per_image}
-        return PretrainingCollator(self.model.config, self.image_processor, **masks, static_shapes=static_shapes)
+        return PretrainingCollator(
+            self.model.config,
+            self.image_processor,
+            mask_sampler=args.mask_sampler,
+            per_sample=args.mask_per_sample,
+            masks_per_image=args.masks_per_image,
+            static_shapes=static_shapes,
+        )
 
 
 def make_pretrained_model(
@@ -220,9 +225,8 @@ def make_pretrained_model(
                 config.teacher_hidden_size = size
                 teacher_license = read_license(teacher_name).get("license")
                 known = f"license: {teacher_license}" if teacher_license else "which states no license"
-                origin += (
-                    f" It learned to predict the features of a frozen teacher, `{get_name(teacher_name)}` ({known})."
-                )
+                also = "also " if config.reconstruction_weight > 0 else ""
+                origin += f" It {also}learned to predict the features of a frozen teacher, `{get_name(teacher_name)}` ({known})."
             set_seed(seed)
             if folder is None:
                 model = GreenMimForMaskedImageModeling(config)

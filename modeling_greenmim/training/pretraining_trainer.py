@@ -103,10 +103,12 @@ class PretrainingTrainer(CheckpointTrainer):
             args=args,
             train_dataset=data.held_out.examples,  # required, and not used
             eval_dataset=data.held_out.examples,
-            data_collator=lambda examples: collator.with_one_mask()(examples)["inputs"],
+            data_collator=lambda examples: collator.with_one_mask(examples)["inputs"],
             processing_class=pretrained.image_processor,
             **{"model": pretrained.model} | kwargs,
         )
+        if pretrained.teacher is not None:
+            pretrained.teacher.to(args.device)
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs):
         if resume_from_checkpoint is not None:
