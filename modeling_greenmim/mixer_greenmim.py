@@ -302,7 +302,10 @@ class GreenMimAttention(nn.Module):
         if query_states is None:
             projected = self.project(hidden_states)
         else:
-            projected = (self.q_proj(query_states), self.k_proj(hidden_states), self.v_proj(hidden_states))
+            query, key, value = self.q_proj(query_states), self.k_proj(hidden_states), self.v_proj(hidden_states)
+            if self.similarity is not None:
+                query, key = self.similarity(query, key)
+            projected = (query, key, value)
         query, key, value = (states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for states in projected)
         attn_output, attn_weights = self.attend(query, key, value, attention_mask, **kwargs)
         return self.o_proj(attn_output.flatten(2)), attn_weights

@@ -89,6 +89,13 @@ SWIN_V2 = {
     "norm_placement": "after",
     "merging_norm_placement": "after",
 }
+TWINS = {
+    "position_bias": "none",
+    "conditional_position_encoding": True,
+    "merging_norm_placement": "after",
+    "merging_bias": True,
+    "embedding_norm_eps": 1e-3,
+}
 # token mixers of three stages with mask units of 4, 2 and 1 tokens a side, or of four stages
 MODELS = {
     "swin": {"window_size": 3},
@@ -114,6 +121,18 @@ MODELS = {
     "continuous": {"token_mixers": ["mask_unit", SWIN, "global"], "position_bias": "continuous"},
     "norms-after": {"norm_placement": "after", "window_size": 3},
     "merging-norm-after": {"merging_norm_placement": "after", "window_size": 3},
+    "spatial_reduction": {"token_mixers": "spatial_reduction"},
+    "spatial_reduction-cosine": {"token_mixers": "spatial_reduction", "attention_similarity": "cosine"},
+    "twins_svt": {
+        **TWINS,
+        "token_mixers": [["window", "spatial_reduction"]] * 3,
+        "window_size": 3,
+        "hidden_sizes": (16, 24, 40),
+    },
+    "twins_pcpvt": {**TWINS, "token_mixers": "spatial_reduction", "depths": (2, 1, 3)},
+    "no-position-bias": {"position_bias": "none", "token_mixers": ["mask_unit", SWIN, SWIN], "window_size": 3},
+    "position-encoding": {"conditional_position_encoding": True, "window_size": 3},
+    "merging-bias": {"merging_bias": True, "merging_norm_placement": "after", "embedding_norm_eps": 1e-3},
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(
