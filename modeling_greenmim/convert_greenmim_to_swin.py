@@ -40,7 +40,6 @@ from transformers.utils import is_timm_available, logging
 from .checkpoint_folders import (
     create_folder,
     load_checkpoint,
-    make_image_processor,
     read_image_processor_settings,
     read_license,
     read_model_type,
@@ -61,6 +60,7 @@ from .modeling_greenmim import (
     GreenMimModel,
     GreenMimPreTrainedModel,
 )
+from .timm_folders import compare_with_timm, load_timm_folder, make_timm_settings
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
@@ -78,8 +78,6 @@ SHARED_SETTINGS = (
 )
 # of the norms in embeddings, merging and backbones of transformers' Swin, whatever its configuration says
 SWIN_EPS = 1e-5
-
-TIMM_INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 USAGE = {
     "SwinModel": """
@@ -187,15 +185,28 @@ def convert_greenmim_to_timm(
         if isinstance(model, GreenMimForImageClassification):
             weights |= {f"head.fc.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
-        settings = _make_timm_settings(checkpoint_path, config, num_classes=_count_classes(model))
+        model_args = {
+            "img_size": list(config.image_height_and_width),
+            "patch_size": config.patch_size,
+            "in_chans": config.num_channels,
+            "embed_dim": config.embed_dim,
+            "depths": list(config.depths),
+            "num_heads": list(config.num_heads),
+            "window_size": config.window_size,
+            "mlp_ratio": config.mlp_ratios[0],
+        }
+        # any Swin of timm: all that makes it this one is in its arguments
+        settings = make_timm_settings(
+            checkpoint_path, model, "swin_tiny_patch4_window7_224", model_args, "patch_embed.proj", "head.fc"
+        )
         (folder / "config.json").write_text(json.dumps(settings, indent=2))
 
         differences = None
         if is_timm_available():
-            differences = _compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), folder)
+            differences = compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), load_timm_folder(folder))
             check_differences(differences)
             if config.layer_norm_eps != SWIN_EPS:
-                differences = _compare_with_timm(model, folder)
+                differences = compare_with_timm(model, load_timm_folder(folder))
         _write_card(checkpoint_path, config, "timm", differences, folder)
     return differences
 
@@ -330,10 +341,6 @@ def _check_for_timm(model: GreenMimPreTrainedModel):
             )
 
 
-def _count_classes(model: GreenMimPreTrainedModel) -> int:
-    return model.config.num_labels if isinstance(model, GreenMimForImageClassification) else 0
-
-
 def _write_swin(model: GreenMimPreTrainedModel, architecture: str, folder: Path):
     """Saves the Swin. transformers writes it under its names of release 4, which all releases read."""
     _, swin_class, our_prefix, swin_prefix = ARCHITECTURES[architecture]
@@ -406,58 +413,6 @@ def _compare_with_swin(model: GreenMimPreTrainedModel, swin: PreTrainedModel) ->
         lambda pixel_values: get_features(ours, pixel_values),
         make_test_images(model.config, image_size),
     )
-
-
-def _compare_with_timm(model: GreenMimPreTrainedModel, folder: Path) -> dict[str, float]:
-    import timm
-
-    timm_model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    ours = model.float()
-
-    def get_features(pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
-        features = {"last_hidden_state": timm_model.forward_features(pixel_values).flatten(1, 2)}
-        return features | ({"logits": timm_model(pixel_values)} if _count_classes(model) else {})
-
-    def get_expected(pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
-        encoder = ours if isinstance(ours, GreenMimModel) else ours.greenmim
-        features = {"last_hidden_state": encoder(pixel_values).last_hidden_state}
-        return features | ({"logits": ours(pixel_values).logits} if _count_classes(model) else {})
-
-    return compare_features(
-        get_features, get_expected, make_test_images(model.config, model.config.image_height_and_width)
-    )
-
-
-def _make_timm_settings(checkpoint_path: str | Path, config: GreenMimConfig, num_classes: int) -> dict:
-    processor = make_image_processor(config, read_image_processor_settings(checkpoint_path))
-    shorter_side = processor.size.get("shortest_edge") or min(config.image_height_and_width)
-    return {
-        # any Swin of timm: all that makes it this one is in its arguments
-        "architecture": "swin_tiny_patch4_window7_224",
-        "num_classes": num_classes,
-        "num_features": config.hidden_size,
-        "model_args": {
-            "img_size": list(config.image_height_and_width),
-            "patch_size": config.patch_size,
-            "in_chans": config.num_channels,
-            "embed_dim": config.embed_dim,
-            "depths": list(config.depths),
-            "num_heads": list(config.num_heads),
-            "window_size": config.window_size,
-            "mlp_ratio": config.mlp_ratios[0],
-        },
-        "pretrained_cfg": {
-            "input_size": [config.num_channels, *config.image_height_and_width],
-            "interpolation": TIMM_INTERPOLATIONS[int(processor.resample)],
-            "crop_pct": min(config.image_height_and_width) / shorter_side if processor.do_center_crop else 1.0,
-            "mean": list(processor.image_mean),
-            "std": list(processor.image_std),
-            "num_classes": num_classes,
-            "label_names": [config.id2label[label] for label in range(num_classes)],
-            "first_conv": "patch_embed.proj",
-            "classifier": "head.fc",
-        },
-    }
 
 
 def _write_image_processor(checkpoint_path: str | Path, folder: Path):

@@ -19,6 +19,18 @@ from torch import nn
 from modeling_greenmim import GreenMimConfig, sample_masks
 
 
+# what makes a model of three stages a Twins-SVT
+TWINS = {
+    "token_mixers": [["window", "spatial_reduction"]] * 3,
+    "position_bias": "none",
+    "conditional_position_encoding": True,
+    "merging_norm_placement": "after",
+    "merging_bias": True,
+    "layer_norm_eps": 1e-6,
+    "embedding_norm_eps": 1e-5,
+}
+
+
 def make_config(**kwargs) -> GreenMimConfig:
     settings = {
         "image_size": 64,

@@ -35,6 +35,7 @@ from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
 from modeling_greenmim.planning_greenmim import measure_group_shapes
 from modeling_greenmim.publish import publish
 from tests.helpers import brute_force
+from tests.helpers.tiny_models import TWINS
 
 
 class UnitMean(GreenMimTokenMixer):
@@ -89,13 +90,6 @@ SWIN_V2 = {
     "norm_placement": "after",
     "merging_norm_placement": "after",
 }
-TWINS = {
-    "position_bias": "none",
-    "conditional_position_encoding": True,
-    "merging_norm_placement": "after",
-    "merging_bias": True,
-    "embedding_norm_eps": 1e-3,
-}
 # token mixers of three stages with mask units of 4, 2 and 1 tokens a side, or of four stages
 MODELS = {
     "swin": {"window_size": 3},
@@ -125,7 +119,7 @@ MODELS = {
     "spatial_reduction-cosine": {"token_mixers": "spatial_reduction", "attention_similarity": "cosine"},
     "twins_svt": {
         **TWINS,
-        "token_mixers": [["window", "spatial_reduction"]] * 3,
+        "embedding_norm_eps": 1e-3,
         "window_size": 3,
         "hidden_sizes": (16, 24, 40),
     },
