@@ -34,7 +34,7 @@ from modeling_greenmim import (
 )
 from modeling_greenmim import publish as publish_module
 from modeling_greenmim.publish import publish
-from tests.helpers.tiny_models import make_config, randomize
+from tests.helpers.tiny_models import TWINS, make_config, randomize
 
 
 PUBLISHED = [GreenMimForMaskedImageModeling, GreenMimForImageClassification, GreenMimBackbone, GreenMimModel]
@@ -113,8 +113,9 @@ def test_a_published_folder_is_complete(tmp_path, model_class):
     assert "trust_remote_code=True" in card.text and "not stated" in card.text
 
 
-def test_a_stranger_uses_it(tmp_path):
-    save_model(GreenMimForMaskedImageModeling, tmp_path / "model")
+@pytest.mark.parametrize("settings", [{}, pytest.param(TWINS, marks=pytest.mark.slow)], ids=["swin", "twins"])
+def test_a_stranger_uses_it(tmp_path, settings):
+    save_model(GreenMimForMaskedImageModeling, tmp_path / "model", **settings)
     publish(tmp_path / "model", tmp_path / "public")
     (tmp_path / "elsewhere").mkdir()
     result = subprocess.run(

@@ -43,11 +43,12 @@ def pasted_digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_backbones(tmp_path_factory):
-    """Folders `greenmim` and `swin` with random weights, and `config`."""
+    """Folders `greenmim`, `twins` and `swin` with random weights, and `config`."""
     import torch
     from transformers import SwinConfig, SwinModel
 
     from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling
+    from tests.helpers.tiny_models import TWINS
 
     folder = tmp_path_factory.mktemp("backbones")
     encoder = {
@@ -63,5 +64,7 @@ def tiny_backbones(tmp_path_factory):
     config.save_pretrained(folder / "config")
     torch.manual_seed(0)
     GreenMimForMaskedImageModeling(config).save_pretrained(folder / "greenmim")
+    twins = GreenMimConfig(**{**encoder, **decoder, **TWINS, "depths": (2, 1, 2)})
+    GreenMimForMaskedImageModeling(twins).save_pretrained(folder / "twins")
     SwinModel(SwinConfig(**encoder)).save_pretrained(folder / "swin")
     return folder

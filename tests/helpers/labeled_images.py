@@ -23,6 +23,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from transformers import SwinConfig, SwinForMaskedImageModeling
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
+from tests.helpers.tiny_models import TWINS
 
 
 COLORS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
@@ -64,7 +65,7 @@ def write_labeled_parquet(path: Path, labels, feature=None) -> Path:
 
 
 def write_labeled_folders(folder: Path) -> Path:
-    """Images in class folders (`files`) and `parquet` files; the models `greenmim` and `swin` and a `config`."""
+    """Images in class folders (`files`) and `parquet` files; the models `greenmim`, `twins` and `swin` and a `config`."""
     write_class_folders(folder / "files")
     labels = [i % 3 for i in range(36)]
     write_labeled_parquet(folder / "parquet" / "train-0.parquet", labels)
@@ -75,5 +76,8 @@ def write_labeled_folders(folder: Path) -> Path:
     size = {"height": 16, "width": 16}
     processor = GreenMimImageProcessorPil(size=size, crop_size=size, mask_unit_size=4, do_mask=False)
     processor.save_pretrained(folder / "greenmim")
+    twins = {**CONFIG.to_diff_dict(), "depths": (2, 2), **TWINS, "token_mixers": [["window", "spatial_reduction"]] * 2}
+    GreenMimForMaskedImageModeling(GreenMimConfig(**twins)).save_pretrained(folder / "twins")
+    processor.save_pretrained(folder / "twins")
     SwinForMaskedImageModeling(SwinConfig(**SETTINGS, encoder_stride=4)).save_pretrained(folder / "swin")
     return folder
