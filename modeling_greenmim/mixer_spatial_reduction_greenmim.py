@@ -39,8 +39,8 @@ class GreenMimSpatialReductionAttention(GreenMimAttention, GreenMimTokenMixer):
         hidden_size, unit_side = config.hidden_sizes[stage], config.get_unit_side(stage)
         super().__init__(config, hidden_size, config.num_heads[stage], config.attention_similarity)  # type: ignore[index]
         self.tokens_per_unit = unit_side**2
-        self.reduction = self.norm = None
-        if unit_side > 1:
+        self.has_reduction = unit_side > 1
+        if self.has_reduction:
             self.reduction = nn.Linear(self.tokens_per_unit * hidden_size, hidden_size)
             self.norm = nn.LayerNorm(hidden_size, eps=config.get_embedding_norm_eps())
 
@@ -74,7 +74,7 @@ class GreenMimSpatialReductionAttention(GreenMimAttention, GreenMimTokenMixer):
     def forward(
         self, hidden_states: torch.Tensor, prepared: dict[str, torch.Tensor], **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if self.reduction is None:
+        if not self.has_reduction:
             return super().forward(hidden_states, **kwargs)
         return super().forward(self.reduce(hidden_states, prepared), query_states=hidden_states, **kwargs)
 

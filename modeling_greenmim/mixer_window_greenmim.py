@@ -142,9 +142,10 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
         slots = gather_slots(tokens, prepared.gather_index, prepared.scatter_index, is_padding)
         if self.relative_position_bias is not None:
             biases = self.relative_position_bias()
-        else:  # one for all heads: what remains is the mask between windows
-            biases = tokens.new_zeros((2 * self.config.window_size - 1) ** 2, 1)
-        attention_mask = look_up_bias(biases, prepared.pairs, dtype).expand(-1, self.num_heads, -1, -1)
+        else:  # what remains is the mask between windows, which is that of all heads unless groups are further heads
+            num_heads = 1 if num_copies == 1 else self.num_heads
+            biases = tokens.new_zeros((2 * self.config.window_size - 1) ** 2, num_heads)
+        attention_mask = look_up_bias(biases, prepared.pairs, dtype)
         if num_copies == 1:
             shape = (num_groups, num_slots, self.num_heads, self.head_dim)
         else:

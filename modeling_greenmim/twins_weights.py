@@ -152,7 +152,7 @@ def make_encoder_state_dict(weights: Mapping[str, torch.Tensor], encoder: GreenM
             f"{len(wrong)} of the {len(given)} weights are missing, unknown or of a different shape: {', '.join(wrong[:5])}"
             f"{', ...' if len(wrong) > 5 else ''}."
         )
-    ours = {}
+    ours: dict[str, torch.Tensor] = {}
     for name, modules in get_module_names(encoder.config).items():
         weight = weights[f"{name}.weight"]
         if modules[0].endswith(".reduction"):

@@ -121,10 +121,10 @@ def mix_globally(config, stage, mixer, states, hidden):
 
 def mix_with_reduced_keys(config, stage, mixer, states, hidden):
     """Twins: keys and values from a convolution whose kernel and stride are a mask unit; those of hidden units are masked out."""
-    if mixer.reduction is None:
-        return mix_globally(config, stage, mixer, states, hidden)
     batch, height, width, channels = states.shape
     side = 2 ** (len(config.depths) - 1 - stage)
+    if side == 1:
+        return mix_globally(config, stage, mixer, states, hidden)
     reduced = nn.functional.conv2d(
         pad_to_multiple(states, side).permute(0, 3, 1, 2),
         make_kernel(mixer.reduction.weight, side, channels),
