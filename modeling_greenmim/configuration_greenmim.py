@@ -326,9 +326,11 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     @property
     def _has_swin_shape(self) -> bool:
-        is_twins = self.merging_bias or self.conditional_position_encoding or self.embedding_norm_eps is not None
+        has_other_modules = (
+            self.merging_bias or self.conditional_position_encoding or self.embedding_norm_eps is not None
+        )
         has_swin_stages = self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
-        return has_swin_stages and not is_twins
+        return has_swin_stages and not has_other_modules
 
     def get_bias_window_size(self, stage: int, window_size: int) -> int:
         """Side of the windows that normalizes the offsets of a continuous position bias in a stage, from 0."""
