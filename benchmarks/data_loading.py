@@ -19,6 +19,7 @@ batch, rescale, mask and plan.
 
     python -m benchmarks.data_loading --train_dir path/to/images --num_workers 0 1 2
     python -m benchmarks.data_loading --data_files 'path/to/*.parquet' --config_name_or_path my_config.json
+    python -m benchmarks.data_loading --train_dir path/to/images --masks_per_image 4
 """
 
 import argparse
@@ -30,12 +31,12 @@ import time
 from pathlib import Path
 
 import torch
-from accelerate.utils import send_to_device
+from accelerate import Accelerator
 
 from benchmarks.training_step import describe_machine
 from modeling_greenmim.training.command_line import UserError
 from modeling_greenmim.training.image_decoding import read_image
-from modeling_greenmim.training.micro_batches import PretrainingCollator
+from modeling_greenmim.training.micro_batches import prepare_inputs
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_setup import PretrainingData, make_pretrained_model, open_data
 
@@ -69,6 +70,7 @@ def time_parts(data: PretrainingData, collator, num_channels: int, num_images: i
 
 def take_steps(batches, model, optimizer, num_steps: int, device: str) -> tuple[float, float]:
     """Images per second over steps on the batches of an iterator, and the share of the time that it waits for them."""
+    accelerator = Accelerator(cpu=device == "cpu")
     num_images, waited, start = 0, 0.0, time.perf_counter()
     for _ in range(num_steps):
         waiting = time.perf_counter()
@@ -76,7 +78,7 @@ def take_steps(batches, model, optimizer, num_steps: int, device: str) -> tuple[
         waited += time.perf_counter() - waiting
         num_images += len(batch["epochs"])
         if model is not None:
-            model(**send_to_device(batch["inputs"], device, non_blocking=True)).loss.backward()
+            model(**prepare_inputs(batch["inputs"], accelerator, teacher=None)).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
     if device == "cuda":
@@ -109,6 +111,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--data_files", nargs="+", help="As of run_pretraining_no_trainer.py.")
     parser.add_argument("--config_name_or_path", help="Of the model. Without it, that of a Swin-B.")
     parser.add_argument("--batch_size", type=int, default=32, help="[%(default)s]")
+    parser.add_argument("--masks_per_image", type=int, default=1, help="As of that script. [%(default)s]")
     parser.add_argument("--num_workers", type=int, nargs="+", default=[0, 1, 2], help="%(default)s")
     parser.add_argument("--num_steps", type=int, default=10, help="Batches of a measurement. [%(default)s]")
     parser.add_argument("--repeats", type=int, default=3, help="Measurements. [%(default)s]")
@@ -121,13 +124,15 @@ def main():
     args = parse_args()
     try:
         data_args = DataArguments(train_dir=args.train_dir, data_files=args.data_files, max_eval_samples=0)
-        start = make_pretrained_model(ModelArguments(config_name_or_path=args.config_name_or_path), seed=0)
+        model_args = ModelArguments(config_name_or_path=args.config_name_or_path, masks_per_image=args.masks_per_image)
+        start = make_pretrained_model(model_args, seed=0)
         config = start.model.config
-        collator = PretrainingCollator(config, start.image_processor)
+        collator = start.make_collator(model_args)
         machine = describe_machine(args.device)
         print(", ".join(f"{name} {value}" for name, value in machine.items()))
         print(
-            f"{' x '.join(map(str, config.image_height_and_width))} pixels, batch {args.batch_size}, {args.device}\n"
+            f"{' x '.join(map(str, config.image_height_and_width))} pixels, batch {args.batch_size}, "
+            f"{args.masks_per_image} masks of an image, {args.device}\n"
         )
 
         data = open_data(data_args, config, seed=0)
@@ -143,7 +148,8 @@ def main():
         print(f"model alone, images/s, median (min - max): {show(alone)}\n")
 
         print(
-            "| workers | loader alone, images/s | both, images/s | waits for data | bound by |\n|---|---|---|---|---|"
+            "| workers | loader alone, images/s | both, images/s | both, masks/s | waits for data | bound by |"
+            "\n|---|---|---|---|---|---|"
         )
         rows = []
         for num_workers in args.num_workers:
@@ -158,7 +164,8 @@ def main():
             rows.append({"num_workers": num_workers, "loader": loader, "both": both})
             bound = "loader" if loader["images_per_second"] < alone["images_per_second"] else "model"
             waits = 100 * both["data_wait_share"]
-            print(f"| {num_workers} | {show(loader)} | {show(both)} | {waits:.1f} % | {bound} |", flush=True)
+            masks = f"{args.masks_per_image * both['images_per_second']:.0f}"
+            print(f"| {num_workers} | {show(loader)} | {show(both)} | {masks} | {waits:.1f} % | {bound} |", flush=True)
     except UserError as error:
         sys.exit(f"data_loading.py: {error}")
     if args.json:

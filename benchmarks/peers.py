@@ -15,6 +15,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -55,6 +56,23 @@ VIT_SIZES = {
     "small": {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536},
     "base": {},
     "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+}
+
+# narrow decoders for the many cells of early stages, as LocalMIM
+ALL_STAGES = {
+    "decoder_stages": [1, 2, 3, 4],
+    "decoder_hidden_size": [64, 128, 256, 256],
+    "decoder_num_attention_heads": [2, 4, 8, 8],
+    "decoder_intermediate_size": [256, 512, 1024, 1024],
+}
+# what the decoders predict, from which stages, and how
+OBJECTIVES = {
+    "hog": {"reconstruction_target": "hog"},
+    "all_stages": ALL_STAGES,
+    "hog_all_stages": ALL_STAGES | {"reconstruction_target": "hog"},
+    "cross": {"decoder_attention": "cross"},
+    "cross_quarter": {"decoder_attention": "cross", "decoder_hidden_ratio": 0.25},
+    "cross_all_stages": ALL_STAGES | {"decoder_attention": "cross"},
 }
 
 
@@ -100,12 +118,16 @@ def make_unit_mask(setting: Setting, step: int) -> torch.Tensor:
     return torch.from_numpy(masks)
 
 
-def make_greenmim(setting: Setting) -> Peer:
-    """Ours. Every step has a new mask, and its plan is made inside the timed step, not in a loader's worker."""
+def make_greenmim(setting: Setting, **objective) -> Peer:
+    """
+    Ours, with the objective of the paper or another one. Every step has a new mask, and its plan is made inside the timed step, not in a
+    loader's worker.
+    """
     config = GreenMimConfig(
         **setting.get_swin_size(),
         image_size=setting.image_size,
         attn_implementation=setting.attn_implementation,
+        **objective,
     )
     pixel_values, shapes = make_pixel_values(setting), None
     if setting.static_plans:
@@ -192,6 +214,7 @@ def make_greenmim_full(setting: Setting) -> Peer:
 PEERS = {
     "greenmim": make_greenmim,
     "greenmim_shared_mask": make_greenmim_shared_mask,
+    **{f"greenmim_{name}": partial(make_greenmim, **objective) for name, objective in OBJECTIVES.items()},
     "simmim": make_simmim,
     "hiera": make_hiera,
     "vit_mae": make_vit_mae,

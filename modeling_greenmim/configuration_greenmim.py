@@ -317,12 +317,12 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     @property
     def is_swin(self) -> bool:
         """Whether the encoder is an ordinary Swin Transformer: its token mixers, doubling channels, one ratio for all MLPs."""
-        return self._has_swin_shape and all(getattr(self, name) == swin for name, (swin, _) in _SWIN_CHOICES.items())
+        return self._has_swin_shape and all(getattr(self, name) == choices[0] for name, choices in _CHOICES.items())
 
     @property
     def is_swin_v2(self) -> bool:
         """Whether the encoder is an ordinary Swin Transformer V2."""
-        return self._has_swin_shape and all(getattr(self, name) == v2 for name, (_, v2) in _SWIN_CHOICES.items())
+        return self._has_swin_shape and all(getattr(self, name) == choices[1] for name, choices in _CHOICES.items())
 
     @property
     def _has_swin_shape(self) -> bool:
@@ -438,8 +438,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"The {hidden_size} channels of stage {stage} (`hidden_sizes={self.hidden_sizes}`, "
                     f"`embed_dim={self.embed_dim}`) are not divisible by its {num_heads} heads: change one of them."
                 )
-        for name, choices in _SWIN_CHOICES.items():
-            choices = (*choices, "none") if name == "position_bias" else choices
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
         window_sizes = self.pretrained_window_sizes
@@ -507,10 +506,10 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             )
 
 
-# what Swin has, and what Swin V2 has
-_SWIN_CHOICES = {
+# what Swin has, what Swin V2 has, and what neither has
+_CHOICES = {
     "attention_similarity": ("dot_product", "cosine"),
-    "position_bias": ("table", "continuous"),
+    "position_bias": ("table", "continuous", "none"),
     "norm_placement": ("before", "after"),
     "merging_norm_placement": ("before", "after"),
 }

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 
+from .bias_tables import center_table
 from .checkpoint_folders import create_folder, make_image_processor
 from .configuration_greenmim import GreenMimConfig
 from .model_card import describe_encoder, make_model_card
@@ -171,7 +172,7 @@ def convert_state_dict(
             for name, part in zip(("q_proj", "k_proj", "v_proj"), tensor.chunk(3)):
                 converted[key.replace(".qkv.", f".{name}.")] = part.clone()
         elif key.endswith("relative_position_bias_table"):
-            converted[key] = _center_table(tensor, config.window_size)
+            converted[key] = center_table(tensor, config.window_size)
         elif swapped_merging and ".downsample." in key:
             quarters = tensor.chunk(4, dim=-1)
             converted[key] = torch.cat([quarters[0], quarters[2], quarters[1], quarters[3]], dim=-1)
@@ -262,15 +263,6 @@ def _get_bias_table(state_dict: dict[str, torch.Tensor], stage: int) -> torch.Te
 def _get_table_window(table: torch.Tensor) -> int:
     """Window size of a table of `(2 * window_size - 1)**2` rows."""
     return (round(table.shape[0] ** 0.5) + 1) // 2
-
-
-def _center_table(table: torch.Tensor, window_size: int) -> torch.Tensor:
-    """Puts the table of a small window into the center of a large one. The offsets around it do not occur."""
-    side, small_side = 2 * window_size - 1, 2 * _get_table_window(table) - 1
-    margin = (side - small_side) // 2
-    large = table.new_zeros(side, side, table.shape[1])
-    large[margin : side - margin, margin : side - margin] = table.view(small_side, small_side, -1)
-    return large.flatten(0, 1)
 
 
 def _check_positions(positions: torch.Tensor):

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Convert a GreenMIM model to an ordinary Swin Transformer, which needs nothing but transformers, or nothing but timm.
+Convert a GreenMIM model to an ordinary Swin Transformer (or V2), which needs nothing but transformers, or nothing but timm.
 
 What pre-training has made is the encoder; the decoder stays behind. The folder that is written is read by transformers from
 4.57 on, and its features are compared with those of the original before it takes its place.
@@ -22,19 +22,12 @@ What pre-training has made is the encoder; the decoder stays behind. The folder 
 
 import argparse
 import json
-import math
 from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
-from transformers import (
-    PreTrainedModel,
-    SwinBackbone,
-    SwinConfig,
-    SwinForImageClassification,
-    SwinModel,
-)
+from transformers import PreTrainedModel
 from transformers.utils import is_timm_available, logging
 
 from .checkpoint_folders import (
@@ -52,7 +45,6 @@ from .feature_comparison import (
     make_test_images,
     set_layer_norm_eps,
 )
-from .layout_greenmim import get_grid_size, get_stage_grids
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import (
     GreenMimBackbone,
@@ -60,47 +52,25 @@ from .modeling_greenmim import (
     GreenMimModel,
     GreenMimPreTrainedModel,
 )
-from .timm_folders import compare_with_timm, load_timm_folder, make_timm_settings
+from .swin_families import ARCHITECTURES, SWIN_EPS, check_for_transformers, get_family, make_swin_config
+from .timm_folders import compare_with_timm, load_timm_model, make_timm_settings
+from .timm_swin import check_for_timm, make_timm_arguments
+from .timm_weights import make_timm_state_dict
 
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
-# class of ours, class of transformers, prefix of the encoder in either
-ARCHITECTURES = {
-    "SwinModel": (GreenMimModel, SwinModel, "", ""),
-    "SwinForImageClassification": (GreenMimForImageClassification, SwinForImageClassification, "greenmim.", "swin."),
-    "SwinBackbone": (GreenMimBackbone, SwinBackbone, "", "swin."),
-}
-SHARED_SETTINGS = (
-    *("image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size"),
-    *("qkv_bias", "hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "hidden_act"),
-    *("use_absolute_embeddings", "initializer_range", "layer_norm_eps"),
-)
-# of the norms in embeddings, merging and backbones of transformers' Swin, whatever its configuration says
-SWIN_EPS = 1e-5
+_USAGE = """
+from transformers import {name}
 
-USAGE = {
-    "SwinModel": """
-from transformers import AutoModel
-
-model = AutoModel.from_pretrained("path/to/this/folder")
-""",
-    "SwinForImageClassification": """
-from transformers import AutoModelForImageClassification
-
-model = AutoModelForImageClassification.from_pretrained("path/to/this/folder")
-""",
-    "SwinBackbone": """
-from transformers import SwinBackbone
-
-model = SwinBackbone.from_pretrained("path/to/this/folder")
-""",
-    "timm": """
+model = {name}.from_pretrained("path/to/this/folder")
+"""
+_AUTO_CLASSES = {GreenMimModel: "AutoModel", GreenMimForImageClassification: "AutoModelForImageClassification"}
+_TIMM_USAGE = """
 import timm
 
 model = timm.create_model("local-dir:path/to/this/folder", pretrained=True)
-""",
-}
+"""
 
 
 def convert_greenmim_to_swin(
@@ -110,7 +80,7 @@ def convert_greenmim_to_swin(
     allow_eps_difference: bool = False,
 ) -> dict[str, float]:
     """
-    Writes a folder of transformers' Swin with the weights of a GreenMIM folder.
+    Writes a folder of transformers' Swin, or Swin V2, with the weights of a GreenMIM folder.
 
     Args:
         checkpoint_path (`str` or `Path`):
@@ -118,9 +88,9 @@ def convert_greenmim_to_swin(
         output_dir (`str` or `Path`):
             Folder to write. It must not exist yet, or be empty.
         architecture (`str`, *optional*):
-            `"SwinModel"`, `"SwinForImageClassification"` or `"SwinBackbone"`. By default that of the checkpoint, and
-            `"SwinModel"` for one of pre-training. A classifier, or the norms of feature maps (of all stages), are new where
-            the checkpoint has none.
+            `"SwinModel"`, `"SwinForImageClassification"` or `"SwinBackbone"`, or the same of `"Swinv2..."`. By default that of the
+            checkpoint, and the encoder for one of pre-training. A classifier, or the norms of feature maps (of all stages), are new
+            where the checkpoint has none.
         allow_eps_difference (`bool`, *optional*, defaults to `False`):
             Whether to convert a model whose `layer_norm_eps` is not 1e-5, the only value that transformers' Swin can
             represent. The features then differ, and by how much is measured.
@@ -137,17 +107,18 @@ def convert_greenmim_to_swin(
         if architecture not in ARCHITECTURES:
             raise ValueError(f"There is no architecture {architecture!r}, only {', '.join(ARCHITECTURES)}.")
         model = _load_greenmim(checkpoint_path, architecture)
-        _check_architecture(model.config)
+        check_for_transformers(model.config)
         _check_eps(model.config, allow_eps_difference)
         _write_swin(model, architecture, folder)
-        swin: PreTrainedModel = load_checkpoint(ARCHITECTURES[architecture][1], folder, dtype=torch.float32)
+        swin: PreTrainedModel = load_checkpoint(ARCHITECTURES[architecture].swin_class, folder, dtype=torch.float32)
         # with one epsilon there is no difference; with their own, they may differ, by what is then measured
-        differences = _compare_with_swin(set_layer_norm_eps(model, SWIN_EPS), set_layer_norm_eps(swin, SWIN_EPS))
+        differences = compare_with_swin(set_layer_norm_eps(model, SWIN_EPS), set_layer_norm_eps(swin, SWIN_EPS))
         check_differences(differences)
         if model.config.layer_norm_eps != SWIN_EPS:
-            differences = _compare_with_swin(model, swin)
+            differences = compare_with_swin(model, swin)
         _write_image_processor(checkpoint_path, folder)
-        _write_card(checkpoint_path, model.config, architecture, differences, folder)
+        auto_class = _AUTO_CLASSES.get(type(model), architecture)
+        _write_card(checkpoint_path, model.config, _USAGE.format(name=auto_class), differences, folder)
     return differences
 
 
@@ -177,135 +148,58 @@ def convert_greenmim_to_timm(
         architecture = _get_architecture(checkpoint_path)
         model = _load_greenmim(checkpoint_path, architecture)
         config = model.config
-        _check_architecture(config)
         _check_eps(config, allow_eps_difference)
-        _check_for_timm(model)
+        if isinstance(model, GreenMimBackbone):
+            raise ValueError(
+                "timm's Swins have no norms of feature maps, but a last norm: convert the encoder or the classifier instead."
+            )
+        check_for_timm(config)
         encoder = model if isinstance(model, GreenMimModel) else model.greenmim
         weights = make_timm_state_dict(encoder)
         if isinstance(model, GreenMimForImageClassification):
             weights |= {f"head.fc.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
-        model_args = {
-            "img_size": list(config.image_height_and_width),
-            "patch_size": config.patch_size,
-            "in_chans": config.num_channels,
-            "embed_dim": config.embed_dim,
-            "depths": list(config.depths),
-            "num_heads": list(config.num_heads),
-            "window_size": config.window_size,
-            "mlp_ratio": config.mlp_ratios[0],
-        }
-        # any Swin of timm: all that makes it this one is in its arguments
-        settings = make_timm_settings(
-            checkpoint_path, model, "swin_tiny_patch4_window7_224", model_args, "patch_embed.proj", "head.fc"
-        )
+        # any Swin of the family: all that makes it this one is in its arguments
+        name, arguments = get_family(config).timm_model, make_timm_arguments(config)
+        settings = make_timm_settings(checkpoint_path, model, name, arguments, "patch_embed.proj", "head.fc")
         (folder / "config.json").write_text(json.dumps(settings, indent=2))
 
         differences = None
         if is_timm_available():
-            differences = compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), load_timm_folder(folder))
+            timm_model = load_timm_model(folder)
+            differences = compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), timm_model)
             check_differences(differences)
             if config.layer_norm_eps != SWIN_EPS:
-                differences = compare_with_timm(model, load_timm_folder(folder))
-        _write_card(checkpoint_path, config, "timm", differences, folder)
+                differences = compare_with_timm(model, timm_model)
+        _write_card(checkpoint_path, config, _TIMM_USAGE, differences, folder, library_name="timm")
     return differences
-
-
-def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
-    """
-    The weights of an encoder under the names of timm's Swin: queries, keys and values in one matrix, merging at the start of
-    the stage that it leads to, and tables no larger than the windows that fit into a stage's grid.
-
-    Args:
-        encoder ([`GreenMimModel`]):
-            The encoder.
-
-    Returns:
-        `dict[str, torch.Tensor]`
-    """
-    config = encoder.config
-    weights: dict[str, torch.Tensor] = {}
-    grid = get_grid_size(config.image_height_and_width, config.patch_size)
-    weights |= _get_weights(encoder.embeddings.patch_embeddings.projection, "patch_embed.proj")
-    weights |= _get_weights(encoder.embeddings.norm, "patch_embed.norm")
-    for index, (stage, stage_grid) in enumerate(zip(encoder.encoder.layers, get_stage_grids(grid, config.num_layers))):
-        for layer, block in enumerate(stage.blocks):
-            prefix, attention = f"layers.{index}.blocks.{layer}", block.attention
-            projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-            weights[f"{prefix}.attn.qkv.weight"] = torch.cat([projection.weight for projection in projections])
-            # timm's projections always have a bias
-            weights[f"{prefix}.attn.qkv.bias"] = torch.cat(
-                [p.weight.new_zeros(len(p.weight)) if p.bias is None else p.bias for p in projections]
-            )
-            table = attention.relative_position_bias.relative_position_bias_table
-            weights[f"{prefix}.attn.relative_position_bias_table"] = cut_table(table, stage_grid)
-            for module, name in {
-                attention.o_proj: "attn.proj",
-                block.layernorm_before: "norm1",
-                block.layernorm_after: "norm2",
-                block.mlp.fc1: "mlp.fc1",
-                block.mlp.fc2: "mlp.fc2",
-            }.items():
-                weights |= _get_weights(module, f"{prefix}.{name}")
-        if stage.downsample is not None:
-            weights |= _get_weights(stage.downsample, f"layers.{index + 1}.downsample")
-    return weights | _get_weights(encoder.layernorm, "norm")
-
-
-def cut_table(table: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
-    """
-    The center of a relative position bias table: the offsets that occur in windows no larger than a grid.
-
-    Args:
-        table (`torch.Tensor` of shape `((2 * window_size - 1)**2, num_heads)`):
-            The table.
-        grid_size (`tuple[int, int]`):
-            Rows and columns of tokens.
-
-    Returns:
-        `torch.Tensor` of shape `((2 * window_height - 1) * (2 * window_width - 1), num_heads)`.
-    """
-    side = math.isqrt(table.shape[0])
-    rows, columns = (
-        slice(side // 2 - window + 1, side // 2 + window)
-        for window in (min((side + 1) // 2, length) for length in grid_size)
-    )
-    return table.unflatten(0, (side, side))[rows, columns].flatten(0, 1)
-
-
-def _get_weights(module: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
-    return {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
 
 
 def _get_architecture(checkpoint_path: str | Path) -> str:
     """What a checkpoint is converted to if nothing is asked for."""
     if (model_type := read_model_type(checkpoint_path)) != GreenMimConfig.model_type:
         raise ValueError(f"{checkpoint_path} holds a model of type {model_type!r}, not a GreenMIM model.")
-    saved_as = GreenMimConfig.from_pretrained(checkpoint_path).architectures or []
-    for architecture, (our_class, *_) in ARCHITECTURES.items():
-        if our_class.__name__ in saved_as:
-            return architecture
-    return "SwinModel"
+    config = GreenMimConfig.from_pretrained(checkpoint_path)
+    architectures = get_family(config).architectures
+    for name, architecture in architectures.items():
+        if architecture.our_class.__name__ in (config.architectures or []):
+            return name
+    return next(iter(architectures))
 
 
 def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> GreenMimPreTrainedModel:
-    saved_as = _get_architecture(checkpoint_path)
-    settings = {}
-    if architecture == "SwinBackbone" and saved_as != "SwinBackbone":
-        settings["out_features"] = GreenMimConfig.from_pretrained(checkpoint_path).stage_names[1:]
+    saved_as = ARCHITECTURES[_get_architecture(checkpoint_path)].our_class
+    config = GreenMimConfig.from_pretrained(checkpoint_path)
+    if architecture not in (names := get_family(config).architectures):
+        raise ValueError(
+            f"Cannot convert to {architecture!r} because the model is a {get_family(config).name}. Choose among {', '.join(names)}."
+        )
+    our_class, settings = ARCHITECTURES[architecture].our_class, {}
+    if our_class is GreenMimBackbone and saved_as is not GreenMimBackbone:
+        settings["out_features"] = config.stage_names[1:]
     # heads, and the last norm, which a backbone has not
     new_modules = ("classifier", "hidden_states_norms", "layernorm", "greenmim.layernorm")
-    return load_checkpoint(ARCHITECTURES[architecture][0], checkpoint_path, new_modules, **settings)
-
-
-def _check_architecture(config: GreenMimConfig):
-    if not config.is_swin:
-        raise ValueError(
-            "Cannot convert to a Swin because it has windows and shifted windows, channels that double, and one `mlp_ratio`; "
-            f"this model has `token_mixers={config.token_mixers}`, `hidden_sizes={config.hidden_sizes}`, "
-            f"`mlp_ratio={config.mlp_ratio}`. Publish the model with its own code instead: `python -m "
-            "modeling_greenmim.publish`."
-        )
+    return load_checkpoint(our_class, checkpoint_path, new_modules, **settings)
 
 
 def _check_eps(config: GreenMimConfig, allow_eps_difference: bool):
@@ -316,52 +210,26 @@ def _check_eps(config: GreenMimConfig, allow_eps_difference: bool):
         )
 
 
-def _check_for_timm(model: GreenMimPreTrainedModel):
-    """Refuses what timm's Swin has no place for, or computes in another way."""
-    config = model.config
-    if isinstance(model, GreenMimBackbone):
-        raise ValueError("timm's Swin has no norms of feature maps: convert the encoder or the classifier instead.")
-    if config.use_absolute_embeddings or config.hidden_act != "gelu":
-        raise ValueError(
-            "timm's Swin has no absolute position embeddings and no activation but GELU; this model has "
-            f"`use_absolute_embeddings={config.use_absolute_embeddings}`, `hidden_act={config.hidden_act!r}`."
-        )
-    if any(side % config.patch_size for side in config.image_height_and_width):
-        raise ValueError(
-            f"timm cuts off the pixels of an image of {config.image_height_and_width} that do not fill a patch of "
-            f"{config.patch_size}, transformers and this model complete it. Set another `image_size` in config.json."
-        )
-    grid = tuple(side // config.patch_size for side in config.image_height_and_width)
-    for stage, stage_grid in enumerate(get_stage_grids(grid, config.num_layers), start=1):
-        if min(stage_grid) <= config.window_size < max(stage_grid):
-            raise ValueError(
-                f"In stage {stage} one side of the grid ({stage_grid[0]} x {stage_grid[1]}) is longer than the window "
-                f"({config.window_size}), the other is not: timm shifts windows along the longer one, transformers and this "
-                f"model do not. Set another `image_size` in config.json than {config.image_height_and_width}."
-            )
-
-
 def _write_swin(model: GreenMimPreTrainedModel, architecture: str, folder: Path):
     """Saves the Swin. transformers writes it under its names of release 4, which all releases read."""
     _, swin_class, our_prefix, swin_prefix = ARCHITECTURES[architecture]
-    config = model.config
-    swin_config = SwinConfig(
-        **{name: getattr(config, name) for name in SHARED_SETTINGS},
-        mlp_ratio=config.mlp_ratios[0],
+    config, is_backbone = model.config, isinstance(model, GreenMimBackbone)
+    swin_config = make_swin_config(
+        config,
         encoder_stride=config.mask_unit_size,
-        out_features=config.out_features if architecture == "SwinBackbone" else None,
+        out_features=config.out_features if is_backbone else None,
         id2label=config.id2label,
         label2id=config.label2id,
         problem_type=config.problem_type,
     )
     swin = swin_class(swin_config).to(model.dtype)
-    ours = model.state_dict()
+    ours, family = model.state_dict(), get_family(config)
     weights = {}
     for name in swin.state_dict():
-        encoder_name = name.removeprefix(swin_prefix)
-        is_encoder = name.startswith(swin_prefix) and f"{our_prefix}{encoder_name}" in ours
-        weights[name] = ours.get(f"{our_prefix}{encoder_name}" if is_encoder else name)
-    if architecture == "SwinBackbone":  # a norm that backbones do not use, and SwinBackbone has
+        encoder_name = our_prefix + family.get_our_name(name.removeprefix(swin_prefix))
+        is_encoder = name.startswith(swin_prefix) and encoder_name in ours
+        weights[name] = ours.get(encoder_name if is_encoder else name)
+    if is_backbone:  # a norm that backbones do not use, and SwinBackbone has
         weights |= {name: tensor for name, tensor in swin.state_dict().items() if weights[name] is None}
     swin.load_state_dict(weights)
     swin.save_pretrained(folder)
@@ -388,9 +256,14 @@ def _fit_to_release_4(path: Path, window_size: int):
     save_file(weights, path, metadata={"format": "pt"})
 
 
-def _compare_with_swin(model: GreenMimPreTrainedModel, swin: PreTrainedModel) -> dict[str, float]:
+def compare_with_swin(model: GreenMimPreTrainedModel, swin: PreTrainedModel) -> dict[str, float]:
+    """
+    Differences of all outputs of a model of ours and its counterpart in transformers, by name. They are compared at the size of the
+    model, or, with a warning, where transformers cannot run that, at the next one that it can.
+    """
     is_backbone = isinstance(model, GreenMimBackbone)  # which runs at any size
-    image_size = model.config.image_height_and_width if is_backbone else get_comparable_size(model.config)
+    runs_at_any_size = is_backbone or get_family(model.config).clips_windows
+    image_size = model.config.image_height_and_width if runs_at_any_size else get_comparable_size(model.config)
     if image_size != model.config.image_height_and_width:
         logger.warning(
             f"transformers' Swin cannot run images of {model.config.image_height_and_width} pixels with windows of "
@@ -401,7 +274,9 @@ def _compare_with_swin(model: GreenMimPreTrainedModel, swin: PreTrainedModel) ->
     def get_features(compared_model: PreTrainedModel, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
         keywords = {} if is_backbone and compared_model is swin else {"interpolate_pos_encoding": True}
         outputs = compared_model(pixel_values, output_hidden_states=True, **keywords)
-        features = {f"hidden_states[{i}]": tensor for i, tensor in enumerate(outputs.hidden_states)}
+        # those of backbones are maps, but for those of Swinv2Backbone
+        hidden_states = [states if states.ndim == 3 else states.flatten(2).mT for states in outputs.hidden_states]
+        features = {f"hidden_states[{i}]": tensor for i, tensor in enumerate(hidden_states)}
         for name in ("last_hidden_state", "pooler_output", "logits"):
             if outputs.get(name) is not None:
                 features[name] = outputs[name]
@@ -441,9 +316,10 @@ def _write_image_processor(checkpoint_path: str | Path, folder: Path):
 def _write_card(
     checkpoint_path: str | Path,
     config: GreenMimConfig,
-    architecture: str,
+    usage: str,
     differences: dict[str, float] | None,
     folder: Path,
+    library_name: str = "transformers",
 ):
     measured, not_measured = [], ["The accuracy of this model on any task, after the conversion."]
     if differences is None:
@@ -454,9 +330,9 @@ def _write_card(
             f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
         )
     card = make_model_card(
-        title="Swin Transformer, pre-trained with GreenMIM",
+        title=f"{get_family(config).name}, pre-trained with GreenMIM",
         summary=f"A {describe_encoder(config)}, an ordinary Swin that needs no code of GreenMIM.",
-        usage=USAGE[architecture],
+        usage=usage,
         provenance=(
             f"Converted from the GreenMIM model `{Path(checkpoint_path).name}` by "
             "`modeling_greenmim.convert_greenmim_to_swin`."
@@ -464,7 +340,7 @@ def _write_card(
         measured=measured,
         not_measured=not_measured,
         license=read_license(checkpoint_path),
-        library_name="timm" if architecture == "timm" else "transformers",
+        library_name=library_name,
         pipeline_tag="image-classification" if config.architectures == ["GreenMimForImageClassification"] else None,
         tags=["swin", "greenmim", "masked-image-modeling", "self-supervised"],
     )
@@ -478,7 +354,7 @@ def main():
     parser.add_argument(
         "--architecture",
         choices=ARCHITECTURES,
-        help="Class of transformers. Default: that of the checkpoint, SwinModel for one of pre-training.",
+        help="Class of transformers. Default: that of the checkpoint, the encoder for one of pre-training.",
     )
     parser.add_argument("--format", choices=["transformers", "timm"], default="transformers", help="[%(default)s]")
     parser.add_argument(

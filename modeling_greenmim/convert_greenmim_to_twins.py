@@ -34,7 +34,7 @@ from .feature_comparison import check_differences
 from .layout_greenmim import get_stage_grids
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForImageClassification, GreenMimModel
-from .timm_folders import compare_with_timm, load_timm_folder, make_timm_settings
+from .timm_folders import compare_with_timm, load_timm_model, make_timm_settings
 from .twins_weights import TOKEN_MIXERS_OF_PCPVT, TOKEN_MIXERS_OF_SVT, TWINS_SETTINGS, make_timm_state_dict
 
 
@@ -81,7 +81,7 @@ def convert_greenmim_to_twins(checkpoint_path: str | Path, output_dir: str | Pat
 
         differences = None
         if is_timm_available():
-            differences = compare_with_timm(model, load_timm_folder(folder))
+            differences = compare_with_timm(model, load_timm_model(folder))
             check_differences(differences)
         _write_card(checkpoint_path, config, differences, folder)
     return differences

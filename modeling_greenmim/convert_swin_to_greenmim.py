@@ -12,7 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Start a GreenMIM model from an ordinary Swin Transformer of transformers: its encoder is taken over, the decoder is new.
+Start a GreenMIM model from an ordinary Swin Transformer, or Swin Transformer V2, of transformers or timm: its encoder is taken
+over, the decoder is new.
 
 With it, a public Swin goes on learning from your own images without labels (domain adaptation). The features of the encoder
 are compared with those of the Swin before the folder takes its place.
@@ -22,11 +23,13 @@ are compared with those of the Swin before the folder takes its place.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, SwinConfig, SwinModel
+from transformers import AutoConfig, PreTrainedConfig
 
 from .checkpoint_folders import (
     create_folder,
@@ -36,16 +39,14 @@ from .checkpoint_folders import (
     read_license,
 )
 from .configuration_greenmim import GreenMimConfig
-from .convert_greenmim_to_swin import SHARED_SETTINGS, SWIN_EPS
-from .feature_comparison import (
-    check_differences,
-    compare_features,
-    get_comparable_size,
-    make_test_images,
-    set_layer_norm_eps,
-)
+from .convert_greenmim_to_swin import compare_with_swin
+from .feature_comparison import check_differences, set_layer_norm_eps
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimModel
+from .swin_families import SWIN_CONFIGS, SWIN_EPS, check_for_transformers, get_family, make_greenmim_config
+from .timm_folders import compare_with_timm
+from .timm_swin import load_timm_swin, read_timm_config, read_timm_image_processor_settings
+from .timm_weights import load_timm_weights
 
 
 USAGE = """
@@ -53,6 +54,17 @@ from modeling_greenmim import GreenMimForMaskedImageModeling
 
 model = GreenMimForMaskedImageModeling.from_pretrained("path/to/this/folder")
 """
+
+
+class _Start(NamedTuple):
+    """What a model starts from."""
+
+    swin: Any  # of transformers or timm, in float32
+    dtype: torch.dtype  # of its weights on disk
+    config: GreenMimConfig
+    load_weights: Callable[[GreenMimModel], None]  # into an encoder of ours
+    compare: Callable[[GreenMimModel, Any], dict[str, float]]  # an encoder of ours with the Swin
+    image_processor_settings: dict
 
 
 def convert_swin_to_greenmim(
@@ -63,7 +75,8 @@ def convert_swin_to_greenmim(
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder, or name on the Hub, of any Swin of transformers: encoder, classifier, SimMIM or backbone.
+            Folder, or name on the Hub, of any Swin or Swin V2 of transformers (encoder, classifier, SimMIM or backbone), or of timm,
+            which then must be installed.
         output_dir (`str` or `Path`):
             Folder to write. It must not exist yet, or be empty.
         allow_eps_difference (`bool`, *optional*, defaults to `False`):
@@ -80,58 +93,71 @@ def convert_swin_to_greenmim(
         then.
     """
     with create_folder(output_dir) as folder:
-        swin = _load_swin(checkpoint_path)
-        if swin.config.layer_norm_eps != SWIN_EPS and not allow_eps_difference:
+        start = _open_swin(checkpoint_path)
+        config = start.config
+        if config.layer_norm_eps != SWIN_EPS and not allow_eps_difference:
             raise ValueError(
-                f"The Swin has `layer_norm_eps={swin.config.layer_norm_eps:g}` for a part of its norms, {SWIN_EPS:g} for the "
+                f"The Swin has `layer_norm_eps={config.layer_norm_eps:g}` for a part of its norms, {SWIN_EPS:g} for the "
                 "others; ours have one for all. With --allow_eps_difference it is converted nevertheless, and the "
                 "difference is measured."
             )
         torch.manual_seed(seed)
-        settings = {name: getattr(swin.config, name) for name in (*SHARED_SETTINGS, "mlp_ratio")}
-        model = GreenMimForMaskedImageModeling(GreenMimConfig(**settings))
-        weights = {name: swin.get_parameter(name) for name, _ in model.greenmim.named_parameters()}
-        model.greenmim.load_state_dict(weights)
-        model.to(swin.dtype).save_pretrained(folder)
-        make_image_processor(model.config, read_image_processor_settings(checkpoint_path)).save_pretrained(folder)
+        model = GreenMimForMaskedImageModeling(config)
+        start.load_weights(model.greenmim)
+        model.to(start.dtype).save_pretrained(folder)
+        make_image_processor(config, start.image_processor_settings).save_pretrained(folder)
 
         written = load_checkpoint(GreenMimForMaskedImageModeling, folder, dtype=torch.float32).greenmim
-        swin = swin.float()
         # with the same epsilon there is no difference; with its own, the Swin may differ, by what is then measured
-        differences = _compare(set_layer_norm_eps(written, SWIN_EPS), set_layer_norm_eps(swin, SWIN_EPS))
+        differences = start.compare(set_layer_norm_eps(written, SWIN_EPS), set_layer_norm_eps(start.swin, SWIN_EPS))
         check_differences(differences)
-        if swin.config.layer_norm_eps != SWIN_EPS:
-            differences = _compare(written, swin)
+        if config.layer_norm_eps != SWIN_EPS:
+            differences = start.compare(written, start.swin)
         _write_card(checkpoint_path, model.config, differences, folder)
     return differences
 
 
-def _load_swin(checkpoint_path: str | Path) -> SwinModel:
+def _open_swin(checkpoint_path: str | Path) -> _Start:
     try:
-        config = AutoConfig.from_pretrained(checkpoint_path)
+        settings, _ = PreTrainedConfig.get_config_dict(checkpoint_path)
+        is_timm = settings.get("model_type") == "timm_wrapper"  # what transformers makes of a folder of timm
+        config = None if is_timm else AutoConfig.from_pretrained(checkpoint_path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{checkpoint_path} is not the folder of a model, nor one on the Hub. ({error})") from error
-    if not isinstance(config, SwinConfig):
+    if config is None:
+        return _open_timm_swin(checkpoint_path)
+    if not isinstance(config, SWIN_CONFIGS):
+        known = " and ".join(repr(config_class.model_type) for config_class in SWIN_CONFIGS)
         raise ValueError(
-            f"{checkpoint_path} holds a model of type {config.model_type!r}. Only that of type 'swin' has the architecture "
-            "of GreenMIM's encoder: Swin V2, for one, has other norms and another attention."
+            f"{checkpoint_path} holds a model of type {config.model_type!r}. Only those of type {known} have an architecture of "
+            "GreenMIM's encoder."
         )
+    our_config = make_greenmim_config(config)
+    check_for_transformers(our_config)
+    family = get_family(our_config)
+    swin_class = next(iter(family.architectures.values())).swin_class
     # the last norm is missing in a backbone: it starts as it would start in any model
-    return load_checkpoint(SwinModel, checkpoint_path, new_modules=("layernorm",), config=config)
+    settings = {"config": config, "dtype": torch.float32, "add_pooling_layer": False}
+    dtype = config.dtype or torch.float32  # before loading, which changes it
+    swin = load_checkpoint(swin_class, checkpoint_path, ("layernorm",), **settings)
+
+    def load_weights(encoder: GreenMimModel):
+        encoder.load_state_dict({family.get_our_name(name): tensor for name, tensor in swin.state_dict().items()})
+
+    image_processor_settings = read_image_processor_settings(checkpoint_path)
+    return _Start(swin, dtype, our_config, load_weights, compare_with_swin, image_processor_settings)
 
 
-def _compare(model: GreenMimModel, swin: SwinModel) -> dict[str, float]:
-    return compare_features(
-        lambda pixel_values: _get_features(model, pixel_values),
-        lambda pixel_values: _get_features(swin, pixel_values),
-        make_test_images(model.config, get_comparable_size(model.config)),
+def _open_timm_swin(checkpoint_path: str | Path) -> _Start:
+    swin = load_timm_swin(checkpoint_path)
+    return _Start(
+        swin.float(),
+        next(swin.parameters()).dtype,
+        read_timm_config(swin),
+        lambda encoder: load_timm_weights(encoder, swin.state_dict()),
+        compare_with_timm,
+        read_timm_image_processor_settings(swin),
     )
-
-
-def _get_features(model: torch.nn.Module, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
-    outputs = model(pixel_values, output_hidden_states=True, interpolate_pos_encoding=True)
-    features = {f"hidden_states[{i}]": tensor for i, tensor in enumerate(outputs.hidden_states)}
-    return features | {"last_hidden_state": outputs.last_hidden_state}
 
 
 def _get_name(checkpoint_path: str | Path) -> str:
@@ -141,7 +167,7 @@ def _get_name(checkpoint_path: str | Path) -> str:
 
 def _write_card(checkpoint_path: str | Path, config: GreenMimConfig, differences: dict[str, float], folder: Path):
     card = make_model_card(
-        title="GreenMIM, started from a Swin Transformer",
+        title=f"GreenMIM, started from a {get_family(config).name}",
         summary=f"A {describe_encoder(config)}, with a new decoder: a start for pre-training on other images.",
         usage=USAGE,
         provenance=(
@@ -160,7 +186,11 @@ def _write_card(checkpoint_path: str | Path, config: GreenMimConfig, differences
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint_path", required=True, help="Folder of a Swin, or its name on the Hub.")
+    parser.add_argument(
+        "--checkpoint_path",
+        required=True,
+        help="Folder of a Swin or Swin V2 of transformers or timm, or its name on the Hub.",
+    )
     parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
     parser.add_argument(
         "--allow_eps_difference",

@@ -188,17 +188,22 @@ class GreenMimCosineSimilarity(nn.Module):
 
     def __init__(self, num_heads: int):
         super().__init__()
-        self.logit_scale = nn.Parameter(torch.full((num_heads, 1), math.log(10)))
+        self.logit_scale = nn.Parameter(torch.full((num_heads, 1, 1), math.log(10)))
 
     def init_weights(self, std: float):
         init.constant_(self.logit_scale, math.log(10))
 
     def forward(self, query: torch.Tensor, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Queries and keys of shape `(..., channels)`, all heads side by side."""
-        scale = self.logit_scale.clamp(max=math.log(100)).exp().to(query.dtype)
-        query, key = (states.unflatten(-1, (len(scale), -1)) for states in (query, key))
-        query = nn.functional.normalize(query, dim=-1) * scale
-        return query.flatten(-2), nn.functional.normalize(key, dim=-1).flatten(-2)
+        scale = self.logit_scale[..., 0].clamp(max=math.log(100)).exp()
+        return self._set_length(query, scale), self._set_length(key, torch.ones_like(scale))
+
+    def _set_length(self, states: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        heads = states.unflatten(-1, (len(length), -1))
+        dtype = torch.promote_types(states.dtype, torch.float32)
+        lengths = torch.linalg.vector_norm(heads, dim=-1, keepdim=True, dtype=dtype)
+        # the key of padding is 0 and stays so; divided by a tiny number, its gradient would overflow in float16
+        return (heads * (length / lengths.masked_fill(lengths == 0, 1))).flatten(-2).to(states.dtype)
 
 
 class GreenMimAttention(nn.Module):
@@ -302,10 +307,10 @@ class GreenMimAttention(nn.Module):
         if query_states is None:
             projected = self.project(hidden_states)
         else:
-            query, key, value = self.q_proj(query_states), self.k_proj(hidden_states), self.v_proj(hidden_states)
+            query, key = self.q_proj(query_states), self.k_proj(hidden_states)
             if self.similarity is not None:
                 query, key = self.similarity(query, key)
-            projected = (query, key, value)
+            projected = (query, key, self.v_proj(hidden_states))
         query, key, value = (states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for states in projected)
         attn_output, attn_weights = self.attend(query, key, value, attention_mask, **kwargs)
         return self.o_proj(attn_output.flatten(2)), attn_weights

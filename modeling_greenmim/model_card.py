@@ -106,9 +106,9 @@ def describe_encoder(config: GreenMimConfig) -> str:
     """One line on the architecture, for a card."""
     height, width = config.image_height_and_width
     images = f"images of {height} x {width} pixels with {config.num_channels} channels"
-    if config.is_swin:
+    if config.is_swin or config.is_swin_v2:
         return (
-            f"Swin Transformer ({config.embed_dim} channels, depths {config.depths}, heads {config.num_heads}, windows of "
+            f"Swin Transformer{' V2' if config.is_swin_v2 else ''} ({config.embed_dim} channels, depths {config.depths}, heads {config.num_heads}, windows of "
             f"{config.window_size}, {images})"
         )
     mixers = ", ".join("/".join(dict.fromkeys(config.get_layer_mixers(stage))) for stage in range(config.num_layers))

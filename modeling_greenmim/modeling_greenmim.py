@@ -519,7 +519,9 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
     r"""
     GreenMim backbone, to be used with frameworks like UperNet and DETR: feature maps of the stages that
     `config.out_features` names, before their merging, each with a layer normalization of its own. As in
-    transformers' `SwinBackbone`, windows shift at every resolution, also where one of them covers the grid.
+    transformers' `SwinBackbone`, windows shift at every resolution, also where one of them covers the grid. Where the norms of
+    layers come after (`config.norm_placement`), both is as in `Swinv2Backbone`: feature maps have no further norm, and a window
+    that covers the grid does not shift.
 
     Args:
         config ([`GreenMimConfig`]):
@@ -536,12 +538,14 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         self.num_features = [config.embed_dim, *config.hidden_sizes]
         self.embeddings = GreenMimEmbeddings(config)
         self.encoder = GreenMimEncoder(config)
-        self.hidden_states_norms = nn.ModuleDict(
-            {
-                stage: nn.LayerNorm(num_channels, eps=config.layer_norm_eps)
-                for stage, num_channels in zip(self.out_features, self.channels)
-            }
-        )
+        self.hidden_states_norms = None
+        if config.norm_placement == "before":
+            self.hidden_states_norms = nn.ModuleDict(
+                {
+                    stage: nn.LayerNorm(num_channels, eps=config.layer_norm_eps)
+                    for stage, num_channels in zip(self.out_features, self.channels)
+                }
+            )
 
         # Initialize weights and apply final processing
         self.post_init()
@@ -588,7 +592,8 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         check_pixel_values(pixel_values, self.config)
         patch_grid = get_grid_size(pixel_values.shape[-2:], self.config.patch_size)
         stage_grids = get_stage_grids(patch_grid, self.config.num_layers)
-        plan = make_full_plan(stage_grids, self.config, device=pixel_values.device, clip_windows=False)
+        clip_windows = self.config.norm_placement == "after"
+        plan = make_full_plan(stage_grids, self.config, device=pixel_values.device, clip_windows=clip_windows)
 
         hidden_states = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
         _, stage_outputs = self.encoder(hidden_states, plan, stage_grids, **kwargs)
@@ -597,7 +602,9 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         feature_maps = []
         for stage, hidden_states, grid_size in zip(self.stage_names, all_hidden_states, grids):
             if stage in self.out_features:
-                feature_maps.append(to_feature_map(self.hidden_states_norms[stage](hidden_states), grid_size))
+                if self.hidden_states_norms is not None:
+                    hidden_states = self.hidden_states_norms[stage](hidden_states)
+                feature_maps.append(to_feature_map(hidden_states, grid_size))
 
         return BackboneOutput(
             feature_maps=tuple(feature_maps),

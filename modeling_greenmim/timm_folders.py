@@ -11,9 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Folders that `timm.create_model("local-dir:...")` reads."""
+"""Models of timm: reading and writing their folders."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -75,11 +76,19 @@ def make_timm_settings(
     }
 
 
-def load_timm_folder(folder: Path) -> torch.nn.Module:
-    """The model of a folder for timm, which must be installed."""
-    import timm
-
-    return timm.create_model(f"local-dir:{folder}", pretrained=True)
+def load_timm_model(checkpoint_path: str | Path) -> Any:
+    """The model of a folder of timm, or of its name on the Hub. Raises a `ValueError` if it cannot be loaded."""
+    try:
+        import timm
+    except ImportError as error:
+        raise ValueError(
+            f"Cannot read {checkpoint_path} because timm is not installed: `pip install timm`."
+        ) from error
+    source = "local-dir" if Path(checkpoint_path).is_dir() else "hf-hub"
+    try:
+        return timm.create_model(f"{source}:{checkpoint_path}", pretrained=True).eval()
+    except Exception as error:  # of whatever kind: timm checks little
+        raise ValueError(f"{checkpoint_path} cannot be loaded by timm. ({type(error).__name__}: {error})") from error
 
 
 def compare_with_timm(
@@ -117,4 +126,4 @@ def _count_classes(model: GreenMimModel | GreenMimForImageClassification) -> int
     return model.config.num_labels if isinstance(model, GreenMimForImageClassification) else 0
 
 
-__all__ = ["TIMM_INTERPOLATIONS", "compare_with_timm", "load_timm_folder", "make_timm_settings"]
+__all__ = ["TIMM_INTERPOLATIONS", "compare_with_timm", "load_timm_model", "make_timm_settings"]

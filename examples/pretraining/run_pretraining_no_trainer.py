@@ -45,8 +45,9 @@ from modeling_greenmim.training.pretraining_arguments import DataArguments, Mode
 # fmt: off
 # the settings that, with the model and the images, decide what is learned
 TRAINING_SETTINGS = (
-    "min_crop_scale", "flip", "mask_sampler", "mask_per_sample", "seed", "max_train_steps", "num_warmup_steps", "max_pixels",
-    "learning_rate", "lr_scheduler_type", "weight_decay", "adam_beta1", "adam_beta2", "max_grad_norm", "allow_external_files",
+    "min_crop_scale", "flip", "mask_sampler", "mask_per_sample", "masks_per_image", "seed", "max_train_steps",
+    "num_warmup_steps", "max_pixels", "learning_rate", "lr_scheduler_type", "weight_decay", "adam_beta1", "adam_beta2",
+    "max_grad_norm", "allow_external_files",
 )
 # how the images of a step are divided, which may differ when a run is resumed, but not for streams
 DIVISION_SETTINGS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_workers", "shuffle_buffer_size")
@@ -178,6 +179,7 @@ def get_run_config(hyperparameters: dict, images_per_step: int, pretrained, data
         **{name: value for name, value in hyperparameters.items() if name not in ignored},
         **{name: config[name] for name in config.keys() - {"transformers_version", "_name_or_path"}},
         "images in a step": images_per_step,
+        "teacher": pretrained.teacher and pretrained.teacher.model.name_or_path,
         "image_mean": pretrained.image_processor.image_mean,
         "image_std": pretrained.image_processor.image_std,
         **data.fingerprint,
@@ -189,14 +191,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     """A run from top to bottom."""
     import datasets
     import torch
-    from accelerate.utils import send_to_device, set_seed, tqdm
+    from accelerate.utils import set_seed, tqdm
     from transformers import get_scheduler
     from transformers.utils import logging
 
     from modeling_greenmim.parameter_groups import make_parameter_groups
     from modeling_greenmim.training.checkpoints import Checkpoints, check_same_run_config
     from modeling_greenmim.training.evaluation import Evaluation
-    from modeling_greenmim.training.micro_batches import get_weighted_loss, seed_micro_batch
+    from modeling_greenmim.training.micro_batches import get_weighted_loss, prepare_inputs, seed_micro_batch
     from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.progress import Progress
     from modeling_greenmim.training.reports import PretrainingReport, describe_hardware, describe_number
@@ -219,7 +221,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     evaluation = None
     if data.held_out.examples or args.knn:
         eval_batch_size = args.per_device_eval_batch_size or args.per_device_train_batch_size
-        evaluation = Evaluation(data.held_out, collator, eval_batch_size, args.knn)
+        evaluation = Evaluation(data.held_out, collator, eval_batch_size, args.knn, pretrained.teacher)
 
     # 2. Schedule
     batch_size, batches_per_step = args.per_device_train_batch_size, num_processes * args.gradient_accumulation_steps
@@ -304,7 +306,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
             first = progress.step * batches_per_step + accelerator.process_index
             for number in range(first, first + batches_per_step, num_processes):
                 batch = next(batches)
-                inputs = send_to_device(batch["inputs"], accelerator.device, non_blocking=True)
+                inputs = prepare_inputs(batch["inputs"], accelerator, pretrained.teacher)
                 seed_micro_batch(args.seed, number)
                 with accelerator.accumulate(model):
                     outputs = model(**inputs)

@@ -27,9 +27,10 @@ from torch import nn
 from transformers.utils import logging
 
 from .. import GreenMimForMaskedImageModeling
+from ..frozen_teacher import Teacher
 from ..plotting import draw_images
 from .errors import UserError
-from .micro_batches import HeldOutImages, PretrainingCollator
+from .micro_batches import HeldOutImages, PretrainingCollator, prepare_inputs
 from .reports import get_picture_path
 
 
@@ -56,6 +57,7 @@ class Evaluation:
     collator: PretrainingCollator
     batch_size: int
     knn: bool = False  # whether to measure the accuracy of nearest neighbors
+    teacher: Teacher | None = None
 
     def __post_init__(self):
         if not self.knn:
@@ -78,7 +80,7 @@ class Evaluation:
         model.eval()
         losses, features = [], []
         for inputs in self.held_out.iterate_batches(self.collator, self.batch_size):
-            inputs = send_to_device(inputs, accelerator.device)
+            inputs = prepare_inputs(inputs, accelerator, self.teacher)
             losses += len(inputs["pixel_values"]) * [model(**inputs).loss.item()]
             if self.knn:
                 encoder = accelerator.unwrap_model(model).greenmim

@@ -26,6 +26,7 @@ from transformers import (
     BaseImageProcessor,
     PreTrainedModel,
     SwinConfig,
+    Swinv2Config,
     ViTImageProcessorPil,
 )
 from transformers.hf_argparser import HfArg
@@ -62,7 +63,7 @@ class StartingModel:
     license: dict[str, str]  # of its weights, see `make_model_card`
 
     @property
-    def config(self) -> GreenMimConfig | SwinConfig:
+    def config(self) -> GreenMimConfig | SwinConfig | Swinv2Config:
         return self.model.config
 
     @property
@@ -121,7 +122,7 @@ def _load_model(args: StartArguments, model_class: type, config, new_module: str
         return StartingModel(model, image_processor, origin, read_license(name))
 
 
-def load_config(name: str) -> GreenMimConfig | SwinConfig:
+def load_config(name: str) -> GreenMimConfig | SwinConfig | Swinv2Config:
     """
     Loads the configuration of a model, from a folder or a repository on the Hub. Raises a [`UserError`] if there is none, it is that of
     a different model, or `name` is the folder of a run.
@@ -130,12 +131,12 @@ def load_config(name: str) -> GreenMimConfig | SwinConfig:
         raise UserError(f"{name} is the folder of a run: its model is {name}/model.")
     with explain_loading(name, StrictDataclassError):
         config = AutoConfig.from_pretrained(name)
-    if not isinstance(config, (GreenMimConfig, SwinConfig)):
+    if not isinstance(config, (GreenMimConfig, SwinConfig, Swinv2Config)):
         raise UserError(f"{name} is of type {config.model_type!r}, neither GreenMIM nor Swin.")
     return config
 
 
-def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig) -> BaseImageProcessor:
+def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig | Swinv2Config) -> BaseImageProcessor:
     """
     Loads the image processor of a model. Without one, images get the size of the model, and mean and standard deviation of ImageNet.
     Raises a [`UserError`] if it cannot be read, or does not fit the model.
@@ -152,7 +153,7 @@ def load_image_processor(name: str | None, config: GreenMimConfig | SwinConfig) 
     )
 
 
-def get_image_size(config: GreenMimConfig | SwinConfig) -> tuple[int, int]:
+def get_image_size(config: GreenMimConfig | SwinConfig | Swinv2Config) -> tuple[int, int]:
     """Height and width of the images of a model."""
     size = config.image_size
     return (size, size) if isinstance(size, int) else tuple(size)

@@ -19,23 +19,27 @@ its place empty: the micro-batch keeps its shape, repeats another image there, a
 """
 
 import atexit
+import copy
 import math
 import multiprocessing
 import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers.utils import ModelOutput
 
 from ..configuration_greenmim import GreenMimConfig
 from ..data_collator import GreenMimDataCollator
+from ..frozen_teacher import Teacher
 from ..image_processing_pil_greenmim import GreenMimImageProcessorPil
 from ..planning_greenmim import get_fill
 from .image_decoding import ExampleMaker
@@ -59,9 +63,8 @@ class PretrainingCollator:
 
     def __call__(self, examples: Sequence[dict]) -> dict:
         """
-        Of crops, see [`ExampleMaker`], returns `inputs`, the arguments of the model; `image_weights`, of shape
-        `(batch_size,)`, 0 for an empty place, or `None` where there is none; the `epochs` and `checksums` of the
-        images; the `fill` of the groups (fraction of slots that hold a token); and `unreadable`, name and reason.
+        Of crops, see [`ExampleMaker`], returns `inputs`, see [`prepare_inputs`]; `image_weights`, one for each mask, 0
+        for an empty place, or `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of slots that hold a token); and `unreadable`, name and reason.
         """
         readable = [example for example in examples if example["pixels"] is not None]
         stand_in = readable[0] if readable else self.blank
@@ -70,15 +73,38 @@ class PretrainingCollator:
         settings["input_data_format"] = "channels_first"
         images = self.image_processor([example["pixels"] for example in filled], **settings)["pixel_values"]
         inputs = self.collator([{**example, "pixel_values": image} for example, image in zip(filled, images)])
-        weights = [float(example["pixels"] is not None) for example in examples]
+        weights = torch.tensor([float(example["pixels"] is not None) for example in examples])
         return {
             "inputs": inputs,
-            "image_weights": None if all(weights) else torch.tensor(weights),
+            "image_weights": None if weights.all() else weights.repeat_interleave(self.collator.masks_per_image),
             "epochs": [example["epoch"] for example in examples],
             "checksums": [example["mask_seed"][2] for example in readable],
             "fill": get_fill(inputs["plan"]),
             "unreadable": {name: reason for example in examples for name, reason in example["unreadable"].items()},
         }
+
+    def with_one_mask(self) -> "PretrainingCollator":
+        """The collator of evaluations, where an image has one mask."""
+        if self.collator.masks_per_image == 1:
+            return self
+        collator = copy.copy(self)
+        collator.collator = replace(self.collator, masks_per_image=1)
+        return collator
+
+
+def prepare_inputs(inputs: dict, accelerator: Accelerator, teacher: Teacher | None) -> dict:
+    """
+    The arguments of the model, on its device: images are repeated for their masks, and looked at by the teacher once.
+    The teacher is in the precision of the training.
+    """
+    inputs = send_to_device(inputs, accelerator.device, non_blocking=True)
+    images, num_masks = inputs["pixel_values"], len(inputs["bool_masked_pos"])
+    repeat = partial(torch.repeat_interleave, repeats=num_masks // len(images), dim=0)
+    inputs = {**inputs, "pixel_values": repeat(images)}
+    if teacher is not None:
+        with accelerator.autocast():
+            inputs["teacher_features"] = repeat(teacher.to(accelerator.device)(images))
+    return inputs
 
 
 def seed_micro_batch(seed: int, number: int):
@@ -128,7 +154,8 @@ class HeldOutImages:
         return frozenset(example["mask_seed"][2] for example in self.examples)
 
     def iterate_batches(self, collator: PretrainingCollator, batch_size: int) -> Iterator[dict]:
-        """Arguments of the model, for one batch after the other."""
+        """The inputs of one batch after the other, see [`prepare_inputs`]."""
+        collator = collator.with_one_mask()
         for start in range(0, len(self.examples), batch_size):
             yield collator(self.examples[start : start + batch_size])["inputs"]
 

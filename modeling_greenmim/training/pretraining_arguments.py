@@ -99,9 +99,25 @@ class ModelArguments:
     mask_ratio: float | None = HfArg(default=None, help="Fraction of units to hide. By default that configured.")
     mask_sampler: Literal["random", "block"] = HfArg(default="random", help="How masks are drawn.")
     mask_per_sample: bool = HfArg(default=True, help="A mask for each image; without it, those of a batch share one.")
+    masks_per_image: int = HfArg(
+        default=1,
+        help="Masks of an image in a step, which show different units. More than 1 pay where decoding images is the bottleneck; "
+        "batches are as many times larger.",
+    )
+    teacher_model_name_or_path: str | None = HfArg(
+        default=None,
+        help="Frozen model, a folder or a name on the Hub, whose features of the whole images are predicted, too: any vision model "
+        "that AutoModel loads. --config_overrides 'reconstruction_weight=0' predicts them only.",
+    )
 
     def __post_init__(self):
         if self.model_name_or_path and self.config_name_or_path:
             raise UserError(
                 "Give --model_name_or_path or --config_name_or_path, not both: --config_overrides changes the first."
+            )
+        check_range(self, "masks_per_image", 1)
+        if self.masks_per_image > 1 and (self.mask_sampler != "random" or not self.mask_per_sample):
+            raise UserError(
+                f"--masks_per_image must be 1 with blocks or a mask for a whole batch, got {self.masks_per_image}. Use "
+                "--mask_sampler random and --mask_per_sample."
             )

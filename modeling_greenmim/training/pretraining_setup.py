@@ -21,12 +21,14 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig, SwinConfig, set_seed
+from transformers import AutoConfig, PreTrainedConfig, set_seed
 
-from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
+from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil, GreenMimModel
 from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
 from ..convert_swin_to_greenmim import convert_swin_to_greenmim
-from ..masking_greenmim import get_unit_grid
+from ..frozen_teacher import Teacher, load_teacher
+from ..masking_greenmim import get_unit_grid, sample_disjoint_masks
+from ..swin_families import SWIN_CONFIGS
 from .command_line import get_name
 from .errors import UserError, check_unreadable, make_unreadable_error
 from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
@@ -38,6 +40,7 @@ from .pretraining_arguments import DataArguments, ModelArguments
 
 
 MIN_HELD_OUT = 8
+PRETRAINING_MODULES = ("decoder", "stage_decoders", "teacher_projection")
 
 
 @dataclass
@@ -162,16 +165,18 @@ def count_held_out_images(args: DataArguments, num_images: int | None) -> int:
 
 @dataclass
 class PretrainedModel:
-    """A model that is ready to be trained, its image processor, a sentence on its weights, and their license."""
+    """A model that is ready to be trained, its image processor, sentences on its weights, their license, and its teacher."""
 
     model: GreenMimForMaskedImageModeling
     image_processor: GreenMimImageProcessorPil
     origin: str
     license: dict[str, str]
+    teacher: Teacher | None = None
 
     def make_collator(self, args: ModelArguments, static_shapes: bool = False) -> PretrainingCollator:
         """Makes what makes micro-batches for the model; see [`GreenMimDataCollator`] for `static_shapes`."""
         masks = {"mask_sampler": args.mask_sampler, "per_sample": args.mask_per_sample}
+        masks |= {"masks_per_image": args.masks_per_image}
         return PretrainingCollator(self.model.config, self.image_processor, **masks, static_shapes=static_shapes)
 
 
@@ -192,27 +197,46 @@ def make_pretrained_model(
     Raises:
         [`UserError`]: if there is no such model, its weights do not fit the settings, or have another license.
     """
-    set_seed(seed)
-    name = args.model_name_or_path
+    name, teacher_name, teacher = args.model_name_or_path, args.teacher_model_name_or_path, None
+    origin, stated = "Its weights started at random.", {}
     try:
-        if name is None:
-            config = config or _read_config("config_name_or_path", args.config_name_or_path, GreenMimConfig)
-            model = GreenMimForMaskedImageModeling(_override(config, args))
-            origin, stated = "Its weights started at random.", {}
-        else:
-            model, is_swin = _load_model(args, seed)
-            origin = f"It started from the weights of `{get_name(name)}`{', with a new decoder' if is_swin else ''}."
-            stated = read_license(name)
-        # raises, if images of this size are not made of whole units
-        get_unit_grid(model.config.image_height_and_width, model.config.mask_unit_size)
-        image_processor = _make_image_processor(args, model.config)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = name
+            if name is not None:
+                folder, config = _find_weights(name, seed, Path(temporary))
+                is_new = ", with a new decoder" if folder != name else ""
+                origin, stated = f"It started from the weights of `{get_name(name)}`{is_new}.", read_license(name)
+            elif config is None:
+                config = _read_config("config_name_or_path", args.config_name_or_path, GreenMimConfig)
+            config = _override(config, args)
+            image_size = config.image_height_and_width
+            # raises, if images of this size are not made of whole units, or have too few
+            unit_grid = get_unit_grid(image_size, config.mask_unit_size)
+            sample_disjoint_masks(args.masks_per_image, unit_grid, config.mask_ratio)
+            image_processor = _make_image_processor(args, config)
+            if teacher_name is not None:
+                statistics = image_processor.image_mean, image_processor.image_std
+                teacher, size = load_teacher(teacher_name, statistics, config.num_channels, image_size)
+                config.teacher_hidden_size = size
+                teacher_license = read_license(teacher_name).get("license")
+                known = f"license: {teacher_license}" if teacher_license else "which states no license"
+                origin += (
+                    f" It learned to predict the features of a frozen teacher, `{get_name(teacher_name)}` ({known})."
+                )
+            set_seed(seed)
+            if folder is None:
+                model = GreenMimForMaskedImageModeling(config)
+            else:  # of a bare encoder, the rest is new; and in float32, whatever it was saved in
+                settings = {"config": config, "dtype": torch.float32, "new_modules": PRETRAINING_MODULES}
+                model = load_checkpoint(GreenMimForMaskedImageModeling, folder, **settings)
     except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
         raise UserError(str(error)) from error
     if license and stated.get("license", license) != license:
         raise UserError(
             f"--license must be {stated['license']!r}, that of the weights in {name}, got {license!r}. Omit it."
         )
-    return PretrainedModel(model, image_processor, origin, stated or ({"license": license} if license else {}))
+    stated = stated or ({"license": license} if license else {})
+    return PretrainedModel(model, image_processor, origin, stated, teacher)
 
 
 def _read_config(argument: str, name: str | None, *classes: type[PreTrainedConfig]) -> PreTrainedConfig:
@@ -225,25 +249,26 @@ def _read_config(argument: str, name: str | None, *classes: type[PreTrainedConfi
 
 def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
     settings = {name: getattr(args, name) for name in ("image_size", "mask_ratio") if getattr(args, name) is not None}
+    # with a teacher, any size until the teacher is loaded
+    settings["teacher_hidden_size"] = None if args.teacher_model_name_or_path is None else 1
     config = GreenMimConfig.from_dict(config.to_dict())
     if args.config_overrides:
         config.update_from_string(args.config_overrides)
     return GreenMimConfig.from_dict({**config.to_dict(), **settings})  # which checks them together
 
 
-def _load_model(args: ModelArguments, seed: int) -> tuple[GreenMimForMaskedImageModeling, bool]:
-    """The model, and whether it comes from a Swin."""
-    name = args.model_name_or_path
+def _find_weights(name: str, seed: int, temporary: Path) -> tuple[str | Path, GreenMimConfig]:
+    """The folder of the weights, converted if they are those of a Swin, and its configuration."""
     if (Path(name) / "model" / "config.json").is_file():
         raise ValueError(f"--model_name_or_path {name} is the folder of a run: its model is {name}/model.")
-    config = _read_config("model_name_or_path", name, GreenMimConfig, SwinConfig)
-    with tempfile.TemporaryDirectory() as temporary:
-        if is_swin := isinstance(config, SwinConfig):
-            convert_swin_to_greenmim(name, folder := Path(temporary) / "model", seed=seed)
-            name, config = folder, GreenMimConfig.from_pretrained(folder)
-        # of a bare encoder, the decoder is new; and in float32, whatever it was saved in
-        settings = {"config": _override(config, args), "dtype": torch.float32}
-        return load_checkpoint(GreenMimForMaskedImageModeling, name, new_modules=("decoder",), **settings), is_swin
+    config = _read_config("model_name_or_path", name, GreenMimConfig, *SWIN_CONFIGS)
+    if isinstance(config, GreenMimConfig):
+        return name, config
+    convert_swin_to_greenmim(name, temporary / "model", seed=seed)
+    # without its decoder, which the settings may ask for in other sizes
+    encoder = GreenMimModel.from_pretrained(temporary / "model")
+    encoder.save_pretrained(temporary / "encoder")
+    return temporary / "encoder", GreenMimConfig.from_pretrained(temporary / "model")
 
 
 def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> GreenMimImageProcessorPil:

@@ -26,7 +26,7 @@ from .. import GreenMimConfig
 from ..parameter_groups import get_decay_parameter_names
 from .errors import UserError, check_unreadable
 from .evaluation import Evaluation
-from .micro_batches import get_weighted_loss
+from .micro_batches import get_weighted_loss, prepare_inputs
 from .pretraining_arguments import DataArguments, ModelArguments
 from .pretraining_setup import PretrainingData, make_pretrained_model, open_data
 from .reports import PretrainingReport, describe_hardware
@@ -103,7 +103,7 @@ class PretrainingTrainer(CheckpointTrainer):
             args=args,
             train_dataset=data.held_out.examples,  # required, and not used
             eval_dataset=data.held_out.examples,
-            data_collator=lambda examples: collator(examples)["inputs"],
+            data_collator=lambda examples: collator.with_one_mask()(examples)["inputs"],
             processing_class=pretrained.image_processor,
             **{"model": pretrained.model} | kwargs,
         )
@@ -131,6 +131,7 @@ class PretrainingTrainer(CheckpointTrainer):
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, **kwargs):
         image_weights = inputs.pop("image_weights", None)
+        inputs = prepare_inputs(inputs, self.accelerator, self.pretrained.teacher)
         if image_weights is None:
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
         outputs = model(**inputs)

@@ -105,6 +105,7 @@ def test_data_loading(tmp_path):
         (tmp_path / f"{index}.png").write_bytes(content.getvalue())
     output = run(
         *("data_loading", "--train_dir", tmp_path, "--batch_size=8", "--num_workers", 0, 1, "--num_steps=2"),
+        *("--masks_per_image", 2),
         *("--config_name_or_path", ROOT / "examples" / "configs" / "greenmim_cifar10_32.json"),
         *("--json", tmp_path / "results.json", "--device=cpu"),
     )
@@ -112,6 +113,8 @@ def test_data_loading(tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())["results"]
     assert set(results["parts_ms"]) == {"read", "decode", "crop", "rescale, mask, plan"}
     assert min(results["parts_ms"].values()) > 0 and len(results["loaders"]) == 2
+    speed = results["loaders"][0]["both"]["images_per_second"]
+    assert f"| {2 * speed:.0f} |" in output
 
 
 @pytest.mark.slow

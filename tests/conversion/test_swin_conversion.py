@@ -30,8 +30,13 @@ from transformers import (
     SwinForImageClassification,
     SwinForMaskedImageModeling,
     SwinModel,
+    Swinv2Backbone,
     Swinv2Config,
+    Swinv2ForImageClassification,
+    Swinv2ForMaskedImageModeling,
     Swinv2Model,
+    ViTConfig,
+    ViTModel,
 )
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
@@ -42,30 +47,50 @@ from modeling_greenmim import (
     GreenMimImageProcessorPil,
     GreenMimModel,
 )
+from modeling_greenmim.bias_tables import cut_table
 from modeling_greenmim.checkpoint_folders import create_folder
 from modeling_greenmim.convert_greenmim_to_swin import (
     convert_greenmim_to_swin,
     convert_greenmim_to_timm,
-    cut_table,
-    make_timm_state_dict,
 )
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
-from tests.helpers.tiny_models import make_config, randomize
+from modeling_greenmim.swin_families import SWIN_V2
+from modeling_greenmim.timm_weights import make_timm_state_dict
+from tests.helpers.tiny_models import FAMILIES, make_config, randomize
 
 
 ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "image_size": 64,
+    "patch_size": 2,
+    "embed_dim": 16,
+    "depths": (2, 2, 2),
+    "num_heads": (1, 2, 4),
+    "window_size": 4,
+    "encoder_stride": 8,
+}
 # other environments, made by `make test-all`
 ENVIRONMENTS = {
     "here": Path(sys.executable),
     "transformers 4.57": ROOT / ".venv-4.57/bin/python",
     "transformers 5.17": ROOT / ".venv-oldest/bin/python",
 }
-MODELS = {
-    "AutoModel": GreenMimForMaskedImageModeling,
-    "AutoModelForImageClassification": GreenMimForImageClassification,
-    "SwinBackbone": GreenMimBackbone,
-}
-SWINS = [SwinModel, SwinForImageClassification, SwinForMaskedImageModeling, SwinBackbone]
+V2 = FAMILIES["swin_v2"]
+MODELS = [
+    ("AutoModel", GreenMimForMaskedImageModeling, {}),
+    ("AutoModelForImageClassification", GreenMimForImageClassification, {}),
+    ("SwinBackbone", GreenMimBackbone, {}),
+    ("AutoModel", GreenMimForMaskedImageModeling, {**V2, "pretrained_window_sizes": (3, 3, 2)}),
+    ("AutoModelForImageClassification", GreenMimForImageClassification, V2),
+    ("Swinv2Backbone", GreenMimBackbone, V2),
+]
+SWINS = [
+    *((swin_class, SwinConfig) for swin_class in (SwinModel, SwinForImageClassification)),
+    *((swin_class, SwinConfig) for swin_class in (SwinForMaskedImageModeling, SwinBackbone)),
+    *((swin_class, Swinv2Config) for swin_class in (Swinv2Model, Swinv2ForImageClassification)),
+    *((swin_class, Swinv2Config) for swin_class in (Swinv2ForMaskedImageModeling, Swinv2Backbone)),
+]
+SWIN_FAMILIES = pytest.mark.parametrize("family", [{}, V2], ids=["swin", "swin_v2"])
 
 
 def save_model(model_class, folder, std=0.1, **settings):
@@ -99,10 +124,11 @@ def read_elsewhere(environment, auto_class, folder, pixel_values, tmp_path):
     ["here"] + [pytest.param(f"transformers {release}", marks=pytest.mark.slow) for release in ("4.57", "5.17")],
 )
 @pytest.mark.parametrize(
-    "auto_class", ["AutoModel", *(pytest.param(name, marks=pytest.mark.slow) for name in list(MODELS)[1:])]
+    ("auto_class", "model_class", "settings"),
+    [row if row[0] == "AutoModel" else pytest.param(*row, marks=pytest.mark.slow) for row in MODELS],
 )
-def test_a_swin_needs_nothing_but_transformers(tmp_path, environment, auto_class):
-    model = save_model(MODELS[auto_class], tmp_path / "greenmim")
+def test_a_swin_needs_nothing_but_transformers(tmp_path, environment, auto_class, model_class, settings):
+    model = save_model(model_class, tmp_path / "greenmim", **settings)
     differences = convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
     assert max(differences.values()) < 1e-5
     pixel_values = torch.randn(2, 3, 64, 64)
@@ -133,6 +159,15 @@ def test_names_on_disk_are_those_that_every_release_reads(tmp_path):
     assert not any("decoder" in name or "q_proj" in name for name in names)
 
 
+def test_names_on_disk_are_those_of_swin_v2(tmp_path):
+    save_model(GreenMimForImageClassification, tmp_path / "greenmim", **V2)
+    convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
+    Swinv2ForImageClassification(Swinv2Config(**SETTINGS)).save_pretrained(tmp_path / "new")
+    names = [load_file(tmp_path / folder / "model.safetensors").keys() for folder in ("swin", "new")]
+    assert names[0] == names[1]
+
+
+@SWIN_FAMILIES
 @pytest.mark.parametrize(
     ("saved", "architecture"),
     [
@@ -142,13 +177,15 @@ def test_names_on_disk_are_those_that_every_release_reads(tmp_path):
         (GreenMimModel, None),
     ],
 )
-def test_other_architectures_than_the_saved_one(tmp_path, saved, architecture):
+def test_other_architectures_than_the_saved_one(tmp_path, saved, architecture, family):
     """New heads are as good as new; all that there is to compare is compared."""
-    save_model(saved, tmp_path / "greenmim")
+    save_model(saved, tmp_path / "greenmim", **family)
+    if family and architecture:
+        architecture = architecture.replace("Swin", "Swinv2")
     differences = convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", architecture)
     assert max(differences.values()) < 1e-5
     assert json.loads((tmp_path / "swin" / "config.json").read_text())["architectures"] == [
-        architecture or "SwinModel"
+        architecture or ("Swinv2Model" if family else "SwinModel")
     ]
     if architecture == "SwinBackbone":
         backbone = SwinBackbone.from_pretrained(tmp_path / "swin", out_features=["stage2", "stage3"])
@@ -160,6 +197,8 @@ def test_other_architectures_than_the_saved_one(tmp_path, saved, architecture):
     [
         {"qkv_bias": False, "num_channels": 4, "image_size": [48, 80]},
         {"use_absolute_embeddings": True, "mlp_ratio": 2.0, "hidden_act": "relu"},
+        {**V2, "qkv_bias": False, "num_channels": 4, "image_size": [64, 96], "mlp_ratio": 2.0, "hidden_act": "relu"},
+        {**V2, "window_size": 16, "pretrained_window_sizes": [8, 8, 4]},
     ],
 )
 def test_settings_are_carried_over(tmp_path, settings):
@@ -168,8 +207,12 @@ def test_settings_are_carried_over(tmp_path, settings):
     assert max(convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "back").values()) < 1e-5
 
 
-def test_dtype_is_kept(tmp_path):
-    save_model(GreenMimModel, tmp_path / "greenmim").to(torch.bfloat16).save_pretrained(tmp_path / "bf16")
+@SWIN_FAMILIES
+def test_dtype_is_kept(tmp_path, family):
+    """Weights large enough for features that differ, where a Swin V2 computes its biases from offsets in bfloat16."""
+    save_model(GreenMimModel, tmp_path / "greenmim", std=0.3, window_size=8, **family).to(
+        torch.bfloat16
+    ).save_pretrained(tmp_path / "bf16")
     convert_greenmim_to_swin(tmp_path / "bf16", tmp_path / "swin")
     convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "back")
     for folder in ("swin", "back"):
@@ -177,8 +220,9 @@ def test_dtype_is_kept(tmp_path):
         assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.bfloat16}
 
 
-def test_eps_that_swin_cannot_represent(tmp_path, capsys):
-    save_model(GreenMimModel, tmp_path / "greenmim", layer_norm_eps=1e-3)
+@SWIN_FAMILIES
+def test_eps_that_swin_cannot_represent(tmp_path, family):
+    save_model(GreenMimModel, tmp_path / "greenmim", layer_norm_eps=1e-3, **family)
     with pytest.raises(ValueError, match="layer_norm_eps=0.001.*1e-05.*--allow_eps_difference"):
         convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
     assert not (tmp_path / "swin").exists()
@@ -196,6 +240,22 @@ def test_a_size_that_swin_cannot_run(tmp_path, monkeypatch):
     assert "(64, 64)" in warnings[0] and "(96, 96)" in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": (64, 128), "window_size": 12}, r"stage 3 the grid \(8 x 16\).*window \(12\)"),
+        ({"image_size": (128, 64), "window_size": 8}, r"stage 3 the grid \(16 x 8\).*window \(8\).*image_size"),
+        ({"image_size": 68, "window_size": 9}, r"stage 3 the grid \(9 x 9\).*rounded down"),
+        ({"use_absolute_embeddings": True}, "absolute position embeddings"),
+    ],
+)
+def test_what_swin_v2_of_transformers_cannot_represent(tmp_path, settings, message):
+    save_model(GreenMimModel, tmp_path / "greenmim", **V2, **settings)
+    with pytest.raises(ValueError, match=message):
+        convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
+    assert [path.name for path in tmp_path.iterdir()] == ["greenmim"]
+
+
 @pytest.mark.parametrize("window_size", [4, 8, 12])
 @pytest.mark.parametrize("saved", [GreenMimBackbone, GreenMimForMaskedImageModeling])
 def test_backbones_where_a_window_covers_the_grid(tmp_path, saved, window_size):
@@ -203,9 +263,11 @@ def test_backbones_where_a_window_covers_the_grid(tmp_path, saved, window_size):
     assert max(convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "SwinBackbone").values()) < 1e-5
 
 
+@SWIN_FAMILIES
 @pytest.mark.parametrize("allow_eps_difference", [False, True])
-def test_a_wrong_weight_is_found_on_the_way_in(tmp_path, monkeypatch, allow_eps_difference):
-    save_swin(tmp_path / "swin", layer_norm_eps=1e-3 if allow_eps_difference else 1e-5)
+def test_a_wrong_weight_is_found_on_the_way_in(tmp_path, monkeypatch, allow_eps_difference, family):
+    classes = (Swinv2Model, Swinv2Config) if family else (SwinModel, SwinConfig)
+    save_swin(tmp_path / "swin", *classes, layer_norm_eps=1e-3 if allow_eps_difference else 1e-5)
     save_pretrained = GreenMimForMaskedImageModeling.save_pretrained
 
     def save_damaged(self, folder):
@@ -278,13 +340,14 @@ def test_tables_are_cut_from_their_center():
 
 
 @pytest.mark.slow
+@SWIN_FAMILIES
 @pytest.mark.parametrize(
     "settings", [{}, {"window_size": 16}, {"qkv_bias": False, "num_channels": 4, "image_size": [96, 160]}]
 )
 @pytest.mark.parametrize("model_class", [GreenMimForMaskedImageModeling, GreenMimForImageClassification])
-def test_timm_reads_it(tmp_path, model_class, settings):
+def test_timm_reads_it(tmp_path, model_class, settings, family):
     pytest.importorskip("timm")
-    settings = {"window_size": 4, "patch_size": 4, "image_size": 64, **settings}
+    settings = {"window_size": 4, "patch_size": 4, "image_size": 64, **settings, **family}
     model = save_model(model_class, tmp_path / "greenmim", **settings)
     differences = convert_greenmim_to_timm(tmp_path / "greenmim", tmp_path / "timm")
     assert max(differences.values()) < 1e-4
@@ -314,6 +377,12 @@ def test_where_timm_is_missing_it_is_said(tmp_path, monkeypatch):
         (GreenMimModel, {"image_size": (32, 64)}, r"stage 3.*\(4 x 8\).*window \(4\).*image_size"),
         (GreenMimModel, {"layer_norm_eps": 1e-6}, "1e-06"),
         (GreenMimModel, {"image_size": (62, 62), "patch_size": 4}, r"timm cuts off.*\(62, 62\).*image_size"),
+        (
+            GreenMimModel,
+            {"image_size": (72, 64)},
+            r"stage 3 windows of 4 do not divide the grid \(9 x 8\).*after the shift",
+        ),
+        (GreenMimModel, {**V2, "image_size": (64, 48), "window_size": 8}, r"stage 3 windows of 8 are cut.*\(8 x 6\)"),
     ],
 )
 def test_what_timm_cannot_represent(tmp_path, model_class, settings, message):
@@ -326,18 +395,9 @@ def test_what_timm_cannot_represent(tmp_path, model_class, settings, message):
 # In
 
 
-@pytest.mark.parametrize("swin_class", SWINS)
-def test_any_swin_starts_a_model(tmp_path, swin_class):
-    config = SwinConfig(
-        image_size=64,
-        patch_size=2,
-        embed_dim=16,
-        depths=(2, 2, 2),
-        num_heads=(1, 2, 4),
-        window_size=4,
-        encoder_stride=8,
-    )
-    swin = randomize(swin_class(config), std=0.1)
+@pytest.mark.parametrize(("swin_class", "config_class"), SWINS)
+def test_any_swin_starts_a_model(tmp_path, swin_class, config_class):
+    swin = randomize(swin_class(config_class(**SETTINGS)), std=0.1)
     swin.save_pretrained(tmp_path / "swin")
     ViTImageProcessorPil(image_mean=[0.1, 0.2, 0.3], size={"height": 64, "width": 64}).save_pretrained(
         tmp_path / "swin"
@@ -345,7 +405,7 @@ def test_any_swin_starts_a_model(tmp_path, swin_class):
     assert max(convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "greenmim").values()) < 1e-5
     model = GreenMimForMaskedImageModeling.from_pretrained(tmp_path / "greenmim")
     for name, tensor in swin.state_dict().items():
-        name = name.removeprefix("swin.")
+        name = SWIN_V2.get_our_name(name.removeprefix("swinv2.").removeprefix("swin."))
         if name.startswith(("encoder.", "embeddings.")) and "mask_token" not in name:
             assert torch.equal(model.greenmim.get_parameter(name), tensor)
     assert model.decoder.mask_token.std() > 0
@@ -353,14 +413,52 @@ def test_any_swin_starts_a_model(tmp_path, swin_class):
     assert list(processor.image_mean) == [0.1, 0.2, 0.3] and processor.mask_unit_size == 8
 
 
-def test_there_and_back_is_bit_identical(tmp_path):
-    save_model(GreenMimForImageClassification, tmp_path / "greenmim")
+@SWIN_FAMILIES
+def test_there_and_back_is_bit_identical(tmp_path, family):
+    save_model(GreenMimForImageClassification, tmp_path / "greenmim", **family)
     convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
     convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "back", seed=1)
-    convert_greenmim_to_swin(tmp_path / "back", tmp_path / "again", architecture="SwinModel")
+    convert_greenmim_to_swin(tmp_path / "back", tmp_path / "again")
     first, second = (load_file(tmp_path / folder / "model.safetensors") for folder in ("swin", "again"))
     for name, tensor in second.items():
-        assert torch.equal(first[f"swin.{name}"], tensor), name
+        assert torch.equal(first[f"swin{'v2' if family else ''}.{name}"], tensor), name
+
+
+@SWIN_FAMILIES
+@pytest.mark.parametrize("settings", [{}, {"window_size": 16, "qkv_bias": False, "num_channels": 4, "image_size": 32}])
+def test_a_swin_of_timm_starts_a_model(tmp_path, family, settings):
+    pytest.importorskip("timm")
+    model = save_model(GreenMimForImageClassification, tmp_path / "greenmim", **family, **settings)
+    size = {"height": model.config.image_size, "width": model.config.image_size}
+    means = [0.1, 0.2, 0.3, 0.4][: model.config.num_channels]
+    processor = GreenMimImageProcessorPil(
+        size=size, crop_size=size, image_mean=means, image_std=means, do_convert_rgb=False
+    )
+    processor.save_pretrained(tmp_path / "greenmim")
+    convert_greenmim_to_timm(tmp_path / "greenmim", tmp_path / "timm")
+    assert max(convert_swin_to_greenmim(tmp_path / "timm", tmp_path / "back").values()) < 1e-5
+    back = GreenMimForMaskedImageModeling.from_pretrained(tmp_path / "back").eval()
+    pixel_values = torch.randn(2, model.config.num_channels, *model.config.image_height_and_width)
+    with torch.no_grad():
+        expected = model.greenmim(pixel_values).last_hidden_state
+        actual = back.greenmim(pixel_values).last_hidden_state
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+    assert list(GreenMimImageProcessorPil.from_pretrained(tmp_path / "back").image_mean) == means
+
+
+def test_other_models_of_timm_are_refused(tmp_path):
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("vit_tiny_patch16_224", embed_dim=12, depth=1, num_classes=0)
+    settings = {"architecture": "vit_tiny_patch16_224", "model_args": {"embed_dim": 12, "depth": 1}, "num_classes": 0}
+    (tmp_path / "vit").mkdir()
+    (tmp_path / "vit" / "config.json").write_text(json.dumps({**settings, "pretrained_cfg": {"num_classes": 0}}))
+    save_file(model.state_dict(), tmp_path / "vit" / "model.safetensors")
+    with pytest.raises(ValueError, match="holds a VisionTransformer of timm, neither a Swin nor a Swin V2"):
+        convert_swin_to_greenmim(tmp_path / "vit", tmp_path / "out")
+    (tmp_path / "vit" / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="cannot be loaded by timm"):
+        convert_swin_to_greenmim(tmp_path / "vit", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["vit"]
 
 
 def test_the_license_goes_along(tmp_path):
@@ -389,11 +487,8 @@ def test_a_license_of_another_name_goes_along(tmp_path):
 # Wrong use
 
 
-def save_swin(folder, **settings):
-    config = SwinConfig(image_size=64, patch_size=2, embed_dim=16, depths=(2, 2), num_heads=(1, 2), window_size=4)
-    for name, value in settings.items():
-        setattr(config, name, value)
-    SwinModel(config).save_pretrained(folder)
+def save_swin(folder, swin_class=SwinModel, config_class=SwinConfig, **settings):
+    swin_class(config_class(**{**SETTINGS, "depths": (2, 2), "num_heads": (1, 2), **settings})).save_pretrained(folder)
 
 
 def truncate(folder):
@@ -435,9 +530,9 @@ def test_damaged_swins_are_refused(tmp_path, damage, message):
 
 
 def test_other_models_are_refused(tmp_path):
-    Swinv2Model(Swinv2Config(embed_dim=16, depths=(1,), num_heads=(1,))).save_pretrained(tmp_path / "swinv2")
-    with pytest.raises(ValueError, match="type 'swinv2'.*Only that of type 'swin'"):
-        convert_swin_to_greenmim(tmp_path / "swinv2", tmp_path / "out")
+    ViTModel(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)).save_pretrained(tmp_path / "vit")
+    with pytest.raises(ValueError, match="type 'vit'.*Only those of type 'swin' and 'swinv2'"):
+        convert_swin_to_greenmim(tmp_path / "vit", tmp_path / "out")
     save_swin(tmp_path / "swin")
     with pytest.raises(ValueError, match="type 'swin', not a GreenMIM model"):
         convert_greenmim_to_swin(tmp_path / "swin", tmp_path / "out")
@@ -490,6 +585,10 @@ def test_an_unknown_architecture_is_named(tmp_path):
     save_model(GreenMimModel, tmp_path / "greenmim")
     with pytest.raises(ValueError, match="'SwinFoo', only SwinModel"):
         convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "SwinFoo")
+    with pytest.raises(
+        ValueError, match="'Swinv2Model' because the model is a Swin Transformer. Choose among SwinModel"
+    ):
+        convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "Swinv2Model")
 
 
 @pytest.mark.parametrize(
@@ -514,8 +613,19 @@ def test_command_lines(tmp_path, module):
 @pytest.mark.parametrize("convert", [convert_greenmim_to_swin, convert_greenmim_to_timm])
 @pytest.mark.parametrize(
     "settings",
-    [{"token_mixers": "global"}, {"hidden_sizes": 16, "num_heads": 2}, {"mlp_ratio": [4.0, 2.0, 4.0]}],
-    ids=["mixers", "width", "mlp"],
+    [
+        {"token_mixers": "global"},
+        {"hidden_sizes": 16, "num_heads": 2},
+        {"mlp_ratio": [4.0, 2.0, 4.0]},
+        {"attention_similarity": "cosine"},
+        {**V2, "merging_norm_placement": "before"},
+        FAMILIES["twins"],
+        {"position_bias": "none"},
+        {"merging_bias": True},
+        {**V2, "conditional_position_encoding": True},
+        {"embedding_norm_eps": 1e-5},
+    ],
+    ids=["mixers", "width", "mlp", "cosine", "nearly V2", "Twins", "no bias", "merging", "encoding", "epsilon"],
 )
 def test_only_a_swin_becomes_a_swin(tmp_path, convert, settings):
     save_model(GreenMimModel, tmp_path / "model", **settings)

@@ -31,14 +31,14 @@ from modeling_greenmim import (
     GreenMimForMaskedImageModeling,
     GreenMimModel,
 )
-from modeling_greenmim.convert_greenmim_to_swin import convert_greenmim_to_swin
 from modeling_greenmim.convert_greenmim_to_twins import convert_greenmim_to_twins
 from modeling_greenmim.convert_twins_to_greenmim import convert_twins_to_greenmim
 from modeling_greenmim.twins_weights import TWINS_MODELS, make_encoder_state_dict
-from tests.helpers.tiny_models import TWINS, make_config, randomize
+from tests.helpers.tiny_models import FAMILIES, make_config, randomize
 
 
 ROOT = Path(__file__).parents[2]
+TWINS = FAMILIES["twins"]
 PCPVT = {**TWINS, "token_mixers": "spatial_reduction", "depths": (1, 2, 3), "hidden_sizes": (16, 24, 40)}
 SMALL = ["twins_svt_small", "twins_pcpvt_small"]
 # windows of 7 divide the grids of the first only
@@ -223,13 +223,6 @@ def test_what_timm_cannot_represent(tmp_path, model_class, settings, message):
     with pytest.raises(ValueError, match=message):
         convert_greenmim_to_twins(tmp_path / "greenmim", tmp_path / "timm")
     assert not (tmp_path / "timm").exists()
-
-
-@pytest.mark.parametrize("settings", [{"merging_bias": True}, {"conditional_position_encoding": True}])
-def test_a_part_of_twins_is_no_swin(tmp_path, settings):
-    randomize(GreenMimModel(make_config(**settings))).save_pretrained(tmp_path / "greenmim")
-    with pytest.raises(ValueError, match="Cannot convert to a Swin"):
-        convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,6 @@ import pytest
 from tests.helpers.scripts import import_script
 
 
-@pytest.fixture
-def fresh_accelerator_state():
-    """Removes the state that a run with the Trainer leaves in this process."""
-    yield
-    from accelerate.state import AcceleratorState, GradientState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
 @pytest.fixture(scope="session")
 def pasted_digits(tmp_path_factory):
     """A dataset for segmentation and detection, of 20 images to train on and 7 to evaluate on."""
@@ -37,18 +27,18 @@ def pasted_digits(tmp_path_factory):
     command = f"make_pasted_digits.py --output_dir {folder} --num_train_images 20 --num_eval_images 7"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", command.split())
-        import_script("examples/make_pasted_digits.py").main()
+        import_script("experiments/pasted_digits/make_pasted_digits.py").main()
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_backbones(tmp_path_factory):
-    """Folders `greenmim`, `twins` and `swin` with random weights, and `config`."""
+    """Folders `greenmim`, `greenmim_v2`, `twins` and `swin` with random weights, and `config`."""
     import torch
     from transformers import SwinConfig, SwinModel
 
     from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling
-    from tests.helpers.tiny_models import TWINS
+    from tests.helpers.tiny_models import FAMILIES
 
     folder = tmp_path_factory.mktemp("backbones")
     encoder = {
@@ -64,7 +54,9 @@ def tiny_backbones(tmp_path_factory):
     config.save_pretrained(folder / "config")
     torch.manual_seed(0)
     GreenMimForMaskedImageModeling(config).save_pretrained(folder / "greenmim")
-    twins = GreenMimConfig(**{**encoder, **decoder, **TWINS, "depths": (2, 1, 2)})
-    GreenMimForMaskedImageModeling(twins).save_pretrained(folder / "twins")
     SwinModel(SwinConfig(**encoder)).save_pretrained(folder / "swin")
+    config = GreenMimConfig(**encoder, **decoder, **FAMILIES["swin_v2"])
+    GreenMimForMaskedImageModeling(config).save_pretrained(folder / "greenmim_v2")
+    config = GreenMimConfig(**{**encoder, **decoder, **FAMILIES["twins"], "depths": (2, 1, 2)})
+    GreenMimForMaskedImageModeling(config).save_pretrained(folder / "twins")
     return folder

@@ -43,8 +43,6 @@ from tests.helpers.fine_tuning_runs import (
 from tests.helpers.scripts import import_script
 
 
-pytestmark = pytest.mark.usefixtures("fresh_accelerator_state")
-
 script = import_script("examples/object-detection/run_object_detection.py")
 
 IMAGE = encode(np.zeros((40, 50, 3), dtype=np.uint8))
@@ -109,9 +107,9 @@ def test_pipeline_runs_the_model_folder_in_a_fresh_process(finished_run, tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "start"),
-    [("--model_name_or_path", "swin"), ("--model_name_or_path", "twins"), ("--config_name", "config")],
+    [*(("--model_name_or_path", start) for start in ("swin", "greenmim_v2", "twins")), ("--config_name", "config")],
 )
-def test_run_from_other_models_or_random_weights(pasted_digits, tiny_backbones, tmp_path, argument, start, capsys):
+def test_run_from_other_weights(pasted_digits, tiny_backbones, tmp_path, argument, start, capsys):
     data = ["--dataset_name", str(pasted_digits), argument, str(tiny_backbones / start)]
     script.main([*data, "--output_dir", str(tmp_path / "run"), *OPTIONS])
     assert ("after import modeling_greenmim." in capsys.readouterr().out) == (start != "swin")

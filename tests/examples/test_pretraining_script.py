@@ -24,13 +24,12 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from datasets.utils import logging as datasets_logging
 from huggingface_hub import ModelCard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModel, SwinConfig, SwinForImageClassification, SwinModel
 
-from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimModel, publish
+from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimModel, publish
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.image_decoding import ExampleMaker
 from tests.helpers.pretraining import SCRIPT, SWIN_SETTINGS, run, write_images
@@ -40,16 +39,9 @@ from tests.helpers.scripts import import_script
 script = import_script(SCRIPT)
 
 
-def reset_accelerate():
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
 @pytest.fixture(autouse=True)
-def light_and_fresh(monkeypatch):
+def light(monkeypatch):
     monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # seconds each, and tested elsewhere
-    yield
-    reset_accelerate()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +55,6 @@ def finished_once(images, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish, "_check_folder", lambda *_: None)
         run(images, folder, "--checkpointing_steps=3")
-    reset_accelerate()
     return folder
 
 
@@ -132,7 +123,6 @@ def test_options_of_the_training_run(images, tmp_path, option):
 def test_gradient_accumulation_is_a_larger_batch(images, tmp_path):
     options = ("--max_eval_samples=0", "--logging_steps=1", "--learning_rate=1e-3")
     large = run(images, tmp_path / "large", *options, "--per_device_train_batch_size=8")
-    reset_accelerate()
     accumulated = run(images, tmp_path / "accumulated", *options, "--gradient_accumulation_steps=2")
     losses = [[record["loss"] for record in metrics["history"]] for metrics in (large, accumulated)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
@@ -157,9 +147,56 @@ def test_an_encoder_of_a_swin_continues_to_learn_and_keeps_its_license(images, t
     assert "started from the weights of `swin`" in card.text and "images of 48 x 48 pixels" in card.text
     # and the run resumes
     shutil.rmtree(tmp_path / "run" / "model")
-    reset_accelerate()
     options += ("--learning_rate=1e-12", "--weight_decay=0", "--resume_from_checkpoint=latest")
     assert run(images, tmp_path / "run", *options)["steps"] == 6
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teachers") / "a_swin"
+    torch.manual_seed(1)
+    SwinModel(SwinConfig(**SWIN_SETTINGS)).save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n# A Swin\n")
+    return folder
+
+
+def test_a_run_with_a_teacher_names_it_in_the_card_and_resumes_only_with_it(images, tmp_path, teacher):
+    option = f"--teacher_model_name_or_path={teacher}"
+    metrics = run(images, tmp_path / "run", option, "--checkpointing_steps=3")
+    without = run(images, tmp_path / "without")
+    # the loss of a teacher is 1 minus a cosine, of which a new projection knows nothing
+    assert 0.5 < metrics["history"][0]["eval_loss"] - without["history"][0]["eval_loss"] < 1.5
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "features of a frozen teacher, `a_swin` (license: mit)" in card
+    assert not any("teacher" in name for name in AutoModel.from_pretrained(tmp_path / "run" / "model").state_dict())
+    shutil.rmtree(tmp_path / "run" / "model")
+    shutil.rmtree(tmp_path / "run" / "checkpoint-6")
+    with pytest.raises(SystemExit, match="teacher"):
+        run(images, tmp_path / "run", "--resume_from_checkpoint=latest")
+    resumed = run(images, tmp_path / "run", option, "--checkpointing_steps=3", "--resume_from_checkpoint=latest")
+    assert resumed["history"][-1]["eval_loss"] == metrics["history"][-1]["eval_loss"]
+
+
+def test_a_model_that_predicts_a_teacher_only_has_no_decoder_and_no_pictures(images, tmp_path, teacher):
+    run(images, tmp_path, f"--teacher_model_name_or_path={teacher}", "--config_overrides=reconstruction_weight=0")
+    model = GreenMimForMaskedImageModeling.from_pretrained(tmp_path / "model")
+    assert not model.get_decoders() and model.config.teacher_hidden_size == 16
+    assert not (tmp_path / "reconstructions").exists()
+
+
+def test_training_continues_without_the_teacher_of_a_model(images, tmp_path, teacher):
+    run(images, tmp_path / "first", f"--teacher_model_name_or_path={teacher}")
+    run(images, tmp_path / "second", f"--model_name_or_path={tmp_path / 'first' / 'model'}")
+    assert GreenMimConfig.from_pretrained(tmp_path / "second" / "model").teacher_hidden_size is None
+
+
+def test_several_masks_of_an_image_leave_evaluations_as_they_are(images, tmp_path):
+    metrics = [run(images, tmp_path / str(number), f"--masks_per_image={number}") for number in (1, 4)]
+    assert metrics[0]["images_seen"] == metrics[1]["images_seen"] == 24
+    losses = [metric["history"][0]["eval_loss"] for metric in metrics]  # before the first step
+    assert losses[0] == losses[1]
+    trained = [metric["history"][-1]["eval_loss"] for metric in metrics]
+    assert trained[0] != trained[1]
 
 
 # What it refuses
@@ -190,6 +227,10 @@ def test_invalid_arguments_raise(settings, message):
         (("--per_device_train_batch_size=100",), "52 images to train on, fewer than the 100 in a step"),
         (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
+        (("--teacher_model_name_or_path=missing",), "Cannot use missing as a teacher"),
+        (("--masks_per_image=5",), "number of masks of an image must be from 1 to 4"),
+        (("--masks_per_image=0",), "--masks_per_image must be at least 1, got 0"),
+        (("--masks_per_image=2", "--mask_sampler=block"), "--masks_per_image must be 1 with blocks"),
         (("--knn", "--max_eval_samples=6"), "--knn needs 5 held-out images of a class"),
         (("--resume_from_checkpoint=missing",), "--resume_from_checkpoint must be a checkpoint, got missing"),
         (
@@ -217,7 +258,6 @@ def test_a_second_run_does_not_overwrite_the_first(images, finished):
         SystemExit, match="holds a run already.*--resume_from_checkpoint latest.*--overwrite_output_dir"
     ):
         run(images, finished)
-    reset_accelerate()
     assert run(images, finished, "--overwrite_output_dir", "--max_train_steps=2")["steps"] == 2
 
 
@@ -235,7 +275,6 @@ def test_a_finished_run_has_nothing_to_resume_and_an_unwritten_model_folder_is_m
     run(images, finished, "--resume_from_checkpoint=latest")
     assert "The run is complete" in capsys.readouterr().out
     shutil.rmtree(finished / "model")
-    reset_accelerate()
     options = ("--resume_from_checkpoint=latest", "--logging_steps=5", "--eval_steps=100", "--checkpointing_steps=50")
     run(images, finished, *options)
     assert "Resuming after step 6" in capsys.readouterr().out
@@ -249,7 +288,6 @@ def test_a_resumed_run_ends_with_the_same_weights_and_does_not_warn(images, tmp_
     run(images, tmp_path / "run", *options, kind=kind)
     shutil.copytree(tmp_path / "run" / "checkpoint-3", tmp_path / "resumed" / "checkpoint-3")
     (tmp_path / "resumed" / "arguments.json").touch()
-    reset_accelerate()
     datasets_logging.enable_propagation()
     with caplog.at_level("WARNING"):
         run(images, tmp_path / "resumed", *options, "--resume_from_checkpoint=latest", kind=kind)

@@ -44,7 +44,7 @@ def test_features_of_random_encoders_tell_colors_apart(labeled_folders, tmp_path
         "current_accelerator",
         lambda check_available=False: None if check_available else torch.device("cuda"),
     )
-    models = [labeled_folders / name for name in ("greenmim", "swin", "twins")]
+    models = [labeled_folders / name for name in ("greenmim", "swin", "greenmim_v2", "twins")]
     options = ("--train_val_split=0.3", "--num_neighbors=3")
     results = probe(labeled_folders, models, *options, output_file=tmp_path / "deeper" / "out.json")
     assert len(results) == 3
@@ -53,9 +53,10 @@ def test_features_of_random_encoders_tell_colors_apart(labeled_folders, tmp_path
     assert "linear" in output and str(models[1]) in output
 
 
-def test_a_converted_swin_has_the_same_features(labeled_folders, tmp_path):
-    convert_swin_to_greenmim(labeled_folders / "swin", tmp_path / "converted", seed=0)
-    models = [labeled_folders / "swin", tmp_path / "converted"]
+@pytest.mark.parametrize("swin", ["swin", "swin_v2"])
+def test_a_converted_swin_has_the_same_features(labeled_folders, tmp_path, swin):
+    convert_swin_to_greenmim(labeled_folders / swin, tmp_path / "converted", seed=0)
+    models = [labeled_folders / swin, tmp_path / "converted"]
     options = ("--image_processor_name", labeled_folders / "greenmim")
     first, second = probe(labeled_folders, models, *options, output_file=tmp_path / "out.json")
     assert first == second

@@ -38,8 +38,6 @@ from tests.helpers.fine_tuning_runs import (
 from tests.helpers.scripts import import_script
 
 
-pytestmark = pytest.mark.usefixtures("fresh_accelerator_state")
-
 script = import_script("examples/semantic-segmentation/run_semantic_segmentation.py")
 IGNORED = script.IGNORED
 
@@ -105,9 +103,9 @@ def test_pipeline_runs_the_model_folder_in_a_fresh_process(finished_run, tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "start"),
-    [("--model_name_or_path", "swin"), ("--model_name_or_path", "twins"), ("--config_name", "config")],
+    [*(("--model_name_or_path", start) for start in ("swin", "greenmim_v2", "twins")), ("--config_name", "config")],
 )
-def test_run_from_other_models_or_random_weights(pasted_digits, tiny_backbones, tmp_path, argument, start, capsys):
+def test_run_from_other_weights(pasted_digits, tiny_backbones, tmp_path, argument, start, capsys):
     data = ["--dataset_name", str(pasted_digits), "--id2label_file", str(pasted_digits / "id2label.json")]
     script.main([*data, argument, str(tiny_backbones / start), "--output_dir", str(tmp_path / "run"), *TRAINING])
     assert ("after import modeling_greenmim." in capsys.readouterr().out) == (start != "swin")

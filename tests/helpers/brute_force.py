@@ -44,7 +44,7 @@ def get_scores(attention, query, key):
     if attention.similarity is None:
         return query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
     lengths = query.norm(dim=-1)[..., None] * key.norm(dim=-1)[:, :, None, :]
-    scales = attention.similarity.logit_scale.exp().clamp(max=100)[:, :, None]
+    scales = attention.similarity.logit_scale.exp().clamp(max=100)
     return scales * (query @ key.transpose(2, 3)) / lengths
 
 
@@ -82,12 +82,17 @@ def get_bias(bias: nn.Module | None, side: int, height: int, width: int) -> torc
         return None
     if hasattr(bias, "relative_position_bias_table"):
         return get_offset_bias(bias.relative_position_bias_table, side, height, width)
-    row, column = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
-    offsets = torch.stack([place[:, None] - place for place in (row, column)], dim=-1).double()
+    rows, columns = (torch.arange(1 - length, length).double() for length in (height, width))
+    offsets = torch.stack(
+        torch.meshgrid(rows, columns, indexing="ij"), dim=-1
+    )  # all that occur: the pairs are too many
     offsets = 8 * offsets / max(bias.bias_window_size - 1, 1)
     offsets = offsets.sign() * (1 + offsets.abs()).log() / math.log(8)
     hidden = nn.functional.linear(offsets, bias.fc1.weight, bias.fc1.bias).clamp(min=0)
-    return (16 / (1 + (-hidden @ bias.fc2.weight.T).exp())).permute(2, 0, 1)
+    biases = 16 / (1 + (-hidden @ bias.fc2.weight.T).exp())
+    row, column = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    row_offset, column_offset = (place[:, None] - place for place in (row, column))
+    return biases[row_offset + height - 1, column_offset + width - 1].permute(2, 0, 1)
 
 
 def mix_windows(config, stage, mixer, states, hidden, shifted=False):

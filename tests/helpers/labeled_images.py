@@ -20,10 +20,10 @@ import numpy as np
 import PIL.Image
 import torch
 from datasets import ClassLabel, Dataset, Features, Image
-from transformers import SwinConfig, SwinForMaskedImageModeling
+from transformers import SwinConfig, SwinForMaskedImageModeling, Swinv2Config, Swinv2ForMaskedImageModeling
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
-from tests.helpers.tiny_models import TWINS
+from tests.helpers.tiny_models import FAMILIES
 
 
 COLORS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
@@ -65,19 +65,23 @@ def write_labeled_parquet(path: Path, labels, feature=None) -> Path:
 
 
 def write_labeled_folders(folder: Path) -> Path:
-    """Images in class folders (`files`) and `parquet` files; the models `greenmim`, `twins` and `swin` and a `config`."""
+    """
+    Images in class folders (`files`) and `parquet` files; the models `greenmim` and `swin`, `greenmim_v2` and `swin_v2`, and `twins`;
+    and a `config`.
+    """
     write_class_folders(folder / "files")
     labels = [i % 3 for i in range(36)]
     write_labeled_parquet(folder / "parquet" / "train-0.parquet", labels)
     write_labeled_parquet(folder / "parquet" / "validation-0.parquet", labels[:9])
     CONFIG.save_pretrained(folder / "config")
     torch.manual_seed(0)
-    GreenMimForMaskedImageModeling(CONFIG).save_pretrained(folder / "greenmim")
     size = {"height": 16, "width": 16}
     processor = GreenMimImageProcessorPil(size=size, crop_size=size, mask_unit_size=4, do_mask=False)
-    processor.save_pretrained(folder / "greenmim")
-    twins = {**CONFIG.to_diff_dict(), "depths": (2, 2), **TWINS, "token_mixers": [["window", "spatial_reduction"]] * 2}
-    GreenMimForMaskedImageModeling(GreenMimConfig(**twins)).save_pretrained(folder / "twins")
-    processor.save_pretrained(folder / "twins")
+    twins = {**FAMILIES["twins"], "depths": (2, 2), "token_mixers": [["window", "spatial_reduction"]] * 2}
+    for name, family in {"greenmim": {}, "greenmim_v2": FAMILIES["swin_v2"], "twins": twins}.items():
+        config = GreenMimConfig.from_dict({**CONFIG.to_dict(), **family})
+        GreenMimForMaskedImageModeling(config).save_pretrained(folder / name)
+        processor.save_pretrained(folder / name)
     SwinForMaskedImageModeling(SwinConfig(**SETTINGS, encoder_stride=4)).save_pretrained(folder / "swin")
+    Swinv2ForMaskedImageModeling(Swinv2Config(**SETTINGS, encoder_stride=4)).save_pretrained(folder / "swin_v2")
     return folder

@@ -18,15 +18,15 @@ import torch
 from torch._dynamo.utils import counters
 
 from modeling_greenmim import GreenMimForMaskedImageModeling, make_plan, sample_masks
-from tests.helpers.tiny_models import TWINS, make_config
+from tests.helpers.tiny_models import FAMILIES, make_config
 
 
-@pytest.fixture(params=[{}, TWINS], ids=["swin", "twins"])
+@pytest.fixture(params=FAMILIES)
 def model(request):
     torch._dynamo.reset()
     counters.clear()
     torch.manual_seed(0)
-    return GreenMimForMaskedImageModeling(make_config(**request.param)).train()
+    return GreenMimForMaskedImageModeling(make_config(**FAMILIES[request.param])).train()
 
 
 def make_inputs(config, seed, per_sample):

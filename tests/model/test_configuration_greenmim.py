@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import SwinConfig, SwinModel
+from transformers import SwinConfig, SwinModel, Swinv2Config, Swinv2Model
 
-from modeling_greenmim import GreenMimConfig, GreenMimModel
+from modeling_greenmim import GreenMimConfig, GreenMimModel, make_plan, sample_masks
 from modeling_greenmim.twins_weights import TWINS_MODELS
-from tests.helpers.tiny_models import TWINS
+from tests.helpers.tiny_models import FAMILIES
 
 
 CONFIGS = Path(__file__).parents[2] / "examples" / "configs"
@@ -48,7 +48,7 @@ def test_defaults_are_the_papers_base_model():
         {"num_heads": 2, "hidden_sizes": (8, 12, 14), "mlp_ratio": (8, 4, 4)},
         {"num_heads": 2, "hidden_sizes": 8, "token_mixers": "global"},
         {"num_heads": 2, "token_mixers": ("mask_unit", ("window", "shifted_window"), ["global"])},
-        {"num_heads": 2, **TWINS},
+        {"num_heads": 2, **FAMILIES["twins"]},
     ],
     ids=["sizes", "tuples", "ints", "mixers", "twins"],
 )
@@ -185,14 +185,29 @@ def test_ready_twins_are_those_of_timm(path):
 )
 def test_ready_swins_have_the_parameters_of_transformers(path):
     config, settings = GreenMimConfig.from_json_file(path), json.loads(path.read_text())
+    swin_class, config_class = (Swinv2Model, Swinv2Config) if config.is_swin_v2 else (SwinModel, SwinConfig)
     shared = {key: value for key, value in settings.items() if key in SwinConfig().to_dict() and key != "model_type"}
     with torch.device("meta"):
-        assert GreenMimModel(config).num_parameters() == SwinModel(SwinConfig(**shared)).num_parameters()
+        assert GreenMimModel(config).num_parameters() == swin_class(config_class(**shared)).num_parameters()
 
 
 def test_the_ready_configurations():
     names = {path.stem for path in CONFIGS.glob("*.json")}
-    variants = ("tiny_window7", "small_window7", "base_window7", "large_window14")
-    small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96"}
+    swin = ("tiny_window7", "small_window7", "base_window7", "large_window14")
+    swin_v2 = ("tiny_window8_256", "small_window8_256", "base_window8_256", "large_window12_192")
     twins = ("twins_svt_small", "twins_svt_base", "twins_svt_large", "twins_pcpvt_small")
-    assert names == {f"greenmim_{variant}_224" for variant in variants + twins} | small
+    small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96"}
+    variants = [*(f"{name}_224" for name in swin + twins), *(f"swinv2_{name}" for name in swin_v2)]
+    assert names == {f"greenmim_{variant}" for variant in variants} | small
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_windows_of_8_at_256_pixels_are_mask_units(per_sample):
+    config = GreenMimConfig.from_json_file(CONFIGS / "greenmim_swinv2_tiny_window8_256.json")
+    mask = sample_masks(batch_size=4, grid_size=(8, 8), mask_ratio=config.mask_ratio, seed=0, per_sample=per_sample)
+    plan = make_plan(torch.from_numpy(mask), config)["stage1"]["window"]
+    num_units = (~mask).sum() if per_sample else (~mask[0]).sum()
+    assert plan["gather_index"].shape == (num_units, 64)  # the groups are the units, and none has an empty slot
+    first_tokens = plan["gather_index"][:, :1] // 64 * 64
+    assert (plan["gather_index"] == first_tokens + torch.arange(64)).all()
+    assert (plan["set_index"] == plan["set_index"][:, :1]).all()

@@ -19,7 +19,7 @@ import transformers
 from packaging.version import Version
 
 from modeling_greenmim import GreenMimBackbone, GreenMimForImageClassification, GreenMimModel
-from tests.helpers.tiny_models import TWINS, make_config, randomize
+from tests.helpers.tiny_models import FAMILIES, make_config, randomize
 
 
 NAMES = {
@@ -41,10 +41,10 @@ def get_outputs(model, pixel_values) -> list[torch.Tensor]:
     return list(outputs.feature_maps) if "feature_maps" in outputs else list(outputs.values())
 
 
-@pytest.mark.parametrize("settings", [{}, TWINS], ids=["swin", "twins"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("model_class", NAMES)
-def test_torch_export(model_class, settings):
-    model = make_model(model_class, **settings)
+def test_torch_export(model_class, family):
+    model = make_model(model_class, **FAMILIES[family])
     inputs = {"pixel_values": torch.randn(2, 3, 60, 60)}
     program = torch.export.export(model, (), inputs, dynamic_shapes=DYNAMIC_BATCH)
     for batch_size in (1, 2, 5):
@@ -58,13 +58,13 @@ def run_onnx(path, pixel_values):
     return [torch.from_numpy(output) for output in session.run(None, {"pixel_values": pixel_values.numpy()})]
 
 
-@pytest.mark.parametrize("settings", [{}, TWINS], ids=["swin", "twins"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "model_class", [*NAMES][:1] + [pytest.param(name, marks=pytest.mark.slow) for name in [*NAMES][1:]]
 )
-def test_onnx(tmp_path, model_class, settings):
+def test_onnx(tmp_path, model_class, family):
     pytest.importorskip("onnxscript")
-    model = make_model(model_class, attn_implementation="eager", **settings)
+    model = make_model(model_class, attn_implementation="eager", **FAMILIES[family])
     torch.onnx.export(
         model,
         (),

@@ -36,7 +36,7 @@ from modeling_greenmim.mixer_greenmim import GreenMimAttention, is_plain_linear
 from modeling_greenmim.modeling_greenmim import GreenMimLayer
 from modeling_greenmim.reconstruction_greenmim import get_2d_sincos_position_embeddings
 from tests.helpers.brute_force import brute_force_encoder
-from tests.helpers.tiny_models import make_config, make_inputs, randomize
+from tests.helpers.tiny_models import FAMILIES, make_config, make_inputs, randomize
 
 
 CHECKPOINT_0_1 = Path(__file__).parents[2] / "experiments" / "cifar10" / "pretrained"
@@ -398,11 +398,14 @@ def test_training_predicts_hidden_units_only_with_the_same_loss_and_gradients(de
     torch.testing.assert_close(gradients, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("similarity", ["dot_product", "cosine"])
 @pytest.mark.parametrize("qkv_bias", [True, False])
-def test_one_product_gives_the_queries_keys_and_values_of_three(qkv_bias):
-    attention = randomize(GreenMimAttention(make_config(qkv_bias=qkv_bias), 16, 2)).double()
+def test_one_product_gives_the_queries_keys_and_values_of_three(qkv_bias, similarity):
+    attention = randomize(GreenMimAttention(make_config(qkv_bias=qkv_bias), 16, 2, similarity)).double()
     hidden_states = torch.randn(3, 5, 16, dtype=torch.float64)
-    for at_once, alone in zip(attention.project_at_once(hidden_states), attention.project(hidden_states), strict=True):
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    for at_once, projection in zip(attention.project_at_once(hidden_states), projections, strict=True):
+        alone = projection(hidden_states)
         torch.testing.assert_close(at_once, alone, rtol=0, atol=1e-12)
 
 
@@ -515,12 +518,13 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
 # Precision
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("attn_implementation", ATTENTIONS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("autocast", [True, False])
-def test_low_precision_is_as_exact_as_on_full_images(attn_implementation, dtype, autocast):
+def test_low_precision_is_as_exact_as_on_full_images(attn_implementation, dtype, autocast, family):
     """Error of the visible tokens at most twice that on full images, each against its own float32 result."""
-    config = make_config(attn_implementation=attn_implementation, image_size=128)
+    config = make_config(attn_implementation=attn_implementation, image_size=128, **FAMILIES[family])
     model = randomize(GreenMimModel(config), std=0.1)
     pixel_values, mask, _ = make_inputs(config)
 
@@ -537,9 +541,10 @@ def test_low_precision_is_as_exact_as_on_full_images(attn_implementation, dtype,
     assert 0 < error(mask) <= 2 * error(None)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_trains(dtype):
-    config = make_config()
+def test_autocast_trains(dtype, family):
+    config = make_config(**FAMILIES[family])
     model = GreenMimForMaskedImageModeling(config).train()
     pixel_values, mask, _ = make_inputs(config)
     with torch.autocast("cpu", dtype=dtype):

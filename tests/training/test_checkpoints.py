@@ -22,7 +22,6 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -48,13 +47,6 @@ CONFIG = GreenMimConfig(
     decoder_intermediate_size=32,
 )
 RUN_CONFIG = {"a": 1, "b": 3}
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 class Training:

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from matplotlib.text import Text
 from transformers.utils import logging as transformers_logging
 
@@ -30,13 +29,6 @@ from modeling_greenmim.training.micro_batches import HeldOutImages, PretrainingC
 from modeling_greenmim.training.pretraining_arguments import DataArguments
 from modeling_greenmim.training.pretraining_setup import open_data
 from tests.helpers.pretraining import CONFIG, write_images
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from transformers import (
     SwinForImageClassification,
     SwinForMaskedImageModeling,
     SwinModel,
+    Swinv2ForMaskedImageModeling,
     ViTConfig,
     ViTImageProcessorPil,
 )
@@ -53,7 +54,12 @@ def load(name, labels=LABELS, ignore_mismatched_sizes=False, **settings):
 
 @pytest.mark.parametrize(
     ("name", "model_class", "prefix"),
-    [("greenmim", GreenMimForMaskedImageModeling, "greenmim"), ("swin", SwinForMaskedImageModeling, "swin")],
+    [
+        ("greenmim", GreenMimForMaskedImageModeling, "greenmim"),
+        ("greenmim_v2", GreenMimForMaskedImageModeling, "greenmim"),
+        ("swin", SwinForMaskedImageModeling, "swin"),
+        ("swin_v2", Swinv2ForMaskedImageModeling, "swinv2"),
+    ],
 )
 def test_the_encoder_is_that_of_the_pretrained_model(labeled_folders, name, model_class, prefix):
     folder = labeled_folders / name
@@ -61,7 +67,7 @@ def test_the_encoder_is_that_of_the_pretrained_model(labeled_folders, name, mode
     expected = model_class.from_pretrained(folder).state_dict()
     encoder = {key: weight for key, weight in classifier.model.state_dict().items() if key.startswith(prefix)}
     assert len(encoder) > 20 and all(torch.equal(weight, expected[key]) for key, weight in encoder.items())
-    assert classifier.is_greenmim == (name == "greenmim")
+    assert classifier.is_greenmim == (prefix == "greenmim")
     assert classifier.model.config.label2id == {"blue": 0, "green": 1, "red": 2}
     assert classifier.model.config.drop_path_rate == 0.3
     assert classifier.origin == f"It started from the weights of `{name}`."

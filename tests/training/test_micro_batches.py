@@ -24,7 +24,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from torch import distributed
+from accelerate import Accelerator
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
@@ -36,6 +37,7 @@ from modeling_greenmim.training.micro_batches import (
     PretrainingCollator,
     get_weighted_loss,
     make_loader,
+    prepare_inputs,
     read_held_out_images,
     seed_micro_batch,
 )
@@ -105,6 +107,29 @@ def test_an_image_that_cannot_be_read_leaves_its_place_empty(tmp_path):
         assert batch["inputs"][name].shape == whole["inputs"][name].shape
         assert torch.equal(batch["inputs"][name][weights > 0], whole["inputs"][name][weights > 0])
     assert images.num_images == 8
+
+
+def test_every_mask_of_an_image_has_its_weight(tmp_path):
+    batch = make_micro_batches(make_images(tmp_path / "images", {0, 4, 5}), masks_per_image=2)[0]
+    weights = batch["image_weights"].view(4, 2)
+    assert torch.equal(weights[:, 0], weights[:, 1]) and weights[:, 0].sum() == 4 - len(batch["unreadable"])
+
+
+def test_images_are_repeated_for_their_masks_and_seen_by_the_teacher_once(tmp_path):
+    seen = []
+
+    class FakeTeacher(nn.Module):
+        def forward(self, pixel_values):
+            seen.append(pixel_values)
+            return pixel_values.mean(dim=(1, 2, 3))[:, None]
+
+    inputs = make_micro_batches(make_images(tmp_path / "images", set()), masks_per_image=2)[0]["inputs"]
+    prepared = prepare_inputs(inputs, Accelerator(cpu=True), FakeTeacher())
+    assert torch.equal(seen[0], inputs["pixel_values"]) and len(seen) == 1
+    assert torch.equal(prepared["pixel_values"], inputs["pixel_values"].repeat_interleave(2, dim=0))
+    expected = prepared["pixel_values"].mean(dim=(1, 2, 3))[:, None]
+    assert torch.equal(prepared["teacher_features"], expected)
+    assert prepared["plan"] is not None and len(prepared["bool_masked_pos"]) == 8
 
 
 def test_a_copy_of_a_held_out_image_leaves_its_place_empty_without_being_unreadable(tmp_path):

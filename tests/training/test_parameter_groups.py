@@ -14,20 +14,26 @@
 """Which parameters decay, and which learning rate each layer gets: for our models and for transformers' Swin."""
 
 import pytest
-from transformers import SwinConfig, SwinForImageClassification, SwinForMaskedImageModeling
+from transformers import (
+    SwinConfig,
+    SwinForImageClassification,
+    SwinForMaskedImageModeling,
+    Swinv2Config,
+    Swinv2ForImageClassification,
+)
 
 from modeling_greenmim import GreenMimConfig, GreenMimForImageClassification, GreenMimForMaskedImageModeling
 from modeling_greenmim.parameter_groups import get_decay_parameter_names, get_layer_index, make_parameter_groups
-from tests.helpers.tiny_models import TWINS
+from tests.helpers.tiny_models import FAMILIES
 
 
 SETTINGS = {"embed_dim": 12, "depths": (2, 1, 3), "num_heads": (1, 2, 3), "image_size": 64, "window_size": 4}
 MODELS = [
     GreenMimForMaskedImageModeling(GreenMimConfig(**SETTINGS, use_absolute_embeddings=True)),
-    GreenMimForImageClassification(GreenMimConfig(**SETTINGS)),
-    GreenMimForImageClassification(GreenMimConfig(**SETTINGS, **TWINS)),
+    *(GreenMimForImageClassification(GreenMimConfig(**SETTINGS, **family)) for family in FAMILIES.values()),
     SwinForImageClassification(SwinConfig(**SETTINGS, use_absolute_embeddings=True)),
     SwinForMaskedImageModeling(SwinConfig(**SETTINGS, encoder_stride=16)),
+    Swinv2ForImageClassification(Swinv2Config(**SETTINGS)),
 ]
 
 
@@ -35,7 +41,7 @@ MODELS = [
 def test_matrices_decay_and_nothing_else(model):
     decayed = set(get_decay_parameter_names(model))
     for name, parameter in model.named_parameters():
-        kinds = ("norm", "bias", "token", "position_embeddings", "position_encoding")
+        kinds = ("norm", "bias", "token", "position_embeddings", "position_encoding", "logit_scale")
         assert (name in decayed) == (parameter.ndim > 1 and not any(kind in name for kind in kinds)), name
 
 

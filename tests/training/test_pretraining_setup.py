@@ -15,13 +15,14 @@
 
 import pytest
 import torch
-from transformers import SwinConfig, SwinModel
+from transformers import SwinConfig, SwinModel, Swinv2Config, Swinv2Model
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimModel
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
 from tests.helpers.pretraining import CONFIG, NUM_IMAGES, SWIN_SETTINGS, write_images
+from tests.helpers.tiny_models import randomize
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +127,9 @@ def test_a_configuration_is_taken_and_left_as_it_is():
     assert pretrained.model.config.window_size == 2 and config.window_size == CONFIG.window_size
 
 
-def test_a_swin_gives_its_encoder_and_its_license(tmp_path):
-    swin = SwinModel(SwinConfig(**SWIN_SETTINGS)).eval()
+@pytest.mark.parametrize(("swin_class", "config_class"), [(SwinModel, SwinConfig), (Swinv2Model, Swinv2Config)])
+def test_a_swin_gives_its_encoder_and_its_license(tmp_path, swin_class, config_class):
+    swin = randomize(swin_class(config_class(**SWIN_SETTINGS)), std=0.1)
     swin.save_pretrained(tmp_path / "swin")
     (tmp_path / "swin" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n# A Swin\n")
     pretrained = make_model(model_name_or_path=str(tmp_path / "swin"))
@@ -140,6 +142,13 @@ def test_a_swin_gives_its_encoder_and_its_license(tmp_path):
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match="--license must be 'cc-by-nc-4.0', that of the weights in .*, got 'mit'"):
         make_pretrained_model(ModelArguments(model_name_or_path=str(tmp_path / "swin")), seed=0, license="mit")
+
+
+def test_a_swin_gets_the_decoder_that_the_settings_ask_for(tmp_path):
+    SwinModel(SwinConfig(**SWIN_SETTINGS)).save_pretrained(tmp_path)
+    overrides = "decoder_hidden_size=16,decoder_num_attention_heads=2"
+    model = make_model(model_name_or_path=str(tmp_path), config_overrides=overrides).model
+    assert model.decoder.decoder_embed.out_features == 16
 
 
 def test_a_bare_encoder_gets_a_new_decoder(tmp_path):

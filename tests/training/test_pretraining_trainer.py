@@ -20,8 +20,7 @@ import signal
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
-from transformers import AutoModel
+from transformers import AutoModel, SwinConfig, SwinModel
 from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_greenmim import GreenMimConfig, GreenMimModel, publish
@@ -29,7 +28,7 @@ from modeling_greenmim.training import pretrain
 from modeling_greenmim.training.command_line import StoppedBySignal
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.stop_signals import StopSignals
-from tests.helpers.pretraining import CONFIG, encode, write_images
+from tests.helpers.pretraining import CONFIG, SWIN_SETTINGS, encode, write_images
 from tests.helpers.scripts import import_script
 
 
@@ -46,11 +45,8 @@ SETTINGS = {
 
 
 @pytest.fixture(autouse=True)
-def light_and_fresh(monkeypatch):
+def light(monkeypatch):
     monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # seconds each, and tested elsewhere
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +107,19 @@ def test_a_stopped_run_saves_and_resumes(images, tmp_path, monkeypatch):
         run(images, tmp_path / "stopped")
     resumed = run(images, tmp_path / "stopped", resume_from_checkpoint="latest")
     assert get_losses(whole) == get_losses(resumed)
+
+
+def test_a_teacher_and_several_masks_of_an_image(images, tmp_path):
+    SwinModel(SwinConfig(**SWIN_SETTINGS)).save_pretrained(tmp_path / "teacher")
+    settings = {
+        "masks_per_image": 2,
+        "teacher_model_name_or_path": str(tmp_path / "teacher"),
+        "eval_strategy": "steps",
+    }
+    metrics = run(images, tmp_path / "run", **settings, eval_steps=6)
+    assert metrics["images_seen"] == 24
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "features of a frozen teacher, `teacher` (which states no license)" in card
 
 
 def test_epochs_are_counted_and_nothing_is_held_out_when_not_wanted(images, tmp_path):

@@ -18,7 +18,6 @@ import errno
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from transformers.utils import logging as transformers_logging
 
 from modeling_greenmim.training.errors import UserError
@@ -26,13 +25,6 @@ from modeling_greenmim.training.pretraining_arguments import DataArguments
 from modeling_greenmim.training.pretraining_setup import open_data
 from modeling_greenmim.training.progress import Progress
 from tests.helpers.pretraining import CONFIG, write_images
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 @pytest.fixture(scope="module")

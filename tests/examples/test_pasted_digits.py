@@ -39,7 +39,7 @@ def test_images_differ_in_size(pasted_digits):
 
 
 def test_no_digit_and_no_part_of_a_photograph_is_in_two_splits(monkeypatch):
-    make_pasted_digits = import_script("examples/make_pasted_digits.py")
+    make_pasted_digits = import_script("experiments/pasted_digits/make_pasted_digits.py")
     seen = []
 
     def record(rng, photographs, digits):
