@@ -41,6 +41,7 @@ from .configuration_greenmim import GreenMimConfig
 from .feature_comparison import (
     check_differences,
     compare_features,
+    describe_differences,
     get_comparable_size,
     make_test_images,
     set_layer_norm_eps,
@@ -325,10 +326,7 @@ def _write_card(
     if differences is None:
         not_measured.append("The features, compared with those of the original: timm was not installed.")
     else:
-        measured.append(
-            f"The features of two test images, compared with those of the original, in float32: largest difference "
-            f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
-        )
+        measured.append(describe_differences(differences, "the original"))
     card = make_model_card(
         title=f"{get_family(config).name}, pre-trained with GreenMIM",
         summary=f"A {describe_encoder(config)}, an ordinary Swin that needs no code of GreenMIM.",

@@ -30,7 +30,7 @@ from transformers.utils import is_timm_available
 
 from .checkpoint_folders import create_folder, load_checkpoint, read_license, read_model_type
 from .configuration_greenmim import GreenMimConfig
-from .feature_comparison import check_differences
+from .feature_comparison import check_differences, describe_differences
 from .layout_greenmim import get_stage_grids
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForImageClassification, GreenMimModel
@@ -162,10 +162,7 @@ def _write_card(
     if differences is None:
         not_measured.append("The features, compared with those of the original: timm was not installed.")
     else:
-        measured.append(
-            "The features of two test images, compared with those of the original, in float32: largest difference "
-            f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
-        )
+        measured.append(describe_differences(differences, "the original"))
     is_classifier = config.architectures == [GreenMimForImageClassification.__name__]
     card = make_model_card(
         title="Twins, pre-trained with GreenMIM",

@@ -32,7 +32,7 @@ from transformers.utils import cached_file, is_timm_available
 
 from .checkpoint_folders import create_folder, load_checkpoint, make_image_processor, read_license
 from .configuration_greenmim import GreenMimConfig
-from .feature_comparison import check_differences
+from .feature_comparison import check_differences, describe_differences
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForMaskedImageModeling
 from .timm_folders import compare_with_timm
@@ -127,10 +127,7 @@ def _write_card(
     if differences is None:
         not_measured.append("The features, compared with those of timm's Twins: timm was not installed.")
     else:
-        measured.append(
-            "The features of two test images, compared with those of timm's Twins, in float32: largest difference "
-            f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
-        )
+        measured.append(describe_differences(differences, "timm's Twins"))
     is_local = Path(checkpoint_path).exists()
     card = make_model_card(
         title="GreenMIM, started from a Twins",
