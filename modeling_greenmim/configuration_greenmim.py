@@ -47,9 +47,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         num_heads (`list[int]`, `tuple[int, ...]` or `int`, *optional*, defaults to `(4, 8, 16, 32)`):
             Number of attention heads in each stage, or in all.
         token_mixers (`list[list[str]]`, *optional*):
-            Names of the token mixers in each stage, cycled over its layers: `"window"`, `"shifted_window"`, `"mask_unit"` or
-            `"global"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its name, and so may a
-            model. By default Swin's, `["window", "shifted_window"]` in every stage.
+            Names of the token mixers in each stage, cycled over its layers: `"window"`, `"shifted_window"`, `"mask_unit"`,
+            `"spatial_reduction"` or `"global"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its
+            name, and so may a model. By default Swin's, `["window", "shifted_window"]` in every stage.
         window_size (`int`, *optional*, defaults to 7):
             Side of the attention windows in tokens.
         attention_similarity (`str`, *optional*, defaults to `"dot_product"`):
@@ -57,14 +57,18 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             keys without bias, as in Swin V2.
         position_bias (`str`, *optional*, defaults to `"table"`):
             Where the biases of window and mask unit attention come from: a learned `"table"`, or `"continuous"`, an MLP over the
-            offsets, as in Swin V2, which fits every window size.
+            offsets, as in Swin V2, which fits every window size. With `"none"`, there are no biases, as in Twins.
         pretrained_window_sizes (`list[int]` or `tuple[int, ...]`, *optional*):
             Side of the windows that the continuous position bias of each stage was trained with, which normalizes its offsets. By
             default the side of the windows, or of the stage's grid at `image_size` where that is smaller.
         norm_placement (`str`, *optional*, defaults to `"before"`):
             Whether the norms of a layer are `"before"` its attention and its MLP, or `"after"` them, as in Swin V2.
         merging_norm_placement (`str`, *optional*, defaults to `"before"`):
-            Whether the norm of the patch merging is `"before"` its projection or `"after"` it, as in Swin V2.
+            Whether the norm of the patch merging is `"before"` its projection or `"after"` it, as in Swin V2 and Twins.
+        merging_bias (`bool`, *optional*, defaults to `False`):
+            Whether the projection of the patch merging has a bias, as in Twins.
+        conditional_position_encoding (`bool`, *optional*, defaults to `False`):
+            Whether each stage adds a 3 x 3 depth-wise convolution of its tokens to them after its first layer, as in Twins.
         mlp_ratio (`float`, `list[float]` or `tuple[float, ...]`, *optional*, defaults to 4.0):
             Ratio of the hidden channels of the MLP to the channels of its stage, for all stages or for each.
         qkv_bias (`bool`, *optional*, defaults to `True`):
@@ -83,6 +87,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Standard deviation of the normal distribution that initializes weight matrices and the mask token.
         layer_norm_eps (`float`, *optional*, defaults to 1e-5):
             Epsilon of every layer normalization, decoder included. transformers' Swin can only represent 1e-5.
+        embedding_norm_eps (`float`, *optional*):
+            Epsilon of the norms of the patch embeddings, of the patch merging and of spatial reduction, which differs from that of
+            the other norms in Twins. By default `layer_norm_eps`.
         mask_ratio (`float`, *optional*, defaults to 0.75):
             Fraction of the mask units that pre-training hides, in the open interval (0, 1).
         reconstruction_target (`str`, *optional*, defaults to `"normalized_pixels"`):
@@ -157,6 +164,8 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     pretrained_window_sizes: list[int] | tuple[int, ...] | None = None
     norm_placement: str = "before"
     merging_norm_placement: str = "before"
+    merging_bias: bool = False
+    conditional_position_encoding: bool = False
     mlp_ratio: float | int | list[float | int] | tuple[float | int, ...] = 4.0
     qkv_bias: bool = True
     hidden_dropout_prob: float | int = 0.0
@@ -166,6 +175,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     use_absolute_embeddings: bool = False
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-5
+    embedding_norm_eps: float | None = None
     mask_ratio: float | int = 0.75
     reconstruction_target: str = "normalized_pixels"
     reconstruction_weight: float | int = 1.0
@@ -307,16 +317,20 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     @property
     def is_swin(self) -> bool:
         """Whether the encoder is an ordinary Swin Transformer: its token mixers, doubling channels, one ratio for all MLPs."""
-        return self._has_swin_shape and all(getattr(self, name) == swin for name, (swin, _) in _SWIN_CHOICES.items())
+        return self._has_swin_shape and all(getattr(self, name) == choices[0] for name, choices in _CHOICES.items())
 
     @property
     def is_swin_v2(self) -> bool:
         """Whether the encoder is an ordinary Swin Transformer V2."""
-        return self._has_swin_shape and all(getattr(self, name) == v2 for name, (_, v2) in _SWIN_CHOICES.items())
+        return self._has_swin_shape and all(getattr(self, name) == choices[1] for name, choices in _CHOICES.items())
 
     @property
     def _has_swin_shape(self) -> bool:
-        return self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
+        has_other_modules = (
+            self.merging_bias or self.conditional_position_encoding or self.embedding_norm_eps is not None
+        )
+        has_swin_stages = self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
+        return has_swin_stages and not has_other_modules
 
     def get_bias_window_size(self, stage: int, window_size: int) -> int:
         """Side of the windows that normalizes the offsets of a continuous position bias in a stage, from 0."""
@@ -324,6 +338,10 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             return self.pretrained_window_sizes[stage]
         stage_side = -(-min(self.image_height_and_width) // (self.patch_size * 2**stage))
         return min(window_size, stage_side)
+
+    def get_embedding_norm_eps(self) -> float:
+        """Epsilon of the norms of what changes the number of tokens: embeddings, merging and spatial reduction."""
+        return self.layer_norm_eps if self.embedding_norm_eps is None else self.embedding_norm_eps
 
     @property
     def num_layers(self) -> int:
@@ -420,7 +438,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"The {hidden_size} channels of stage {stage} (`hidden_sizes={self.hidden_sizes}`, "
                     f"`embed_dim={self.embed_dim}`) are not divisible by its {num_heads} heads: change one of them."
                 )
-        for name, choices in _SWIN_CHOICES.items():
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
         window_sizes = self.pretrained_window_sizes
@@ -488,10 +506,10 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             )
 
 
-# what Swin has, and what Swin V2 has
-_SWIN_CHOICES = {
+# what Swin has, what Swin V2 has, and what neither has
+_CHOICES = {
     "attention_similarity": ("dot_product", "cosine"),
-    "position_bias": ("table", "continuous"),
+    "position_bias": ("table", "continuous", "none"),
     "norm_placement": ("before", "after"),
     "merging_norm_placement": ("before", "after"),
 }

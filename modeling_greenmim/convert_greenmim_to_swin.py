@@ -41,6 +41,7 @@ from .configuration_greenmim import GreenMimConfig
 from .feature_comparison import (
     check_differences,
     compare_features,
+    describe_differences,
     get_comparable_size,
     make_test_images,
     set_layer_norm_eps,
@@ -53,7 +54,8 @@ from .modeling_greenmim import (
     GreenMimPreTrainedModel,
 )
 from .swin_families import ARCHITECTURES, SWIN_EPS, check_for_transformers, get_family, make_swin_config
-from .timm_swin import check_for_timm, compare_with_timm, load_timm_swin, make_timm_settings
+from .timm_folders import compare_with_timm, load_timm_model, make_timm_settings
+from .timm_swin import check_for_timm, make_timm_arguments
 from .timm_weights import make_timm_state_dict
 
 
@@ -155,15 +157,17 @@ def convert_greenmim_to_timm(
         check_for_timm(config)
         encoder = model if isinstance(model, GreenMimModel) else model.greenmim
         weights = make_timm_state_dict(encoder)
-        if has_classifier := isinstance(model, GreenMimForImageClassification):
+        if isinstance(model, GreenMimForImageClassification):
             weights |= {f"head.fc.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
-        settings = make_timm_settings(checkpoint_path, config, num_classes=config.num_labels if has_classifier else 0)
+        # any Swin of the family: all that makes it this one is in its arguments
+        name, arguments = get_family(config).timm_model, make_timm_arguments(config)
+        settings = make_timm_settings(checkpoint_path, model, name, arguments, "patch_embed.proj", "head.fc")
         (folder / "config.json").write_text(json.dumps(settings, indent=2))
 
         differences = None
         if is_timm_available():
-            timm_model = load_timm_swin(folder)
+            timm_model = load_timm_model(folder)
             differences = compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), timm_model)
             check_differences(differences)
             if config.layer_norm_eps != SWIN_EPS:
@@ -322,10 +326,7 @@ def _write_card(
     if differences is None:
         not_measured.append("The features, compared with those of the original: timm was not installed.")
     else:
-        measured.append(
-            f"The features of two test images, compared with those of the original, in float32: largest difference "
-            f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
-        )
+        measured.append(describe_differences(differences, "the original"))
     card = make_model_card(
         title=f"{get_family(config).name}, pre-trained with GreenMIM",
         summary=f"A {describe_encoder(config)}, an ordinary Swin that needs no code of GreenMIM.",

@@ -40,11 +40,12 @@ from .checkpoint_folders import (
 )
 from .configuration_greenmim import GreenMimConfig
 from .convert_greenmim_to_swin import compare_with_swin
-from .feature_comparison import check_differences, set_layer_norm_eps
+from .feature_comparison import check_differences, describe_differences, set_layer_norm_eps
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimModel
 from .swin_families import SWIN_CONFIGS, SWIN_EPS, check_for_transformers, get_family, make_greenmim_config
-from .timm_swin import compare_with_timm, load_timm_swin, read_timm_config, read_timm_image_processor_settings
+from .timm_folders import compare_with_timm
+from .timm_swin import load_timm_swin, read_timm_config, read_timm_image_processor_settings
 from .timm_weights import load_timm_weights
 
 
@@ -173,10 +174,7 @@ def _write_card(checkpoint_path: str | Path, config: GreenMimConfig, differences
             f"The encoder is that of `{_get_name(checkpoint_path)}`, converted by "
             "`modeling_greenmim.convert_swin_to_greenmim`. The decoder has not been trained."
         ),
-        measured=[
-            "The features of two test images, compared with those of the Swin, in float32: largest difference "
-            f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
-        ],
+        measured=[describe_differences(differences, "the Swin")],
         not_measured=["Anything else: it is there to be trained."],
         license=read_license(checkpoint_path),
     )

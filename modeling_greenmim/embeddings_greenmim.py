@@ -70,7 +70,7 @@ class GreenMimEmbeddings(nn.Module):
         if config.use_absolute_embeddings:
             num_patches = self.position_grid[0] * self.position_grid[1]
             self.position_embeddings = nn.Parameter(torch.zeros(1, num_patches, config.embed_dim))
-        self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
+        self.norm = nn.LayerNorm(config.embed_dim, eps=config.get_embedding_norm_eps())
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def init_weights(self, std: float):
@@ -114,14 +114,17 @@ class GreenMimEmbeddings(nn.Module):
 
 
 class GreenMimPatchMerging(nn.Module):
-    """Merges 2 x 2 tokens into one of the next stage, as `SwinPatchMerging`, or, with the norm after, `Swinv2PatchMerging`."""
+    """
+    Merges 2 x 2 tokens into one of the next stage, as `SwinPatchMerging`; with the norm after, `Swinv2PatchMerging`; with a bias as
+    well, the strided convolution of Twins.
+    """
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__()
         merged_size, next_size = 4 * config.hidden_sizes[stage], config.hidden_sizes[stage + 1]
-        self.reduction = nn.Linear(merged_size, next_size, bias=False)
+        self.reduction = nn.Linear(merged_size, next_size, bias=config.merging_bias)
         self.is_norm_first = config.merging_norm_placement == "before"
-        self.norm = nn.LayerNorm(merged_size if self.is_norm_first else next_size, eps=config.layer_norm_eps)
+        self.norm = nn.LayerNorm(merged_size if self.is_norm_first else next_size, eps=config.get_embedding_norm_eps())
 
     def forward(self, hidden_states: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
         """Tokens of a full grid, given as `grid_size`, are row-major; those of visible units lie side by side already."""

@@ -94,4 +94,19 @@ def check_differences(differences: dict[str, float]):
     raise ValueError(f"The converted model's features differ by more than {TOLERANCE:g}: {listed}.")
 
 
-__all__ = ["check_differences", "compare_features", "get_comparable_size", "make_test_images", "set_layer_norm_eps"]
+def describe_differences(differences: dict[str, float], reference: str) -> str:
+    """One sentence on the differences of a model from its reference, for a card."""
+    return (
+        f"The features of two test images, compared with those of {reference}, in float32: largest difference "
+        f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
+    )
+
+
+__all__ = [
+    "check_differences",
+    "compare_features",
+    "describe_differences",
+    "get_comparable_size",
+    "make_test_images",
+    "set_layer_norm_eps",
+]

@@ -147,6 +147,52 @@ def units_to_patches(units: torch.Tensor, patch_size: int) -> torch.Tensor:
     return units.flatten(num_leading, num_leading + 2 * levels - 1) if levels else units.unsqueeze(num_leading)
 
 
+def get_unit_cells(
+    grid_size: tuple[int, int], unit_side: int, device: torch.device | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Coordinates of the tokens of a full image by mask unit and, inside a unit, in Z-order.
+
+    Args:
+        grid_size (`tuple[int, int]`):
+            Rows and columns of tokens. The last units may end outside of the grid.
+        unit_side (`int`):
+            Tokens along a side of a unit.
+        device (`torch.device`, *optional*):
+            Where to make the coordinates.
+
+    Returns:
+        `tuple` of rows and columns, `torch.Tensor` of `int64` and shape `(num_units, unit_side**2)` each.
+    """
+    height, width = (unit_side * length for length in get_grid_size(grid_size, unit_side))
+    cells = torch.arange(height * width, device=device).view(1, 1, height, width)
+    cells = units_to_patches(view_units(cells, unit_side), patch_size=1).reshape(-1, unit_side**2)
+    return cells // width, cells % width
+
+
+def get_visible_cells(visible_indices: torch.Tensor, grid_size: tuple[int, int], unit_side: int) -> torch.Tensor:
+    """
+    Where visible tokens are in the grid of their stage.
+
+    Args:
+        visible_indices (`torch.Tensor` of integers and shape `(batch_size, num_visible_units)`):
+            The visible mask units.
+        grid_size (`tuple[int, int]`):
+            Rows and columns of tokens of the full image, made of whole units.
+        unit_side (`int`):
+            Tokens along a side of a unit.
+
+    Returns:
+        `torch.Tensor` of integers and shape `(batch_size, num_tokens)`: `row * columns + column` of each token, in the order of the
+        tokens.
+    """
+    rows, columns = get_unit_cells((unit_side, unit_side), unit_side, visible_indices.device)  # of one unit
+    units_per_row = grid_size[1] // unit_side
+    rows = visible_indices[:, :, None] // units_per_row * unit_side + rows
+    columns = visible_indices[:, :, None] % units_per_row * unit_side + columns
+    return (rows * grid_size[1] + columns).flatten(1)
+
+
 def get_unit_mask(
     bool_masked_pos: np.ndarray | torch.Tensor, unit_grid: tuple[int, int], patches_per_side: int
 ) -> torch.Tensor:
@@ -260,7 +306,9 @@ __all__ = [
     "get_grid_size",
     "get_hidden_pixels",
     "get_stage_grids",
+    "get_unit_cells",
     "get_unit_mask",
+    "get_visible_cells",
     "images_to_units",
     "units_to_images",
     "units_to_patches",

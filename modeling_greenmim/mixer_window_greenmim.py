@@ -40,7 +40,7 @@ from transformers.utils import TransformersKwargs
 from .configuration_greenmim import GreenMimConfig
 from .gathering_greenmim import gather_slots, scatter_slots
 from .group_bias_greenmim import MASKED_SCORE, PairIndex, look_up_bias, make_pair_index
-from .layout_greenmim import TokenLayout, get_grid_size, units_to_patches, view_units
+from .layout_greenmim import TokenLayout, get_grid_size, get_unit_cells, units_to_patches
 from .mixer_greenmim import GreenMimAttention, GreenMimTokenMixer, get_compute_dtype
 from .packing_greenmim import EMPTY_SET, pack_tokens
 from .position_bias_greenmim import (
@@ -66,7 +66,7 @@ class WindowGroups(NamedTuple):
 
 
 class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
-    """Attention inside windows, with a relative position bias."""
+    """Attention inside windows, with a relative position bias unless the configuration has none."""
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage], config.attention_similarity)  # type: ignore[index]
@@ -140,7 +140,12 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
         tokens = hidden_states.flatten(0, 1).to(dtype)  # before they are copied
         is_padding = prepared.is_empty if prepared.has_padding else None
         slots = gather_slots(tokens, prepared.gather_index, prepared.scatter_index, is_padding)
-        attention_mask = look_up_bias(self.relative_position_bias(), prepared.pairs, dtype)
+        if self.relative_position_bias is not None:
+            biases = self.relative_position_bias()
+        else:  # what remains is the mask between windows, which is that of all heads unless groups are further heads
+            num_heads = 1 if num_copies == 1 else self.num_heads
+            biases = tokens.new_zeros((2 * self.config.window_size - 1) ** 2, num_heads)
+        attention_mask = look_up_bias(biases, prepared.pairs, dtype)
         if num_copies == 1:
             shape = (num_groups, num_slots, self.num_heads, self.head_dim)
         else:
@@ -196,15 +201,10 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
     ) -> dict[str, torch.Tensor]:
         (height, width), side = grid_size, config.get_unit_side(stage)
         rows, columns = (side * length for length in get_grid_size(grid_size, side))  # completed to whole units
-        cells = torch.arange(rows * columns, device=device).view(1, 1, rows, columns)
-        cells = units_to_patches(view_units(cells, side), patch_size=1).reshape(
-            -1, side**2
-        )  # unit by unit, in Z-order
-        cell_rows, cell_columns = cells // columns, cells % columns
+        cell_rows, cell_columns = get_unit_cells(grid_size, side, device)
         is_padding = (cell_rows >= height) | (cell_columns >= width)
-        place = cells.new_empty(rows * columns).scatter(
-            0, cells.flatten(), torch.arange(rows * columns, device=device)
-        )
+        cells = (cell_rows * columns + cell_columns).flatten()
+        place = torch.empty_like(cells).scatter(0, cells, torch.arange(rows * columns, device=device))
         plan = {
             "gather_index": (cell_rows * width + cell_columns).masked_fill(is_padding, 0),
             "scatter_index": place.view(rows, columns)[:height, :width].flatten(),

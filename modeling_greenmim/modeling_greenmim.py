@@ -42,6 +42,7 @@ from .layout_greenmim import (
 from .mixer_greenmim import GreenMimMLP
 from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, move_plan
 from .position_bias_greenmim import get_position_converters
+from .position_encoding_greenmim import GreenMimConditionalPositionEncoding
 from .reconstruction_greenmim import (
     DECODERS,
     ReconstructionTarget,
@@ -205,7 +206,7 @@ LAYERS = {"before": GreenMimLayer, "after": GreenMimPostNormLayer}
 
 
 class GreenMimStage(nn.Module):
-    """Layers on one resolution, and the merging that leads to the next."""
+    """Layers on one resolution, with a position encoding after the first, and the merging that leads to the next."""
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__()
@@ -221,6 +222,9 @@ class GreenMimStage(nn.Module):
             )
             for layer, name in enumerate(self.token_mixers)
         )
+        self.position_encoding = None
+        if config.conditional_position_encoding:
+            self.position_encoding = GreenMimConditionalPositionEncoding(config, stage)
         is_last = stage == config.num_layers - 1
         self.downsample = None if is_last else GreenMimPatchMerging(config, stage)
 
@@ -228,24 +232,27 @@ class GreenMimStage(nn.Module):
         self,
         hidden_states: torch.Tensor,
         plan: dict[str, dict[str, torch.Tensor]],
-        grid_size: tuple[int, int] | None,
+        grid_size: tuple[int, int],
+        visible_indices: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """
         Returns the hidden states after the merging, attention weights, and the hidden states before the merging.
-        `grid_size` is that of the tokens of a full image, or `None` for those of visible units.
+        `grid_size` is that of the tokens of the full image, also where there are only those of visible units.
         """
         prepared = {
             name: get_token_mixer(name).prepare(mixer_plan, hidden_states, self.config, self.stage)
             for name, mixer_plan in plan.items()
         }
         attn_weights = None
-        for name, block in zip(self.token_mixers, self.blocks):
+        for layer, (name, block) in enumerate(zip(self.token_mixers, self.blocks)):
             hidden_states, attn_weights = block(hidden_states, prepared[name], **kwargs)
+            if layer == 0 and self.position_encoding is not None:
+                hidden_states = self.position_encoding(hidden_states, grid_size, visible_indices)
 
         before_merging = hidden_states
         if self.downsample is not None:
-            hidden_states = self.downsample(hidden_states, grid_size)
+            hidden_states = self.downsample(hidden_states, grid_size if visible_indices is None else None)
         return hidden_states, attn_weights, before_merging
 
 
@@ -261,14 +268,15 @@ class GreenMimEncoder(nn.Module):
         self,
         hidden_states: torch.Tensor,
         plan: dict,
-        stage_grids: Sequence[tuple[int, int] | None],
+        stage_grids: Sequence[tuple[int, int]],
+        visible_indices: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Returns the input of each stage, and the output of its layers before the merging."""
         stage_inputs, stage_outputs = [], []
         for name, stage, grid_size in zip(self.stage_names, self.layers, stage_grids):
             stage_inputs.append(hidden_states)
-            hidden_states, _, before_merging = stage(hidden_states, plan[name], grid_size, **kwargs)
+            hidden_states, _, before_merging = stage(hidden_states, plan[name], grid_size, visible_indices, **kwargs)
             stage_outputs.append(before_merging)
         return stage_inputs, stage_outputs
 
@@ -384,13 +392,12 @@ class GreenMimModel(GreenMimPreTrainedModel):
         check_pixel_values(pixel_values, self.config)
         height, width = pixel_values.shape[-2:]
         image_size, visible_indices = (height, width), None
+        stage_grids = get_stage_grids(get_grid_size(image_size, self.config.patch_size), self.config.num_layers)
         if bool_masked_pos is None:
             if plan is not None:
                 raise ValueError("`plan` was given without the `bool_masked_pos` that it was made for. Pass both.")
-            stage_grids = get_stage_grids(get_grid_size(image_size, self.config.patch_size), self.config.num_layers)
             plan = make_full_plan(stage_grids, self.config, device=pixel_values.device)
         else:
-            stage_grids = [None] * self.config.num_layers
             if plan is None:
                 # on the host: the one place that waits for the device
                 plan = move_plan(make_plan(bool_masked_pos, self.config, image_size), pixel_values.device)
@@ -404,7 +411,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
             visible_indices = plan["visible_indices"].expand(len(pixel_values), -1)
 
         hidden_states = self.embeddings(pixel_values, visible_indices, interpolate_pos_encoding)
-        stage_inputs, stage_outputs = self.encoder(hidden_states, plan, stage_grids, **kwargs)
+        stage_inputs, stage_outputs = self.encoder(hidden_states, plan, stage_grids, visible_indices, **kwargs)
         hidden_states = self.layernorm(stage_outputs[-1])
         pooled_output = None
         if self.pooler is not None:

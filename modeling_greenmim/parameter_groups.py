@@ -22,8 +22,8 @@ from torch import nn
 
 def get_decay_parameter_names(model: nn.Module) -> list[str]:
     """
-    Names of the parameters with weight decay: the weight matrices, decided by the type of their module. Norms, biases, position
-    embeddings and tokens have none, nor have the tables of relative positions, or the MLP that computes them in Swin V2.
+    Names of the parameters with weight decay: the weight matrices, decided by the type of their module. Norms, biases, tokens and
+    everything that encodes positions (embeddings, tables, MLPs and convolutions) have none.
 
     Args:
         model (`nn.Module`):
@@ -42,15 +42,15 @@ def get_decay_parameter_names(model: nn.Module) -> list[str]:
     return [
         f"{name}.weight"
         for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d)) and "position_bias" not in name
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and "position" not in name
     ]
 
 
 def get_layer_index(name: str, depths: Iterable[int]) -> int:
     """
     The layer that a parameter of a Swin or GreenMIM model counts to, for [`make_parameter_groups`]: 0 for the embeddings, then
-    one for each block over all stages; a merging of patches counts to the block before it; and one more for everything after
-    the last block.
+    one for each block over all stages; a merging of patches and a position encoding count to the block before them; and one more
+    for everything after the last block.
 
     Args:
         name (`str`):
@@ -61,9 +61,11 @@ def get_layer_index(name: str, depths: Iterable[int]) -> int:
     depths = list(depths)
     if re.search(r"(^|\.)embeddings\.", name):
         return 0
-    if match := re.search(r"encoder\.layers\.(\d+)\.(?:blocks\.(\d+)|downsample)\.", name):
+    if match := re.search(r"encoder\.layers\.(\d+)\.(?:blocks\.(\d+)|downsample|position_encoding)\.", name):
         stage, block = int(match[1]), match[2]
-        return sum(depths[:stage]) + (int(block) + 1 if block is not None else depths[stage])
+        if block is not None:
+            return sum(depths[:stage]) + int(block) + 1
+        return sum(depths[:stage]) + (1 if "position_encoding" in name else depths[stage])
     return sum(depths) + 1
 
 

@@ -33,6 +33,7 @@ from .layout_greenmim import TokenLayout, get_unit_mask
 from .masking_greenmim import get_unit_grid, sample_masks
 from .mixer_global_greenmim import GreenMimGlobalAttention
 from .mixer_greenmim import GreenMimTokenMixer
+from .mixer_spatial_reduction_greenmim import GreenMimSpatialReductionAttention
 from .mixer_window_greenmim import (
     GreenMimMaskUnitAttention,
     GreenMimShiftedWindowAttention,
@@ -49,6 +50,7 @@ TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
     "window": GreenMimWindowAttention,
     "shifted_window": GreenMimShiftedWindowAttention,
     "mask_unit": GreenMimMaskUnitAttention,
+    "spatial_reduction": GreenMimSpatialReductionAttention,
     "global": GreenMimGlobalAttention,
 }
 

@@ -95,9 +95,11 @@ class GreenMimContinuousPositionBias(nn.Module):
         return self.LARGEST_BIAS * self.fc2(nn.functional.relu(self.fc1(offsets))).sigmoid()
 
 
-def make_position_bias(config: GreenMimConfig, stage: int, window_size: int) -> nn.Module:
+def make_position_bias(config: GreenMimConfig, stage: int, window_size: int) -> nn.Module | None:
     """The position bias of one layer, for windows of `window_size` tokens a side, of the kind that the configuration names."""
     num_heads = config.num_heads[stage]
+    if config.position_bias == "none":
+        return None
     if config.position_bias == "continuous":
         return GreenMimContinuousPositionBias(num_heads, window_size, config.get_bias_window_size(stage, window_size))
     return GreenMimRelativePositionBias(num_heads, window_size)

@@ -163,6 +163,7 @@ SWIN_V2 = SwinFamily(
 FAMILIES = (SWIN, SWIN_V2)
 ARCHITECTURES = {name: architecture for family in FAMILIES for name, architecture in family.architectures.items()}
 SWIN_CONFIGS = tuple(family.config_class for family in FAMILIES)
+_TWINS_FIELDS = ("merging_bias", "conditional_position_encoding", "embedding_norm_eps")
 
 
 def get_family(config: GreenMimConfig) -> SwinFamily:
@@ -171,12 +172,12 @@ def get_family(config: GreenMimConfig) -> SwinFamily:
         return SWIN
     if config.is_swin_v2:
         return SWIN_V2
+    names = ("token_mixers", "hidden_sizes", "mlp_ratio", *SWIN_V2.settings, *_TWINS_FIELDS)
     raise ValueError(
-        "Cannot convert to a Swin because it has windows and shifted windows, channels that double, one `mlp_ratio`, and all "
-        f"the fields of Swin or all of Swin V2 ({SWIN_V2.settings}); this model has `token_mixers={config.token_mixers}`, "
-        f"`hidden_sizes={config.hidden_sizes}`, `mlp_ratio={config.mlp_ratio}`, "
-        f"{', '.join(f'`{name}={getattr(config, name)!r}`' for name in SWIN_V2.settings)}. Publish the model with its own code "
-        "instead: `python -m modeling_greenmim.publish`."
+        "Cannot convert to a Swin because it has windows and shifted windows, channels that double, one `mlp_ratio`, all the "
+        f"fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and none of Twins ({', '.join(_TWINS_FIELDS)}); this model has "
+        f"{', '.join(f'`{name}={getattr(config, name)!r}`' for name in names)}. Publish the model with its own code instead: "
+        "`python -m modeling_greenmim.publish`."
     )
 
 

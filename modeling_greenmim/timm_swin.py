@@ -11,37 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The Swins of timm: reading and writing their folders."""
+"""The Swins of timm: their settings and ours."""
 
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from .checkpoint_folders import make_image_processor, read_image_processor_settings
 from .configuration_greenmim import GreenMimConfig
-from .feature_comparison import compare_features, make_test_images
 from .layout_greenmim import get_grid_size, get_stage_grids
-from .modeling_greenmim import GreenMimForImageClassification, GreenMimModel, GreenMimPreTrainedModel
 from .swin_families import FAMILIES, get_family
-
-
-_INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+from .timm_folders import TIMM_INTERPOLATIONS, load_timm_model
 
 
 def load_timm_swin(checkpoint_path: str | Path) -> Any:
-    """The model of a folder of timm, or of its name on the Hub. Raises a `ValueError` if it cannot be loaded, or is no Swin."""
-    try:
-        import timm
-    except ImportError as error:
-        raise ValueError(
-            f"Cannot read {checkpoint_path} because timm is not installed: `pip install timm`."
-        ) from error
-    source = "local-dir" if Path(checkpoint_path).is_dir() else "hf-hub"
-    try:
-        model = timm.create_model(f"{source}:{checkpoint_path}", pretrained=True).eval()
-    except Exception as error:  # of whatever kind: timm checks little
-        raise ValueError(f"{checkpoint_path} cannot be loaded by timm. ({type(error).__name__}: {error})") from error
+    """A Swin of timm, see [`load_timm_model`]. Raises a `ValueError` if it is another model."""
+    model = load_timm_model(checkpoint_path)
     if type(model).__name__ not in [family.timm_class for family in FAMILIES]:
         raise ValueError(f"{checkpoint_path} holds a {type(model).__name__} of timm, neither a Swin nor a Swin V2.")
     return model
@@ -85,7 +68,7 @@ def read_timm_config(model: Any) -> GreenMimConfig:
 def read_timm_image_processor_settings(model: Any) -> dict:
     """The settings of an image processor of transformers that prepares images as timm does for a model."""
     settings, (height, width) = model.pretrained_cfg, model.patch_embed.img_size
-    interpolations = {name: number for number, name in _INTERPOLATIONS.items()}
+    interpolations = {name: number for number, name in TIMM_INTERPOLATIONS.items()}
     return {
         "size": {"shortest_edge": int(min(height, width) / settings["crop_pct"])},
         "do_center_crop": True,
@@ -94,24 +77,6 @@ def read_timm_image_processor_settings(model: Any) -> dict:
         "image_mean": list(settings["mean"]),
         "image_std": list(settings["std"]),
     }
-
-
-def compare_with_timm(model: GreenMimPreTrainedModel, timm_model: Any) -> dict[str, float]:
-    """Differences of the features and logits of an encoder or a classifier of ours and its counterpart in timm, by name."""
-    ours = model.float()
-    encoder = ours if isinstance(ours, GreenMimModel) else ours.greenmim
-    has_classifier = isinstance(ours, GreenMimForImageClassification)
-
-    def get_features(pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
-        features = {"last_hidden_state": timm_model.forward_features(pixel_values).flatten(1, 2)}
-        return features | ({"logits": timm_model(pixel_values)} if has_classifier else {})
-
-    def get_expected(pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
-        features = {"last_hidden_state": encoder(pixel_values).last_hidden_state}
-        return features | ({"logits": ours(pixel_values).logits} if has_classifier else {})
-
-    images = make_test_images(model.config, model.config.image_height_and_width)
-    return compare_features(get_features, get_expected, images)
 
 
 def check_for_timm(config: GreenMimConfig):
@@ -151,48 +116,27 @@ def check_for_timm(config: GreenMimConfig):
             )
 
 
-def make_timm_settings(checkpoint_path: str | Path, config: GreenMimConfig, num_classes: int) -> dict:
-    """The config.json of a folder of timm, with the image processor of a folder of ours."""
-    processor = make_image_processor(config, read_image_processor_settings(checkpoint_path))
-    shorter_side = processor.size.get("shortest_edge") or min(config.image_height_and_width)
-    family = get_family(config)
+def make_timm_arguments(config: GreenMimConfig) -> dict:
+    """The arguments of timm's Swins that make them an encoder of ours."""
     window_sizes = {"pretrained_window_sizes": config.pretrained_window_sizes or [0] * config.num_layers}
     return {
-        # any Swin of the family: all that makes it this one is in its arguments
-        "architecture": family.timm_model,
-        "num_classes": num_classes,
-        "num_features": config.hidden_size,
-        "model_args": {
-            "img_size": list(config.image_height_and_width),
-            "patch_size": config.patch_size,
-            "in_chans": config.num_channels,
-            "embed_dim": config.embed_dim,
-            "depths": list(config.depths),
-            "num_heads": list(config.num_heads),
-            "window_size": config.window_size,
-            "mlp_ratio": config.mlp_ratios[0],
-            "qkv_bias": config.qkv_bias,
-            **(window_sizes if family.has_window_sizes else {}),
-        },
-        "pretrained_cfg": {
-            "input_size": [config.num_channels, *config.image_height_and_width],
-            "interpolation": _INTERPOLATIONS[int(processor.resample)],
-            "crop_pct": min(config.image_height_and_width) / shorter_side if processor.do_center_crop else 1.0,
-            "mean": list(processor.image_mean),
-            "std": list(processor.image_std),
-            "num_classes": num_classes,
-            "label_names": [config.id2label[label] for label in range(num_classes)],
-            "first_conv": "patch_embed.proj",
-            "classifier": "head.fc",
-        },
+        "img_size": list(config.image_height_and_width),
+        "patch_size": config.patch_size,
+        "in_chans": config.num_channels,
+        "embed_dim": config.embed_dim,
+        "depths": list(config.depths),
+        "num_heads": list(config.num_heads),
+        "window_size": config.window_size,
+        "mlp_ratio": config.mlp_ratios[0],
+        "qkv_bias": config.qkv_bias,
+        **(window_sizes if get_family(config).has_window_sizes else {}),
     }
 
 
 __all__ = [
     "check_for_timm",
-    "compare_with_timm",
     "load_timm_swin",
-    "make_timm_settings",
+    "make_timm_arguments",
     "read_timm_config",
     "read_timm_image_processor_settings",
 ]

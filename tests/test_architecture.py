@@ -26,7 +26,8 @@ LAYERS = [
     ["position_bias_greenmim"],
     ["group_bias_greenmim", "image_conversion_greenmim", "layout_greenmim"],
     ["embeddings_greenmim", "image_processing_pil_greenmim", "mixer_greenmim", "teacher_greenmim"],
-    ["image_processing_greenmim", "mixer_window_greenmim", "mixer_global_greenmim", "reconstruction_greenmim"],
+    ["image_processing_greenmim", "mixer_window_greenmim", "mixer_global_greenmim", "reconstruction_greenmim"]
+    + ["mixer_spatial_reduction_greenmim", "position_encoding_greenmim"],
     ["planning_greenmim"],
     ["modeling_greenmim"],
 ]

@@ -34,8 +34,7 @@ from modeling_greenmim import (
 )
 from modeling_greenmim import publish as publish_module
 from modeling_greenmim.publish import publish
-from modeling_greenmim.swin_families import SWIN_V2
-from tests.helpers.tiny_models import make_config, randomize
+from tests.helpers.tiny_models import FAMILIES, make_config, randomize
 
 
 PUBLISHED = [GreenMimForMaskedImageModeling, GreenMimForImageClassification, GreenMimBackbone, GreenMimModel]
@@ -114,8 +113,11 @@ def test_a_published_folder_is_complete(tmp_path, model_class):
     assert "trust_remote_code=True" in card.text and "not stated" in card.text
 
 
-def test_a_stranger_uses_it(tmp_path):
-    save_model(GreenMimForMaskedImageModeling, tmp_path / "model")
+@pytest.mark.parametrize(
+    "family", [name if name == "swin" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
+def test_a_stranger_uses_it(tmp_path, family):
+    save_model(GreenMimForMaskedImageModeling, tmp_path / "model", **FAMILIES[family])
     publish(tmp_path / "model", tmp_path / "public")
     (tmp_path / "elsewhere").mkdir()
     result = subprocess.run(
@@ -308,6 +310,6 @@ def test_a_model_with_other_mixers_is_published_with_their_code(tmp_path):
 
 @pytest.mark.slow
 def test_a_swin_v2_is_published(tmp_path):
-    save_model(GreenMimForImageClassification, tmp_path / "model", **SWIN_V2.settings)
+    save_model(GreenMimForImageClassification, tmp_path / "model", **FAMILIES["swin_v2"])
     publish(tmp_path / "model", tmp_path / "public")
     assert "Swin Transformer V2 (" in (tmp_path / "public" / "README.md").read_text()

@@ -14,10 +14,8 @@
 """Conversion to and from an ordinary Swin: the oracle is transformers' (or timm's) own Swin, in another process."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -55,11 +53,10 @@ from modeling_greenmim.convert_greenmim_to_swin import (
 )
 from modeling_greenmim.convert_swin_to_greenmim import convert_swin_to_greenmim
 from modeling_greenmim.swin_families import SWIN_V2
-from modeling_greenmim.timm_weights import make_timm_state_dict
-from tests.helpers.tiny_models import make_config, randomize
+from tests.helpers.conversions import read_elsewhere, save_model
+from tests.helpers.tiny_models import FAMILIES, randomize
 
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "image_size": 64,
     "patch_size": 2,
@@ -69,13 +66,7 @@ SETTINGS = {
     "window_size": 4,
     "encoder_stride": 8,
 }
-# other environments, made by `make test-all`
-ENVIRONMENTS = {
-    "here": Path(sys.executable),
-    "transformers 4.57": ROOT / ".venv-4.57/bin/python",
-    "transformers 5.17": ROOT / ".venv-oldest/bin/python",
-}
-V2 = SWIN_V2.settings
+V2 = FAMILIES["swin_v2"]
 MODELS = [
     ("AutoModel", GreenMimForMaskedImageModeling, {}),
     ("AutoModelForImageClassification", GreenMimForImageClassification, {}),
@@ -90,30 +81,7 @@ SWINS = [
     *((swin_class, Swinv2Config) for swin_class in (Swinv2Model, Swinv2ForImageClassification)),
     *((swin_class, Swinv2Config) for swin_class in (Swinv2ForMaskedImageModeling, Swinv2Backbone)),
 ]
-FAMILIES = pytest.mark.parametrize("family", [{}, V2], ids=["swin", "swin_v2"])
-
-
-def save_model(model_class, folder, std=0.1, **settings):
-    model = randomize(model_class(make_config(num_labels=5, out_features=["stage1", "stage3"], **settings)), std)
-    model.save_pretrained(folder)
-    return model
-
-
-def read_elsewhere(environment, auto_class, folder, pixel_values, tmp_path):
-    if not ENVIRONMENTS[environment].exists():
-        pytest.skip("`make test-all` makes this environment")
-    torch.save(pixel_values, tmp_path / "images.pt")
-    script = ROOT / "tests" / "helpers" / "read_folder.py"
-    result = subprocess.run(
-        [ENVIRONMENTS[environment], script, auto_class, folder, tmp_path / "images.pt", tmp_path / "outputs.pt"],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "newly initialized" not in result.stderr
-    return torch.load(tmp_path / "outputs.pt")
+SWIN_FAMILIES = pytest.mark.parametrize("family", [{}, V2], ids=["swin", "swin_v2"])
 
 
 # Out
@@ -167,7 +135,7 @@ def test_names_on_disk_are_those_of_swin_v2(tmp_path):
     assert names[0] == names[1]
 
 
-@FAMILIES
+@SWIN_FAMILIES
 @pytest.mark.parametrize(
     ("saved", "architecture"),
     [
@@ -207,7 +175,7 @@ def test_settings_are_carried_over(tmp_path, settings):
     assert max(convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "back").values()) < 1e-5
 
 
-@FAMILIES
+@SWIN_FAMILIES
 def test_dtype_is_kept(tmp_path, family):
     """Weights large enough for features that differ, where a Swin V2 computes its biases from offsets in bfloat16."""
     save_model(GreenMimModel, tmp_path / "greenmim", std=0.3, window_size=8, **family).to(
@@ -220,7 +188,7 @@ def test_dtype_is_kept(tmp_path, family):
         assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.bfloat16}
 
 
-@FAMILIES
+@SWIN_FAMILIES
 def test_eps_that_swin_cannot_represent(tmp_path, family):
     save_model(GreenMimModel, tmp_path / "greenmim", layer_norm_eps=1e-3, **family)
     with pytest.raises(ValueError, match="layer_norm_eps=0.001.*1e-05.*--allow_eps_difference"):
@@ -263,7 +231,7 @@ def test_backbones_where_a_window_covers_the_grid(tmp_path, saved, window_size):
     assert max(convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "SwinBackbone").values()) < 1e-5
 
 
-@FAMILIES
+@SWIN_FAMILIES
 @pytest.mark.parametrize("allow_eps_difference", [False, True])
 def test_a_wrong_weight_is_found_on_the_way_in(tmp_path, monkeypatch, allow_eps_difference, family):
     classes = (Swinv2Model, Swinv2Config) if family else (SwinModel, SwinConfig)
@@ -339,59 +307,6 @@ def test_tables_are_cut_from_their_center():
     assert cut[0, 0] == table[(13 - 6) * 27 + 13 - 9] and cut[-1, -1] == table[(13 + 6) * 27 + 13 + 9]
 
 
-@pytest.mark.slow
-@FAMILIES
-@pytest.mark.parametrize(
-    "settings", [{}, {"window_size": 16}, {"qkv_bias": False, "num_channels": 4, "image_size": [96, 160]}]
-)
-@pytest.mark.parametrize("model_class", [GreenMimForMaskedImageModeling, GreenMimForImageClassification])
-def test_timm_reads_it(tmp_path, model_class, settings, family):
-    pytest.importorskip("timm")
-    settings = {"window_size": 4, "patch_size": 4, "image_size": 64, **settings, **family}
-    model = save_model(model_class, tmp_path / "greenmim", **settings)
-    differences = convert_greenmim_to_timm(tmp_path / "greenmim", tmp_path / "timm")
-    assert max(differences.values()) < 1e-4
-    pixel_values = torch.randn(2, model.config.num_channels, *model.config.image_height_and_width)
-    actual = read_elsewhere("here", "timm", tmp_path / "timm", pixel_values, tmp_path)
-    with torch.no_grad():
-        expected = model.greenmim(pixel_values).last_hidden_state
-    torch.testing.assert_close(actual["last_hidden_state"], expected, rtol=0, atol=1e-4)
-
-
-def test_where_timm_is_missing_it_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("modeling_greenmim.convert_greenmim_to_swin.is_timm_available", lambda: False)
-    model = save_model(GreenMimModel, tmp_path / "greenmim")
-    assert convert_greenmim_to_timm(tmp_path / "greenmim", tmp_path / "timm") is None
-    assert "timm was not installed" in (tmp_path / "timm" / "README.md").read_text()
-    weights = load_file(tmp_path / "timm" / "model.safetensors")
-    assert weights.keys() == make_timm_state_dict(model).keys()
-    assert weights["layers.1.blocks.0.attn.qkv.weight"].shape == (96, 32)
-
-
-@pytest.mark.parametrize(
-    ("model_class", "settings", "message"),
-    [
-        (GreenMimBackbone, {}, "norms of feature maps"),
-        (GreenMimModel, {"use_absolute_embeddings": True}, "absolute position embeddings"),
-        (GreenMimModel, {"hidden_act": "relu"}, "'relu'"),
-        (GreenMimModel, {"image_size": (32, 64)}, r"stage 3.*\(4 x 8\).*window \(4\).*image_size"),
-        (GreenMimModel, {"layer_norm_eps": 1e-6}, "1e-06"),
-        (GreenMimModel, {"image_size": (62, 62), "patch_size": 4}, r"timm cuts off.*\(62, 62\).*image_size"),
-        (
-            GreenMimModel,
-            {"image_size": (72, 64)},
-            r"stage 3 windows of 4 do not divide the grid \(9 x 8\).*after the shift",
-        ),
-        (GreenMimModel, {**V2, "image_size": (64, 48), "window_size": 8}, r"stage 3 windows of 8 are cut.*\(8 x 6\)"),
-    ],
-)
-def test_what_timm_cannot_represent(tmp_path, model_class, settings, message):
-    save_model(model_class, tmp_path / "greenmim", **settings)
-    with pytest.raises(ValueError, match=message):
-        convert_greenmim_to_timm(tmp_path / "greenmim", tmp_path / "timm")
-    assert not (tmp_path / "timm").exists()
-
-
 # In
 
 
@@ -413,7 +328,7 @@ def test_any_swin_starts_a_model(tmp_path, swin_class, config_class):
     assert list(processor.image_mean) == [0.1, 0.2, 0.3] and processor.mask_unit_size == 8
 
 
-@FAMILIES
+@SWIN_FAMILIES
 def test_there_and_back_is_bit_identical(tmp_path, family):
     save_model(GreenMimForImageClassification, tmp_path / "greenmim", **family)
     convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
@@ -424,7 +339,7 @@ def test_there_and_back_is_bit_identical(tmp_path, family):
         assert torch.equal(first[f"swin{'v2' if family else ''}.{name}"], tensor), name
 
 
-@FAMILIES
+@SWIN_FAMILIES
 @pytest.mark.parametrize("settings", [{}, {"window_size": 16, "qkv_bias": False, "num_channels": 4, "image_size": 32}])
 def test_a_swin_of_timm_starts_a_model(tmp_path, family, settings):
     pytest.importorskip("timm")
@@ -619,8 +534,13 @@ def test_command_lines(tmp_path, module):
         {"mlp_ratio": [4.0, 2.0, 4.0]},
         {"attention_similarity": "cosine"},
         {**V2, "merging_norm_placement": "before"},
+        FAMILIES["twins"],
+        {"position_bias": "none"},
+        {"merging_bias": True},
+        {**V2, "conditional_position_encoding": True},
+        {"embedding_norm_eps": 1e-5},
     ],
-    ids=["mixers", "width", "mlp", "cosine", "nearly V2"],
+    ids=["mixers", "width", "mlp", "cosine", "nearly V2", "Twins", "no bias", "merging", "encoding", "epsilon"],
 )
 def test_only_a_swin_becomes_a_swin(tmp_path, convert, settings):
     save_model(GreenMimModel, tmp_path / "model", **settings)

@@ -33,12 +33,12 @@ def pasted_digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_backbones(tmp_path_factory):
-    """Folders `greenmim`, `greenmim_v2` and `swin` with random weights, and `config`."""
+    """Folders `greenmim`, `greenmim_v2`, `twins` and `swin` with random weights, and `config`."""
     import torch
     from transformers import SwinConfig, SwinModel
 
     from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling
-    from modeling_greenmim.swin_families import SWIN_V2
+    from tests.helpers.tiny_models import FAMILIES
 
     folder = tmp_path_factory.mktemp("backbones")
     encoder = {
@@ -55,6 +55,8 @@ def tiny_backbones(tmp_path_factory):
     torch.manual_seed(0)
     GreenMimForMaskedImageModeling(config).save_pretrained(folder / "greenmim")
     SwinModel(SwinConfig(**encoder)).save_pretrained(folder / "swin")
-    config = GreenMimConfig(**encoder, **decoder, **SWIN_V2.settings)
+    config = GreenMimConfig(**encoder, **decoder, **FAMILIES["swin_v2"])
     GreenMimForMaskedImageModeling(config).save_pretrained(folder / "greenmim_v2")
+    config = GreenMimConfig(**{**encoder, **decoder, **FAMILIES["twins"], "depths": (2, 1, 2)})
+    GreenMimForMaskedImageModeling(config).save_pretrained(folder / "twins")
     return folder

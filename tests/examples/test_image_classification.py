@@ -76,7 +76,10 @@ def assert_same_models(first: Path, second: Path):
 
 @pytest.mark.parametrize(
     "start",
-    ["greenmim", *(pytest.param(start, marks=pytest.mark.slow) for start in ("greenmim_v2", "swin", "scratch"))],
+    [
+        "greenmim",
+        *(pytest.param(start, marks=pytest.mark.slow) for start in ("greenmim_v2", "twins", "swin", "scratch")),
+    ],
 )
 def test_a_run_leaves_a_folder_for_a_pipeline(labeled_folders, tmp_path, start, capsys):
     run(labeled_folders, tmp_path / "run", "--num_train_epochs=12", "--drop_path_rate=0", start=start)

@@ -107,7 +107,7 @@ def test_pipeline_runs_the_model_folder_in_a_fresh_process(finished_run, tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "start"),
-    [("--model_name_or_path", "swin"), ("--model_name_or_path", "greenmim_v2"), ("--config_name", "config")],
+    [*(("--model_name_or_path", start) for start in ("swin", "greenmim_v2", "twins")), ("--config_name", "config")],
 )
 def test_run_from_other_weights(pasted_digits, tiny_backbones, tmp_path, argument, start, capsys):
     data = ["--dataset_name", str(pasted_digits), argument, str(tiny_backbones / start)]

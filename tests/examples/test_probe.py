@@ -44,10 +44,10 @@ def test_features_of_random_encoders_tell_colors_apart(labeled_folders, tmp_path
         "current_accelerator",
         lambda check_available=False: None if check_available else torch.device("cuda"),
     )
-    models = [labeled_folders / name for name in ("greenmim", "swin", "greenmim_v2")]
+    models = [labeled_folders / name for name in ("greenmim", "swin", "greenmim_v2", "twins")]
     options = ("--train_val_split=0.3", "--num_neighbors=3")
     results = probe(labeled_folders, models, *options, output_file=tmp_path / "deeper" / "out.json")
-    assert len(results) == 3
+    assert len(results) == len(models)
     assert all(accuracy >= 0.7 for result in results for accuracy in result.values())
     output = capsys.readouterr().out
     assert "linear" in output and str(models[1]) in output

@@ -39,6 +39,15 @@ def label_axis(length: int, window: int, shift: int) -> torch.Tensor:
     return (window_of_rolled * 3 + regions)[rolled_place][:length]
 
 
+def get_scores(attention, query, key):
+    """Dot products of queries and keys, `(batch, heads, n, head_dim)` each, or their cosines, scaled."""
+    if attention.similarity is None:
+        return query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+    lengths = query.norm(dim=-1)[..., None] * key.norm(dim=-1)[:, :, None, :]
+    scales = attention.similarity.logit_scale.exp().clamp(max=100)
+    return scales * (query @ key.transpose(2, 3)) / lengths
+
+
 def attend(attention, states, hidden, labels, bias=None):
     """Attention between tokens of equal labels that are not hidden; `bias` is added to the scores, `(heads, n, n)`."""
     batch, height, width, _ = states.shape
@@ -47,12 +56,7 @@ def attend(attention, states, hidden, labels, bias=None):
         projection(tokens).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    if attention.similarity is None:
-        scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
-    else:
-        lengths = query.norm(dim=-1)[..., None] * key.norm(dim=-1)[:, :, None, :]
-        scales = attention.similarity.logit_scale.exp().clamp(max=100)
-        scores = scales * (query @ key.transpose(2, 3)) / lengths
+    scores = get_scores(attention, query, key)
     if bias is not None:
         scores = scores + bias
     allowed = (labels[:, None] == labels) & ~hidden[:, None, None, :]
@@ -72,8 +76,10 @@ def get_offset_bias(table: torch.Tensor, side: int, height: int, width: int) -> 
     return table.unflatten(0, (2 * side - 1,) * 2)[row_offset, column_offset].permute(2, 0, 1)
 
 
-def get_bias(bias: nn.Module, side: int, height: int, width: int) -> torch.Tensor:
-    """Biases of all pairs of places, `(heads, n, n)`, from a table of offsets or the MLP of Swin V2."""
+def get_bias(bias: nn.Module | None, side: int, height: int, width: int) -> torch.Tensor | None:
+    """Biases of all pairs of places, `(heads, n, n)`, from a table of offsets or the MLP of Swin V2, or `None`."""
+    if bias is None:
+        return None
     if hasattr(bias, "relative_position_bias_table"):
         return get_offset_bias(bias.relative_position_bias_table, side, height, width)
     rows, columns = (torch.arange(1 - length, length).double() for length in (height, width))
@@ -118,12 +124,59 @@ def mix_globally(config, stage, mixer, states, hidden):
     return attend(mixer, states, hidden, torch.zeros(states.shape[1] * states.shape[2]))
 
 
+def mix_with_reduced_keys(config, stage, mixer, states, hidden):
+    """Twins: keys and values from a convolution whose kernel and stride are a mask unit; those of hidden units are masked out."""
+    batch, height, width, channels = states.shape
+    side = 2 ** (len(config.depths) - 1 - stage)
+    if side == 1:
+        return mix_globally(config, stage, mixer, states, hidden)
+    reduced = nn.functional.conv2d(
+        pad_to_multiple(states, side).permute(0, 3, 1, 2),
+        make_kernel(mixer.reduction.weight, side, channels),
+        mixer.reduction.bias,
+        stride=side,
+    )
+    reduced = mixer.norm(reduced.flatten(2).transpose(1, 2))
+    is_hidden = nn.functional.max_pool2d(hidden.view(batch, height, width).double(), side, side, ceil_mode=True) > 0
+    query, key, value = (
+        projection(tokens).unflatten(2, (mixer.num_heads, -1)).transpose(1, 2)
+        for projection, tokens in (
+            (mixer.q_proj, states.flatten(1, 2)),
+            (mixer.k_proj, reduced),
+            (mixer.v_proj, reduced),
+        )
+    )
+    scores = get_scores(mixer, query, key)
+    weights = scores.masked_fill(is_hidden.flatten(1)[:, None, None], float("-inf")).softmax(-1)
+    output = (weights @ value).transpose(1, 2).flatten(2)
+    return mixer.o_proj(output).view(batch, height, width, -1)
+
+
+def make_kernel(weight: torch.Tensor, side: int, channels: int) -> torch.Tensor:
+    """The kernel of a convolution from a linear layer over the tokens of a unit, of which bits of columns and rows alternate."""
+    kernel = weight.new_zeros(len(weight), channels, side, side)
+    for row in range(side):
+        for column in range(side):
+            place = sum(((column >> bit & 1) * 2 + (row >> bit & 1)) * 4**bit for bit in range(side.bit_length() - 1))
+            kernel[:, :, row, column] = weight[:, place * channels : (place + 1) * channels]
+    return kernel
+
+
+def encode_positions(module: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """PEG: the tokens and a convolution of them, with zeros for those that are hidden."""
+    visible = states * ~hidden.view(*states.shape[:3], 1)
+    kernel, bias = module.convolution.weight, module.convolution.bias
+    encoding = nn.functional.conv2d(visible.permute(0, 3, 1, 2), kernel, bias, padding=1, groups=len(kernel))
+    return states + encoding.permute(0, 2, 3, 1)
+
+
 # (config, stage, mixer, states (batch, h, w, channels), hidden (batch, h * w)) -> mixed states; one row for each token mixer
 FULL_GRID_MIXERS: dict[str, Callable] = {
     "window": mix_windows,
     "shifted_window": mix_shifted_windows,
     "mask_unit": mix_mask_units,
     "global": mix_globally,
+    "spatial_reduction": mix_with_reduced_keys,
 }
 
 
@@ -169,6 +222,8 @@ def brute_force_encoder(
             for norm, branch in zip(norms, branches):
                 is_first = config.norm_placement == "before"
                 states = states + (branch(norm(states)) if is_first else norm(branch(states)))
+            if layer == 0 and module.position_encoding is not None:
+                states = encode_positions(module.position_encoding, states, hidden)
         if module.downsample is not None:
             padded = pad_to_multiple(states, 2)
             quarters = [padded[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]

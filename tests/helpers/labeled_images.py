@@ -23,7 +23,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from transformers import SwinConfig, SwinForMaskedImageModeling, Swinv2Config, Swinv2ForMaskedImageModeling
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil
-from modeling_greenmim.swin_families import SWIN_V2
+from tests.helpers.tiny_models import FAMILIES
 
 
 COLORS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
@@ -66,8 +66,8 @@ def write_labeled_parquet(path: Path, labels, feature=None) -> Path:
 
 def write_labeled_folders(folder: Path) -> Path:
     """
-    Images in class folders (`files`) and `parquet` files; the models `greenmim` and `swin`, `greenmim_v2` and `swin_v2`, and a
-    `config`.
+    Images in class folders (`files`) and `parquet` files; the models `greenmim` and `swin`, `greenmim_v2` and `swin_v2`, and `twins`;
+    and a `config`.
     """
     write_class_folders(folder / "files")
     labels = [i % 3 for i in range(36)]
@@ -77,7 +77,8 @@ def write_labeled_folders(folder: Path) -> Path:
     torch.manual_seed(0)
     size = {"height": 16, "width": 16}
     processor = GreenMimImageProcessorPil(size=size, crop_size=size, mask_unit_size=4, do_mask=False)
-    for name, family in {"greenmim": {}, "greenmim_v2": SWIN_V2.settings}.items():
+    twins = {**FAMILIES["twins"], "depths": (2, 2), "token_mixers": [["window", "spatial_reduction"]] * 2}
+    for name, family in {"greenmim": {}, "greenmim_v2": FAMILIES["swin_v2"], "twins": twins}.items():
         config = GreenMimConfig.from_dict({**CONFIG.to_dict(), **family})
         GreenMimForMaskedImageModeling(config).save_pretrained(folder / name)
         processor.save_pretrained(folder / name)

@@ -31,7 +31,7 @@ if auto_class == "timm":
 
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     with torch.no_grad():
-        features = {"last_hidden_state": model.forward_features(pixel_values).flatten(1, 2)}
+        features = {"last_hidden_state": model.forward_features(pixel_values).flatten(1, -2)}
 else:
     import transformers
 

@@ -19,6 +19,27 @@ from torch import nn
 from modeling_greenmim import GreenMimConfig, sample_masks
 
 
+# what makes a model of three stages one of a family; Twins is Twins-SVT
+FAMILIES = {
+    "swin": {},
+    "swin_v2": {
+        "attention_similarity": "cosine",
+        "position_bias": "continuous",
+        "norm_placement": "after",
+        "merging_norm_placement": "after",
+    },
+    "twins": {
+        "token_mixers": [["window", "spatial_reduction"]] * 3,
+        "position_bias": "none",
+        "conditional_position_encoding": True,
+        "merging_norm_placement": "after",
+        "merging_bias": True,
+        "layer_norm_eps": 1e-6,
+        "embedding_norm_eps": 1e-5,
+    },
+}
+
+
 def make_config(**kwargs) -> GreenMimConfig:
     settings = {
         "image_size": 64,

@@ -17,28 +17,16 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, make_plan, sample_masks
-from modeling_greenmim.swin_families import SWIN_V2
+from modeling_greenmim import GreenMimForMaskedImageModeling, make_plan, sample_masks
+from tests.helpers.tiny_models import FAMILIES, make_config
 
 
-@pytest.fixture(params=[{}, SWIN_V2.settings], ids=["swin", "swin_v2"])
+@pytest.fixture(params=FAMILIES)
 def model(request):
     torch._dynamo.reset()
     counters.clear()
     torch.manual_seed(0)
-    config = GreenMimConfig(
-        image_size=64,
-        patch_size=2,
-        embed_dim=16,
-        depths=(2, 2, 2),
-        num_heads=(1, 2, 4),
-        window_size=4,
-        decoder_hidden_size=32,
-        decoder_num_attention_heads=4,
-        decoder_intermediate_size=64,
-        **request.param,
-    )
-    return GreenMimForMaskedImageModeling(config).train()
+    return GreenMimForMaskedImageModeling(make_config(**FAMILIES[request.param])).train()
 
 
 def make_inputs(config, seed, per_sample):
@@ -71,6 +59,7 @@ def test_full_images_compile(model):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", [{}], ids=["swin"], indirect=True)
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_inductor_trains_the_same(model, per_sample):
     compiled = torch.compile(model, fullgraph=True)

@@ -22,6 +22,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import SwinConfig, SwinModel, Swinv2Config, Swinv2Model
 
 from modeling_greenmim import GreenMimConfig, GreenMimModel, make_plan, sample_masks
+from modeling_greenmim.twins_weights import TWINS_MODELS
+from tests.helpers.tiny_models import FAMILIES
 
 
 CONFIGS = Path(__file__).parents[2] / "examples" / "configs"
@@ -46,8 +48,9 @@ def test_defaults_are_the_papers_base_model():
         {"num_heads": 2, "hidden_sizes": (8, 12, 14), "mlp_ratio": (8, 4, 4)},
         {"num_heads": 2, "hidden_sizes": 8, "token_mixers": "global"},
         {"num_heads": 2, "token_mixers": ("mask_unit", ("window", "shifted_window"), ["global"])},
+        {"num_heads": 2, **FAMILIES["twins"]},
     ],
-    ids=["sizes", "tuples", "ints", "mixers"],
+    ids=["sizes", "tuples", "ints", "mixers", "twins"],
 )
 def test_a_configuration_equals_the_one_read_back(tmp_path, settings):
     config = GreenMimConfig(depths=(1, 2, 3), embed_dim=8, **settings)
@@ -126,6 +129,7 @@ def test_what_others_have_added_survives_json(tmp_path):
         ({"mask_ration": 0.6}, "mask_ration=0.6.*mask_ratio"),
         ({"windows_size": 14}, "windows_size=14.*window_size"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon.*layer_norm_eps"),
+        ({"position_bias": "learned"}, "position_bias.*'none'.*'learned'"),
         ({"window": 3}, "window=3.*window_size"),
         ({"decoder_depth": 3}, "decoder_depth=3.*decoder_num_hidden_layers"),
         ({"hidden_size": 96}, r"hidden_size=96.*hidden_sizes=\[64, 128, 256, 512\].*512 follows"),
@@ -165,11 +169,22 @@ def test_unrelated_keywords_pass():
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
-def test_ready_configurations(path):
-    """They hold no key without a meaning, and their encoders have the parameters of transformers' Swin."""
-    config = GreenMimConfig.from_json_file(path)
-    settings = json.loads(path.read_text())
-    assert set(settings) <= set(config.to_dict())
+def test_ready_configurations_hold_no_key_without_a_meaning(path):
+    assert set(json.loads(path.read_text())) <= set(GreenMimConfig.from_json_file(path).to_dict())
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("greenmim_twins_*.json")), ids=lambda path: path.stem)
+def test_ready_twins_are_those_of_timm(path):
+    """test_twins_conversion.py compares the latter with timm."""
+    name = path.stem.removeprefix("greenmim_").removesuffix("_224")
+    assert GreenMimConfig.from_json_file(path).to_dict() == GreenMimConfig(**TWINS_MODELS[name]).to_dict()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(CONFIGS.glob("*.json")) if "twins" not in path.stem], ids=lambda path: path.stem
+)
+def test_ready_swins_have_the_parameters_of_transformers(path):
+    config, settings = GreenMimConfig.from_json_file(path), json.loads(path.read_text())
     swin_class, config_class = (Swinv2Model, Swinv2Config) if config.is_swin_v2 else (SwinModel, SwinConfig)
     shared = {key: value for key, value in settings.items() if key in SwinConfig().to_dict() and key != "model_type"}
     with torch.device("meta"):
@@ -178,13 +193,12 @@ def test_ready_configurations(path):
 
 def test_the_ready_configurations():
     names = {path.stem for path in CONFIGS.glob("*.json")}
-    variants = ("tiny_window7", "small_window7", "base_window7", "large_window14")
-    small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96"}
+    swin = ("tiny_window7", "small_window7", "base_window7", "large_window14")
     swin_v2 = ("tiny_window8_256", "small_window8_256", "base_window8_256", "large_window12_192")
-    variants = {f"greenmim_{variant}_224" for variant in variants} | {
-        f"greenmim_swinv2_{variant}" for variant in swin_v2
-    }
-    assert names == variants | small
+    twins = ("twins_svt_small", "twins_svt_base", "twins_svt_large", "twins_pcpvt_small")
+    small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96"}
+    variants = [*(f"{name}_224" for name in swin + twins), *(f"swinv2_{name}" for name in swin_v2)]
+    assert names == {f"greenmim_{variant}" for variant in variants} | small
 
 
 @pytest.mark.parametrize("per_sample", [False, True])

@@ -19,8 +19,7 @@ import transformers
 from packaging.version import Version
 
 from modeling_greenmim import GreenMimBackbone, GreenMimForImageClassification, GreenMimModel
-from modeling_greenmim.swin_families import SWIN_V2
-from tests.helpers.tiny_models import make_config, randomize
+from tests.helpers.tiny_models import FAMILIES, make_config, randomize
 
 
 NAMES = {
@@ -28,7 +27,6 @@ NAMES = {
     GreenMimForImageClassification: ["logits"],
     GreenMimBackbone: ["stage1", "stage3"],
 }
-FAMILIES = pytest.mark.parametrize("family", [{}, SWIN_V2.settings], ids=["swin", "swin_v2"])
 DYNAMIC_BATCH = {"pixel_values": {0: torch.export.Dim.DYNAMIC}}
 
 
@@ -43,10 +41,10 @@ def get_outputs(model, pixel_values) -> list[torch.Tensor]:
     return list(outputs.feature_maps) if "feature_maps" in outputs else list(outputs.values())
 
 
-@FAMILIES
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("model_class", NAMES)
 def test_torch_export(model_class, family):
-    model = make_model(model_class, **family)
+    model = make_model(model_class, **FAMILIES[family])
     inputs = {"pixel_values": torch.randn(2, 3, 60, 60)}
     program = torch.export.export(model, (), inputs, dynamic_shapes=DYNAMIC_BATCH)
     for batch_size in (1, 2, 5):
@@ -60,13 +58,13 @@ def run_onnx(path, pixel_values):
     return [torch.from_numpy(output) for output in session.run(None, {"pixel_values": pixel_values.numpy()})]
 
 
-@FAMILIES
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "model_class", [*NAMES][:1] + [pytest.param(name, marks=pytest.mark.slow) for name in [*NAMES][1:]]
 )
 def test_onnx(tmp_path, model_class, family):
     pytest.importorskip("onnxscript")
-    model = make_model(model_class, attn_implementation="eager", **family)
+    model = make_model(model_class, attn_implementation="eager", **FAMILIES[family])
     torch.onnx.export(
         model,
         (),

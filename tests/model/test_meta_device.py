@@ -32,7 +32,7 @@ from modeling_greenmim import (
     sample_masks,
 )
 from modeling_greenmim.mixer_window_greenmim import GreenMimWindowAttention
-from modeling_greenmim.swin_families import SWIN_V2
+from tests.helpers.tiny_models import FAMILIES
 
 
 SETTINGS = {
@@ -84,9 +84,10 @@ def take_step(model: torch.nn.Module, inputs: dict, get_loss=lambda outputs: out
         {"token_mixers": "mask_unit"},
         {"token_mixers": "global"},
         {"use_absolute_embeddings": True, "drop_path_rate": 0.1, "hidden_dropout_prob": 0.1},
-        SWIN_V2.settings,
+        FAMILIES["swin_v2"],
+        FAMILIES["twins"],
     ],
-    ids=["swin", "window", "mask_unit", "global", "positions and dropout", "swin_v2"],
+    ids=["swin", "window", "mask_unit", "global", "positions and dropout", "swin_v2", "twins"],
 )
 def test_a_masked_step_waits_for_nothing(settings, per_sample, attn_implementation):
     config = GreenMimConfig(**SETTINGS, **settings, attn_implementation=attn_implementation)
@@ -108,9 +109,11 @@ def test_a_step_on_full_images_waits_for_nothing(token_mixers, image_size):
     take_step(model, {"pixel_values": torch.empty(4, 3, *image_size, device="meta"), "labels": labels})
 
 
-@pytest.mark.parametrize("family", [{}, SWIN_V2.settings], ids=["swin", "swin_v2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_step_of_a_backbone_waits_for_nothing(family):
-    model = GreenMimBackbone(GreenMimConfig(**SETTINGS, **family, out_features=["stage1", "stage2", "stage3"]))
+    model = GreenMimBackbone(
+        GreenMimConfig(**SETTINGS, **FAMILIES[family], out_features=["stage1", "stage2", "stage3"])
+    )
     inputs = {"pixel_values": torch.empty(2, 3, 61, 67, device="meta")}
     take_step(model, inputs, lambda outputs: sum(feature_map.mean() for feature_map in outputs.feature_maps))
 

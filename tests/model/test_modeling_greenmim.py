@@ -35,9 +35,8 @@ from modeling_greenmim.layout_greenmim import images_to_units, units_to_images
 from modeling_greenmim.mixer_greenmim import GreenMimAttention, is_plain_linear
 from modeling_greenmim.modeling_greenmim import GreenMimLayer
 from modeling_greenmim.reconstruction_greenmim import get_2d_sincos_position_embeddings
-from modeling_greenmim.swin_families import SWIN_V2
 from tests.helpers.brute_force import brute_force_encoder
-from tests.helpers.tiny_models import make_config, make_inputs, randomize
+from tests.helpers.tiny_models import FAMILIES, make_config, make_inputs, randomize
 
 
 CHECKPOINT_0_1 = Path(__file__).parents[2] / "experiments" / "cifar10" / "pretrained"
@@ -104,7 +103,6 @@ def test_full_images_equal_brute_force(window_size, backend):
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
 
 
-FAMILIES = pytest.mark.parametrize("family", [{}, SWIN_V2.settings], ids=["swin", "swin_v2"])
 SWIN_CASES = [
     *((window_size, size) for window_size in (4, 7) for size in ((224, 224), (256, 256), (300, 228), (224, 448))),
     (14, (448, 448)),
@@ -520,13 +518,13 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
 # Precision
 
 
-@FAMILIES
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("attn_implementation", ATTENTIONS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("autocast", [True, False])
 def test_low_precision_is_as_exact_as_on_full_images(attn_implementation, dtype, autocast, family):
     """Error of the visible tokens at most twice that on full images, each against its own float32 result."""
-    config = make_config(attn_implementation=attn_implementation, image_size=128, **family)
+    config = make_config(attn_implementation=attn_implementation, image_size=128, **FAMILIES[family])
     model = randomize(GreenMimModel(config), std=0.1)
     pixel_values, mask, _ = make_inputs(config)
 
@@ -543,10 +541,10 @@ def test_low_precision_is_as_exact_as_on_full_images(attn_implementation, dtype,
     assert 0 < error(mask) <= 2 * error(None)
 
 
-@FAMILIES
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_trains(dtype, family):
-    config = make_config(**family)
+    config = make_config(**FAMILIES[family])
     model = GreenMimForMaskedImageModeling(config).train()
     pixel_values, mask, _ = make_inputs(config)
     with torch.autocast("cpu", dtype=dtype):

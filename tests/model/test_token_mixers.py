@@ -35,6 +35,7 @@ from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
 from modeling_greenmim.planning_greenmim import measure_group_shapes
 from modeling_greenmim.publish import publish
 from tests.helpers import brute_force
+from tests.helpers.tiny_models import FAMILIES
 
 
 class UnitMean(GreenMimTokenMixer):
@@ -83,12 +84,6 @@ def unit_mean_is_registered(monkeypatch):
 
 
 SWIN = ["window", "shifted_window"]
-SWIN_V2 = {
-    "attention_similarity": "cosine",
-    "position_bias": "continuous",
-    "norm_placement": "after",
-    "merging_norm_placement": "after",
-}
 # token mixers of three stages with mask units of 4, 2 and 1 tokens a side, or of four stages
 MODELS = {
     "swin": {"window_size": 3},
@@ -107,13 +102,25 @@ MODELS = {
         "depths": (4, 2, 2),
     },
     "constant-width": {"token_mixers": ["mask_unit", SWIN, "global"], "hidden_sizes": 16, "mlp_ratio": (2, 4, 1)},
-    "swin_v2": {**SWIN_V2, "window_size": 3},
-    "swin_v2-wide-window": {**SWIN_V2, "window_size": 16},
-    "swin_v2-other-windows": {**SWIN_V2, "pretrained_window_sizes": (7, 5, 0)},
+    "swin_v2": {**FAMILIES["swin_v2"], "window_size": 3},
+    "swin_v2-wide-window": {**FAMILIES["swin_v2"], "window_size": 16},
+    "swin_v2-other-windows": {**FAMILIES["swin_v2"], "pretrained_window_sizes": (7, 5, 0)},
     "cosine": {"token_mixers": ["mask_unit", SWIN, "global"], "attention_similarity": "cosine"},
     "continuous": {"token_mixers": ["mask_unit", SWIN, "global"], "position_bias": "continuous"},
     "norms-after": {"norm_placement": "after", "window_size": 3},
     "merging-norm-after": {"merging_norm_placement": "after", "window_size": 3},
+    "spatial_reduction": {"token_mixers": "spatial_reduction"},
+    "spatial_reduction-cosine": {"token_mixers": "spatial_reduction", "attention_similarity": "cosine"},
+    "twins_svt": {
+        **FAMILIES["twins"],
+        "embedding_norm_eps": 1e-3,
+        "window_size": 3,
+        "hidden_sizes": (16, 24, 40),
+    },
+    "twins_pcpvt": {**FAMILIES["twins"], "token_mixers": "spatial_reduction", "depths": (2, 1, 3)},
+    "no-position-bias": {"position_bias": "none", "token_mixers": ["mask_unit", SWIN, SWIN], "window_size": 3},
+    "position-encoding": {"conditional_position_encoding": True, "window_size": 3},
+    "merging-bias": {"merging_bias": True, "merging_norm_placement": "after", "embedding_norm_eps": 1e-3},
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(

@@ -24,16 +24,15 @@ from transformers import (
 
 from modeling_greenmim import GreenMimConfig, GreenMimForImageClassification, GreenMimForMaskedImageModeling
 from modeling_greenmim.parameter_groups import get_decay_parameter_names, get_layer_index, make_parameter_groups
-from modeling_greenmim.swin_families import SWIN_V2
+from tests.helpers.tiny_models import FAMILIES
 
 
 SETTINGS = {"embed_dim": 12, "depths": (2, 1, 3), "num_heads": (1, 2, 3), "image_size": 64, "window_size": 4}
 MODELS = [
     GreenMimForMaskedImageModeling(GreenMimConfig(**SETTINGS, use_absolute_embeddings=True)),
-    GreenMimForImageClassification(GreenMimConfig(**SETTINGS)),
+    *(GreenMimForImageClassification(GreenMimConfig(**SETTINGS, **family)) for family in FAMILIES.values()),
     SwinForImageClassification(SwinConfig(**SETTINGS, use_absolute_embeddings=True)),
     SwinForMaskedImageModeling(SwinConfig(**SETTINGS, encoder_stride=16)),
-    GreenMimForImageClassification(GreenMimConfig(**SETTINGS, **SWIN_V2.settings)),
     Swinv2ForImageClassification(Swinv2Config(**SETTINGS)),
 ]
 
@@ -42,7 +41,7 @@ MODELS = [
 def test_matrices_decay_and_nothing_else(model):
     decayed = set(get_decay_parameter_names(model))
     for name, parameter in model.named_parameters():
-        kinds = ("norm", "bias", "token", "position_embeddings", "logit_scale")
+        kinds = ("norm", "bias", "token", "position_embeddings", "position_encoding", "logit_scale")
         assert (name in decayed) == (parameter.ndim > 1 and not any(kind in name for kind in kinds)), name
 
 
@@ -73,9 +72,13 @@ def test_layers_of_a_hierarchy():
         "swin.embeddings.norm.bias": 0,
         "greenmim.encoder.layers.0.blocks.0.attention.q_proj.weight": 1,
         "greenmim.encoder.layers.0.blocks.1.mlp.fc1.weight": 2,
+        "greenmim.encoder.layers.0.position_encoding.convolution.weight": 1,
+        "greenmim.encoder.layers.0.blocks.1.attention.reduction.weight": 2,
+        "greenmim.encoder.layers.0.blocks.1.attention.norm.weight": 2,
         "greenmim.encoder.layers.0.downsample.reduction.weight": 2,
         "greenmim.encoder.layers.1.blocks.0.mlp.fc1.weight": 3,
         "greenmim.encoder.layers.1.downsample.norm.weight": 3,
+        "greenmim.encoder.layers.2.position_encoding.convolution.bias": 4,
         "swin.encoder.layers.2.blocks.2.layernorm_after.weight": 6,
         "greenmim.layernorm.weight": 7,
         "classifier.weight": 7,

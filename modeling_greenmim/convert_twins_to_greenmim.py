@@ -1,0 +1,171 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Start a GreenMIM model from a Twins of timm: its encoder is taken over, the decoder is new.
+
+With it, a public Twins-SVT or Twins-PCPVT goes on learning from your own images without labels (domain adaptation). Where timm is
+installed, the features of the encoder are compared with those of timm's before the folder takes its place.
+
+    python -m modeling_greenmim.convert_twins_to_greenmim --checkpoint_path model.safetensors --model_name twins_svt_small \\
+        --output_dir my_start
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers.utils import cached_file, is_timm_available
+
+from .checkpoint_folders import create_folder, load_checkpoint, make_image_processor, read_license
+from .configuration_greenmim import GreenMimConfig
+from .feature_comparison import check_differences, describe_differences
+from .model_card import describe_encoder, make_model_card
+from .modeling_greenmim import GreenMimForMaskedImageModeling
+from .timm_folders import compare_with_timm
+from .twins_weights import TWINS_MODELS, make_encoder_state_dict
+
+
+USAGE = """
+from modeling_greenmim import GreenMimForMaskedImageModeling
+
+model = GreenMimForMaskedImageModeling.from_pretrained("path/to/this/folder")
+"""
+
+
+def convert_twins_to_greenmim(
+    checkpoint_path: str | Path, model_name: str, output_dir: str | Path, seed: int = 0
+) -> dict[str, float] | None:
+    """
+    Writes a folder of [`GreenMimForMaskedImageModeling`] whose encoder has the weights of a Twins.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            Weights of a Twins of timm, a safetensors file; or the folder of a `model.safetensors`, or the name of its repository on
+            the Hub, whose model card may name a license.
+        model_name (`str`):
+            Its name in timm: `"twins_svt_small"`, `"twins_pcpvt_small"`, and base and large.
+        output_dir (`str` or `Path`):
+            Folder to write. It must not exist yet, or be empty.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of the new decoder.
+
+    Returns:
+        `dict[str, float]`, *optional*: the differences of the features, by name; `None` where timm is not installed, and
+        nothing could be compared.
+
+    Raises:
+        `ValueError`: if there is no such Twins, the features differ, or the output folder is not empty. Nothing is written then.
+    """
+    if model_name not in TWINS_MODELS:
+        raise ValueError(f"`model_name` must be one of {', '.join(TWINS_MODELS)}, got {model_name!r}.")
+    with create_folder(output_dir) as folder:
+        weights = _load_weights(checkpoint_path)
+        projection = weights.get("patch_embeds.0.proj.weight")
+        if projection is None or projection.ndim != 4:
+            raise ValueError(f"{checkpoint_path} holds no weights of a Twins of timm: it has no patch embeddings.")
+        torch.manual_seed(seed)
+        config = GreenMimConfig(**TWINS_MODELS[model_name], num_channels=projection.shape[1])
+        model = GreenMimForMaskedImageModeling(config)
+        try:
+            model.greenmim.load_state_dict(make_encoder_state_dict(weights, model.greenmim))
+        except ValueError as error:
+            raise ValueError(f"The weights in {checkpoint_path} are not those of a {model_name}. {error}") from error
+        model.to(projection.dtype).save_pretrained(folder)
+        make_image_processor(config).save_pretrained(folder)
+
+        differences = None
+        if is_timm_available():
+            written = load_checkpoint(GreenMimForMaskedImageModeling, folder, dtype=torch.float32).greenmim
+            differences = compare_with_timm(written, _make_timm_model(model_name, weights, config))
+            check_differences(differences)
+        _write_card(checkpoint_path, model_name, config, differences, folder)
+    return differences
+
+
+def _load_weights(checkpoint_path: str | Path) -> dict[str, torch.Tensor]:
+    path = checkpoint_path
+    try:
+        if not Path(path).is_file():
+            path = cached_file(checkpoint_path, "model.safetensors")
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{checkpoint_path} must be a safetensors file, or a folder or repository with a model.safetensors. ({error})"
+        ) from error
+
+
+def _make_timm_model(model_name: str, weights: dict[str, torch.Tensor], config: GreenMimConfig) -> torch.nn.Module:
+    import timm
+
+    timm_model = timm.create_model(model_name, pretrained=False, num_classes=0, in_chans=config.num_channels)
+    timm_model.load_state_dict({name: tensor for name, tensor in weights.items() if not name.startswith("head.")})
+    return timm_model
+
+
+def _write_card(
+    checkpoint_path: str | Path,
+    model_name: str,
+    config: GreenMimConfig,
+    differences: dict[str, float] | None,
+    folder: Path,
+):
+    measured, not_measured = [], ["Anything else: it is there to be trained."]
+    if differences is None:
+        not_measured.append("The features, compared with those of timm's Twins: timm was not installed.")
+    else:
+        measured.append(describe_differences(differences, "timm's Twins"))
+    is_local = Path(checkpoint_path).exists()
+    card = make_model_card(
+        title="GreenMIM, started from a Twins",
+        summary=f"A {describe_encoder(config)}, with a new decoder: a start for pre-training on other images.",
+        usage=USAGE,
+        provenance=(
+            f"The encoder is that of `{Path(checkpoint_path).name if is_local else checkpoint_path}`, timm's `{model_name}`, "
+            "converted by `modeling_greenmim.convert_twins_to_greenmim`. The decoder has not been trained."
+        ),
+        measured=measured,
+        not_measured=not_measured,
+        license={} if Path(checkpoint_path).is_file() else read_license(checkpoint_path),
+    )
+    card.save(folder / "README.md")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--checkpoint_path",
+        required=True,
+        help="Safetensors file with the weights of timm, or the folder or the repository on the Hub of a model.safetensors.",
+    )
+    parser.add_argument("--model_name", required=True, choices=TWINS_MODELS, help="Name of the model in timm.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the new decoder. [%(default)s]")
+    args = parser.parse_args()
+    try:
+        differences = convert_twins_to_greenmim(args.checkpoint_path, args.model_name, args.output_dir, args.seed)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        parser.exit(1, f"error: {error}\n")
+    if differences is None:
+        print(f"Wrote {args.output_dir}. timm is not installed: the encoder's features were not compared.")
+    else:
+        print(
+            f"Wrote {args.output_dir}. Largest difference of the encoder's features: {max(differences.values()):.1e}"
+        )
+
+
+if __name__ == "__main__":
+    main()
