@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 from torch.distributed.checkpoint import state_dict as distributed_states
 from transformers import BaseImageProcessor, PreTrainedModel
 
+from .. import GreenMimConfig
 from .errors import UserError
 
 
@@ -141,7 +142,8 @@ class Checkpoints:
         if run_state.get("format") != FORMAT:
             version = "version 0.1, or a later one, wrote it. Finish the run with that version"
             raise UserError(f"Cannot resume from {folder} because {version}, or {new_run}")
-        if changes := describe_changes(run_state["run_config"], run_config, "in the checkpoint", "now"):
+        saved = _add_newer_fields(run_state["run_config"], run_config)
+        if changes := describe_changes(saved, run_config, "in the checkpoint", "now"):
             raise UserError(
                 f"Cannot resume from {folder}: {changes}. Use the settings of the checkpoint (for streams, also its processes and "
                 f"workers), or {new_run}"
@@ -203,6 +205,13 @@ def describe_changes(first: dict, second: dict, in_first: str, in_second: str) -
     """What differs, in words."""
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     return "; ".join(f"{name} is {first.get(name)} {in_first}, {second.get(name)} {in_second}" for name in names)
+
+
+def _add_newer_fields(saved: dict, run_config: dict) -> dict:
+    """What an older checkpoint means: fields that a later version gave the configuration of the model have their defaults."""
+    names = GreenMimConfig().to_dict().keys()
+    config = GreenMimConfig.from_dict({name: value for name, value in saved.items() if name in names}).to_dict()
+    return {**{name: config[name] for name in names & run_config.keys()}, **saved}
 
 
 def _get_step(folder: Path) -> int | None:

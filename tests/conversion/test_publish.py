@@ -309,6 +309,14 @@ def test_a_model_with_other_mixers_is_published_with_their_code(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_model_that_predicts_a_teacher_only_is_published(tmp_path):
+    settings = {"teacher_hidden_size": 8, "reconstruction_weight": 0.0}
+    save_model(GreenMimForMaskedImageModeling, tmp_path / "model", **settings)
+    publish(tmp_path / "model", tmp_path / "public")
+    assert (tmp_path / "public" / "config.json").is_file()
+
+
+@pytest.mark.slow
 def test_a_swin_v2_is_published(tmp_path):
     save_model(GreenMimForImageClassification, tmp_path / "model", **FAMILIES["swin_v2"])
     publish(tmp_path / "model", tmp_path / "public")

@@ -219,6 +219,14 @@ def test_a_checkpoint_of_other_settings_is_refused_with_what_differs(tmp_path):
         training.load(folder, {**RUN_CONFIG, "a": 2, "c": 4})
 
 
+def test_a_field_that_a_later_version_gave_the_configuration_has_its_default_in_older_checkpoints(tmp_path):
+    training = Training(tmp_path)
+    folder = training.save(1)
+    training.load(folder, {**RUN_CONFIG, "norm_placement": "before"})
+    with pytest.raises(UserError, match="norm_placement is before in the checkpoint, after now"):
+        training.load(folder, {**RUN_CONFIG, "norm_placement": "after"})
+
+
 def test_processes_that_see_different_data_are_told_what_differs(monkeypatch):
     run_configs = [{"files (checksum of names)": 1, "seed": 0}, {"files (checksum of names)": 1, "seed": 0}]
     monkeypatch.setattr(checkpoints_module, "gather_object", lambda objects: run_configs)
