@@ -84,6 +84,12 @@ def hub(monkeypatch):
     return calls
 
 
+@pytest.fixture
+def without_loading(monkeypatch):
+    """For what is not about loading the folder in another process, which takes seconds."""
+    monkeypatch.setattr(publish_module, "_check_folder", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     "model_class",
     [PUBLISHED[0], *(pytest.param(model_class, marks=pytest.mark.slow) for model_class in PUBLISHED[1:])],
@@ -161,6 +167,7 @@ def test_a_folder_that_computes_something_else_is_not_written(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.usefixtures("without_loading")
 def test_pushing(tmp_path, hub, monkeypatch, capsys):
     save_model(GreenMimModel, tmp_path / "model")
     arguments = ["--checkpoint_path", str(tmp_path / "model"), "--output_dir", str(tmp_path / "public")]
@@ -180,6 +187,7 @@ def test_pushing(tmp_path, hub, monkeypatch, capsys):
     assert card.data.license == "mit" and '"me/model", trust_remote_code=True' in card.text
 
 
+@pytest.mark.usefixtures("without_loading")
 def test_a_public_repository_gets_nothing_private(tmp_path, hub):
     save_model(GreenMimModel, tmp_path / "model")
     with pytest.raises(ValueError, match="me/public is there already, and is public"):
@@ -187,7 +195,7 @@ def test_a_public_repository_gets_nothing_private(tmp_path, hub):
     assert [call[0] for call in hub] == ["create_repo"]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_loading")
 def test_a_failed_upload_leaves_the_folder(tmp_path, hub, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise publish_module.httpx.ConnectError("no route to the Hub")
@@ -211,7 +219,7 @@ def test_what_would_fail_later_fails_first(tmp_path, monkeypatch):
         publish(tmp_path / "nothing", tmp_path / "public", hub_model_id="me/model")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_loading")
 def test_a_published_folder_is_published_again(tmp_path, hub):
     """Its card then names the repository and the license."""
     save_model(GreenMimModel, tmp_path / "model")
@@ -237,6 +245,7 @@ def test_other_channels_than_three(tmp_path, num_channels):
         publish(tmp_path / "model", tmp_path / "again")
 
 
+@pytest.mark.usefixtures("without_loading")
 def test_an_image_processor_of_pretraining_does_not_mask_what_is_published(tmp_path):
     save_model(GreenMimModel, tmp_path / "model")
     GreenMimImageProcessorPil(do_mask=True, mask_unit_size=8).save_pretrained(tmp_path / "model")
@@ -244,7 +253,7 @@ def test_an_image_processor_of_pretraining_does_not_mask_what_is_published(tmp_p
     assert GreenMimImageProcessorPil.from_pretrained(tmp_path / "public").do_mask is False
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_loading")
 def test_a_card_that_is_there_is_kept(tmp_path):
     save_model(GreenMimModel, tmp_path / "model")
     text = "---\nlicense: cc-by-nc-4.0\ntags:\n- lichens\n---\n# Lichens\n\nTrained on 300 photographs.\n"
@@ -296,6 +305,7 @@ def test_the_module_is_run_as_a_command(tmp_path):
     assert (tmp_path / "public" / "mixer_window_greenmim.py").is_file()
 
 
+@pytest.mark.slow
 def test_a_model_with_other_mixers_is_published_with_their_code(tmp_path):
     settings = {
         "token_mixers": ["mask_unit", ["window", "shifted_window"], "global"],
@@ -316,8 +326,8 @@ def test_a_model_that_predicts_a_teacher_only_is_published(tmp_path):
     assert (tmp_path / "public" / "config.json").is_file()
 
 
-@pytest.mark.slow
-def test_a_swin_v2_is_published(tmp_path):
+@pytest.mark.usefixtures("without_loading")
+def test_the_card_of_a_swin_v2_says_so(tmp_path):
     save_model(GreenMimForImageClassification, tmp_path / "model", **FAMILIES["swin_v2"])
     publish(tmp_path / "model", tmp_path / "public")
     assert "Swin Transformer V2 (" in (tmp_path / "public" / "README.md").read_text()
