@@ -97,6 +97,7 @@ def test_comparing_from_the_command_line(tmp_path):
     run("compare_results", before, after, "--tolerance=0.3")
 
 
+@pytest.mark.slow
 def test_data_loading(tmp_path):
     for index in range(40):
         content = io.BytesIO()
@@ -130,6 +131,7 @@ def test_scaling(tmp_path):
     assert len(results["by_mask_ratio"]) == len(results["by_image_size"]) == 2
 
 
+@pytest.mark.slow
 def test_static_plans(tmp_path):
     arguments = ("--model_sizes", "tiny", "--batch_sizes", 4, "--image_size", 96, "--draws", 5)
     text = run("static_plans", *arguments, "--json", tmp_path / "static.json")

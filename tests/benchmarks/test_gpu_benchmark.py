@@ -99,6 +99,7 @@ def test_a_peer_that_raises_costs_only_its_own_figures(small_models, monkeypatch
     assert "not measured: RuntimeError: no such window" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_peer_that_raises_in_a_later_step_costs_only_its_own_figures(small_models, monkeypatch, tmp_path):
     class Failing(torch.nn.Linear):
         num_steps = 0
@@ -122,6 +123,7 @@ def test_a_peer_that_raises_in_a_later_step_costs_only_its_own_figures(small_mod
     assert row["ours"]["median_ms"] > 0
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_only_its_own_row(small_models, monkeypatch, tmp_path):
     def run_or_die(function, *arguments, timeout):
         if function is gpu.measure_pair and arguments[0].peer == "hiera":

@@ -34,7 +34,7 @@ from modeling_greenmim import (
 )
 from modeling_greenmim import publish as publish_module
 from modeling_greenmim.publish import publish
-from tests.helpers.tiny_models import FAMILIES, make_config, randomize
+from tests.helpers.tiny_models import FAMILIES, FAMILY_ROWS, make_config, randomize
 
 
 PUBLISHED = [GreenMimForMaskedImageModeling, GreenMimForImageClassification, GreenMimBackbone, GreenMimModel]
@@ -119,9 +119,7 @@ def test_a_published_folder_is_complete(tmp_path, model_class):
     assert "trust_remote_code=True" in card.text and "not stated" in card.text
 
 
-@pytest.mark.parametrize(
-    "family", [name if name == "swin" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
-)
+@pytest.mark.parametrize("family", FAMILY_ROWS)
 def test_a_stranger_uses_it(tmp_path, family):
     save_model(GreenMimForMaskedImageModeling, tmp_path / "model", **FAMILIES[family])
     publish(tmp_path / "model", tmp_path / "public")

@@ -93,7 +93,7 @@ SWIN_FAMILIES = pytest.mark.parametrize("family", [{}, V2], ids=["swin", "swin_v
 )
 @pytest.mark.parametrize(
     ("auto_class", "model_class", "settings"),
-    [row if row[0] == "AutoModel" else pytest.param(*row, marks=pytest.mark.slow) for row in MODELS],
+    [MODELS[0], *(pytest.param(*row, marks=pytest.mark.slow) for row in MODELS[1:])],
 )
 def test_a_swin_needs_nothing_but_transformers(tmp_path, environment, auto_class, model_class, settings):
     model = save_model(model_class, tmp_path / "greenmim", **settings)
@@ -506,13 +506,8 @@ def test_an_unknown_architecture_is_named(tmp_path):
         convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "Swinv2Model")
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "convert_greenmim_to_swin",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("convert_swin_to_greenmim", "publish")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["convert_greenmim_to_swin", "convert_swin_to_greenmim", "publish"])
 def test_command_lines(tmp_path, module):
     def run(*arguments):
         return subprocess.run(

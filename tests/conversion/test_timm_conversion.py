@@ -45,7 +45,7 @@ def save_family(family, model_class, folder, **settings):
     ("family", "settings"),
     [
         *((family, {}) for family in FAMILIES),
-        ("twins", PCPVT),
+        pytest.param("twins", PCPVT, marks=pytest.mark.slow),
         *(pytest.param(family, OTHER_IMAGES, marks=pytest.mark.slow) for family in FAMILIES),
         *(pytest.param(family, {"window_size": 16}, marks=pytest.mark.slow) for family in ("swin", "swin_v2")),
     ],

@@ -38,7 +38,14 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "block"), BLOCKS, ids=[f"{path.name}-{i}" for i, (path, _) in enumerate(BLOCKS)])
+# exporting takes half a minute
+@pytest.mark.parametrize(
+    ("path", "block"),
+    [
+        pytest.param(*row, id=f"{row[0].name}-{i}", marks=[pytest.mark.slow] * (row[0].name == "export.md"))
+        for i, row in enumerate(BLOCKS)
+    ],
+)
 def test_python_blocks_run(path, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("examples", "experiments"):  # as at the root of a clone

@@ -141,6 +141,7 @@ def run_with_kills(folder, output_dir, patterns, num_steps, *options, **settings
     run.kill_after(f"checkpoint-{num_steps}")
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_writes_a_checkpoint_ends_with_the_same_weights(folder, tmp_path):
     options = ("--max_train_steps=60", "--num_workers=2", "--checkpointing_steps=10")
     Run(folder, tmp_path / "whole", *options).kill_after("checkpoint-60")

@@ -224,6 +224,7 @@ def test_the_page_describes_groups(functions, demonstration):
     assert functions["show_groups"](None, mask, 1, "window") == (None, app.NO_IMAGE)
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_space_needs_neither_the_package_nor_the_repository(tmp_path):
     folder = tmp_path / "space"
     make_space.make_space(folder, MODEL)

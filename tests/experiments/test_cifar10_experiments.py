@@ -152,6 +152,7 @@ def test_a_scrambled_decoder_places_latents_in_the_scrambled_order(monkeypatch):
     assert not torch.allclose(decoder(latents, visible_indices, (4, 4)), expected)
 
 
+@pytest.mark.slow
 def test_run_scrambled_runs_the_script_that_it_is_given(tmp_path):
     (tmp_path / "script.py").write_text(
         "import sys\nfrom modeling_greenmim.reconstruction_greenmim import GreenMimDecoder\n"

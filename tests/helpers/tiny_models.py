@@ -13,6 +13,7 @@
 # limitations under the License.
 """Models of a few thousand weights, and images and masks for them."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -38,6 +39,8 @@ FAMILIES = {
         "embedding_norm_eps": 1e-5,
     },
 }
+# rows of a test that is as long for every family
+FAMILY_ROWS = [name if name == "swin" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 
 
 def make_config(**kwargs) -> GreenMimConfig:
