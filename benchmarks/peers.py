@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from timm.models.twins import Twins
 from torch import nn
 from transformers import (
     HieraConfig,
@@ -25,6 +26,8 @@ from transformers import (
     SwinConfig,
     SwinForMaskedImageModeling,
     SwinModel,
+    Swinv2Config,
+    Swinv2ForMaskedImageModeling,
     ViTMAEConfig,
     ViTMAEForPreTraining,
 )
@@ -45,6 +48,12 @@ SWIN_SIZES = {
     "base": {"embed_dim": 128, "depths": (2, 2, 18, 2), "num_heads": (4, 8, 16, 32), "window_size": 7},
     "large": {"embed_dim": 192, "depths": (2, 2, 18, 2), "num_heads": (6, 12, 24, 48), "window_size": 14},
 }
+# as the paper of Twins compares them: Twins-SVT-small with Swin-tiny, base with small, large with base
+TWINS_SIZES = {
+    "tiny": {"embed_dim": 64, "depths": (2, 2, 10, 4), "num_heads": (2, 4, 8, 16), "window_size": 7},
+    "small": SWIN_SIZES["small"],
+    "base": SWIN_SIZES["base"],
+}
 HIERA_SIZES = {
     "tiny": {"embed_dim": 96, "depths": (1, 2, 7, 2)},
     "small": {"embed_dim": 96, "depths": (1, 2, 11, 2)},
@@ -58,6 +67,20 @@ VIT_SIZES = {
     "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
 }
 
+# what makes the encoder one of another family
+SWIN_V2 = {
+    "attention_similarity": "cosine",
+    "position_bias": "continuous",
+    "norm_placement": "after",
+    "merging_norm_placement": "after",
+}
+TWINS_SVT = {
+    "token_mixers": [["window", "spatial_reduction"]] * 4,
+    "position_bias": "none",
+    "conditional_position_encoding": True,
+    "merging_norm_placement": "after",
+    "merging_bias": True,
+}
 # narrow decoders for the many cells of early stages, as LocalMIM
 ALL_STAGES = {
     "decoder_stages": [1, 2, 3, 4],
@@ -118,17 +141,13 @@ def make_unit_mask(setting: Setting, step: int) -> torch.Tensor:
     return torch.from_numpy(masks)
 
 
-def make_greenmim(setting: Setting, **objective) -> Peer:
+def make_greenmim(setting: Setting, **fields) -> Peer:
     """
-    Ours, with the objective of the paper or another one. Every step has a new mask, and its plan is made inside the timed step, not in a
-    loader's worker.
+    Ours, with the architecture and the objective of the paper or other ones. Every step has a new mask, and its plan is made inside the
+    timed step, not in a loader's worker.
     """
-    config = GreenMimConfig(
-        **setting.get_swin_size(),
-        image_size=setting.image_size,
-        attn_implementation=setting.attn_implementation,
-        **objective,
-    )
+    settings = {"image_size": setting.image_size, "attn_implementation": setting.attn_implementation}
+    config = GreenMimConfig(**{**setting.get_swin_size(), **settings, **fields})
     pixel_values, shapes = make_pixel_values(setting), None
     if setting.static_plans:
         shapes = measure_group_shapes(config, setting.batch_size, setting.mask_ratio)
@@ -146,22 +165,74 @@ def make_greenmim_shared_mask(setting: Setting) -> Peer:
     return make_greenmim(replace(setting, per_sample=False))
 
 
-def make_simmim(setting: Setting) -> Peer:
-    """SimMIM on transformers' Swin: the whole grid, mask tokens included. Without drop path, as ours."""
-    config = SwinConfig(
+def make_greenmim_twins_svt(setting: Setting) -> Peer:
+    """Ours, with a Twins-SVT."""
+    return make_greenmim(setting, **TWINS_SVT, **TWINS_SIZES[setting.model_size])
+
+
+def make_patch_mask(setting: Setting, step: int) -> torch.Tensor:
+    """The mask of the units, for every patch of 4 pixels."""
+    grid = setting.image_size // 32
+    mask = make_unit_mask(setting, step).view(-1, grid, grid)
+    return mask.repeat_interleave(8, 1).repeat_interleave(8, 2).flatten(1).to(setting.device)
+
+
+def make_simmim(setting: Setting, config_class=SwinConfig, model_class=SwinForMaskedImageModeling) -> Peer:
+    """SimMIM on a Swin of transformers: the whole grid, mask tokens included. Without drop path, as ours."""
+    config = config_class(
         **setting.get_swin_size(),
         image_size=setting.image_size,
         drop_path_rate=0.0,
         attn_implementation=setting.attn_implementation,
     )
-    pixel_values, grid = make_pixel_values(setting), setting.image_size // 32
+    pixel_values = make_pixel_values(setting)
 
     def make_inputs(step: int) -> dict:
-        mask = make_unit_mask(setting, step).view(-1, grid, grid)
-        mask = mask.repeat_interleave(8, 1).repeat_interleave(8, 2).flatten(1)
-        return {"pixel_values": pixel_values, "bool_masked_pos": mask.to(setting.device)}
+        return {"pixel_values": pixel_values, "bool_masked_pos": make_patch_mask(setting, step)}
 
-    return Peer(SwinForMaskedImageModeling(config), make_inputs)
+    return Peer(model_class(config), make_inputs)
+
+
+def make_simmim_swin_v2(setting: Setting) -> Peer:
+    """SimMIM on transformers' Swin V2, which has eager attention only."""
+    return make_simmim(replace(setting, attn_implementation="eager"), Swinv2Config, Swinv2ForMaskedImageModeling)
+
+
+class TwinsForMaskedImageModeling(nn.Module):
+    """SimMIM on timm's Twins: mask tokens in place of the hidden patches, and a linear decoder of pixels."""
+
+    def __init__(self, image_size: int, embed_dim: int, depths: tuple, num_heads: tuple, window_size: int):
+        super().__init__()
+        widths = [embed_dim * 2**stage for stage in range(len(depths))]
+        options = {"wss": [window_size] * len(depths), "num_classes": 0, "global_pool": ""}
+        self.encoder = Twins(image_size, embed_dims=widths, num_heads=num_heads, depths=depths, **options)
+        self.mask_token = nn.Parameter(torch.zeros(embed_dim))
+        self.decoder = nn.Linear(widths[-1], 3 * 32**2)
+        self.encoder.patch_embeds[0].register_forward_hook(self.hide_patches)
+
+    def hide_patches(self, module, args, output):
+        tokens, size = output
+        return torch.where(self.bool_masked_pos[..., None], self.mask_token.to(tokens.dtype), tokens), size
+
+    def forward(self, pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor) -> torch.Tensor:
+        self.bool_masked_pos = bool_masked_pos
+        pixels = self.decoder(self.encoder(pixel_values)).transpose(1, 2)
+        height, width = (side // 32 for side in pixel_values.shape[-2:])
+        pixels = nn.functional.pixel_shuffle(pixels.unflatten(-1, (height, width)), 32)
+        hidden = bool_masked_pos.view(-1, 1, 8 * height, 8 * width).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        return ((pixels - pixel_values).abs() * hidden).sum() / hidden.sum() / 3
+
+
+def make_simmim_twins_svt(setting: Setting) -> Peer:
+    """SimMIM on timm's Twins-SVT. Its attention is fused, whatever the implementation of ours."""
+    pixel_values = make_pixel_values(setting)
+
+    def make_inputs(step: int) -> dict:
+        mask = make_patch_mask(setting, step).expand(setting.batch_size, -1)
+        return {"pixel_values": pixel_values, "bool_masked_pos": mask}
+
+    model = TwinsForMaskedImageModeling(setting.image_size, **TWINS_SIZES[setting.model_size])
+    return Peer(model, make_inputs, lambda loss: loss)
 
 
 def make_hiera(setting: Setting) -> Peer:
@@ -215,7 +286,11 @@ PEERS = {
     "greenmim": make_greenmim,
     "greenmim_shared_mask": make_greenmim_shared_mask,
     **{f"greenmim_{name}": partial(make_greenmim, **objective) for name, objective in OBJECTIVES.items()},
+    "greenmim_swin_v2": partial(make_greenmim, **SWIN_V2),
+    "greenmim_twins_svt": make_greenmim_twins_svt,
     "simmim": make_simmim,
+    "simmim_swin_v2": make_simmim_swin_v2,
+    "simmim_twins_svt": make_simmim_twins_svt,
     "hiera": make_hiera,
     "vit_mae": make_vit_mae,
     "greenmim_full": make_greenmim_full,

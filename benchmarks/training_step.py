@@ -21,6 +21,8 @@ memory of each model is measured alone: on the CPU the resident set over that of
 a GPU what its allocator had given out at most.
 
     python -m benchmarks.training_step --model_size tiny --batch_size 8 --peers simmim hiera vit_mae
+    python -m benchmarks.training_step --model greenmim_swin_v2 --peers simmim_swin_v2 greenmim --image_size 256 --window_size 8
+    python -m benchmarks.training_step --model greenmim_twins_svt --peers simmim_twins_svt greenmim
     python -m benchmarks.training_step --model greenmim_full --peers swin_full
     python -m benchmarks.training_step --model greenmim_full --peers swin_full --inference
 """

@@ -1,0 +1,86 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The models that benchmarks compare: the families, ours next to SimMIM's way."""
+
+import pytest
+import timm
+import torch
+from transformers import Swinv2Config
+
+from benchmarks import peers
+from modeling_greenmim import GreenMimConfig
+from tests.helpers.scripts import ROOT
+
+
+SMALL = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "window_size": 7}
+
+
+@pytest.fixture
+def setting(monkeypatch):
+    for sizes in (peers.SWIN_SIZES, peers.TWINS_SIZES):
+        monkeypatch.setitem(sizes, "tiny", SMALL)
+    return peers.Setting(image_size=64, batch_size=2)
+
+
+def make_peer(name: str, setting: peers.Setting) -> peers.Peer:
+    torch.manual_seed(0)
+    return peers.PEERS[name](setting)
+
+
+@pytest.mark.parametrize("name", ["greenmim_swin_v2", "greenmim_twins_svt", "simmim_swin_v2", "simmim_twins_svt"])
+def test_a_step_trains_nearly_every_weight(setting, name):
+    peer = make_peer(name, setting)
+    peer.get_loss(peer.module(**peer.make_inputs(0))).backward()
+    gradients = [parameter.grad for parameter in peer.module.parameters() if parameter.requires_grad]
+    assert sum(gradient is not None and bool(gradient.any()) for gradient in gradients) > 0.9 * len(gradients)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("greenmim_swin_v2", "greenmim_swinv2_tiny_window8_256.json"),
+        ("greenmim_twins_svt", "greenmim_twins_svt_small_224.json"),
+    ],
+)
+def test_ours_is_the_ready_configuration(monkeypatch, name, file):
+    monkeypatch.setattr(peers, "GreenMimForMaskedImageModeling", lambda config: config)
+    config = GreenMimConfig.from_pretrained(ROOT / "examples" / "configs" / file)
+    actual = make_peer(name, peers.Setting(image_size=config.image_size, window_size=config.window_size)).module
+    differences = {**actual.to_diff_dict(), **config.to_diff_dict()}.keys()
+    eps = {"layer_norm_eps", "embedding_norm_eps"}  # they cost nothing
+    assert {key for key in differences - eps if getattr(actual, key) != getattr(config, key)} == set()
+
+
+def test_simmim_takes_the_swin_v2_of_transformers(monkeypatch):
+    monkeypatch.setattr(peers, "Swinv2ForMaskedImageModeling", lambda config: config)
+    config = make_peer("simmim_swin_v2", peers.Setting(image_size=256, window_size=8)).module
+    assert isinstance(config, Swinv2Config) and config.window_size == 8 and config._attn_implementation == "eager"
+
+
+def test_simmim_takes_the_twins_of_timm():
+    encoder = make_peer("simmim_twins_svt", peers.Setting()).module.encoder
+    expected = timm.create_model("twins_svt_small", num_classes=0)
+    assert {name: value.shape for name, value in encoder.state_dict().items()} == {
+        name: value.shape for name, value in expected.state_dict().items()
+    }
+
+
+def test_mask_tokens_hide_the_pixels_from_twins(setting):
+    model = make_peer("simmim_twins_svt", setting).module.eval()
+    model.bool_masked_pos = peers.make_patch_mask(setting, 0).expand(2, -1)
+    hidden = model.bool_masked_pos.view(2, 1, 16, 16).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.encoder(pixels + hidden), model.encoder(pixels), rtol=0, atol=0)
+        assert not torch.allclose(model.encoder(pixels + ~hidden), model.encoder(pixels))
