@@ -14,13 +14,44 @@
 """GreenMIM model configuration"""
 
 import copy
-import difflib
+import functools
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers.backbone_utils import BackboneConfigMixin
 from transformers.configuration_utils import PreTrainedConfig
 
+from .validation_greenmim import check_choice, check_number, describe, find_meant_name
 
+
+class GreenMimConfigError(StrictDataclassError, ValueError):
+    """A value of a configuration is wrong: `@strict` would wrap the message in an error that is no `ValueError`."""
+
+
+def raise_value_errors(config_class: type) -> type:
+    """Makes the methods that `@strict` wraps raise a [`GreenMimConfigError`] with the message of the check."""
+
+    def unwrap(method: Callable) -> Callable:
+        @functools.wraps(method)
+        def wrapper(*args, **kwargs) -> Any:
+            try:
+                return method(*args, **kwargs)
+            except GreenMimConfigError:
+                raise
+            except (StrictDataclassError, ValueError) as error:
+                raise GreenMimConfigError(str(error.__cause__ or error)) from None
+
+        return wrapper
+
+    for name in ("__init__", "__setattr__", "validate"):
+        setattr(config_class, name, unwrap(getattr(config_class, name)))
+    return config_class
+
+
+@raise_value_errors
 @strict
 class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     r"""
@@ -218,6 +249,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         """Values become what they are in JSON, so that a configuration equals the one that is read back."""
         if name == "num_heads" and isinstance(value, int):
             value = [value] * len(self.depths)
+        if name in _LIMITS and value is not None:
+            for number in value if isinstance(value, (list, tuple)) else [value]:
+                check_number(name, number, **_LIMITS[name])
         super().__setattr__(name, list(value) if isinstance(value, tuple) else value)
 
     @property
@@ -230,9 +264,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         if isinstance(hidden_sizes, int):
             hidden_sizes = [hidden_sizes] * self.num_layers
         if hidden_sizes is not None:
-            if not isinstance(hidden_sizes, (list, tuple)) or not all(isinstance(size, int) for size in hidden_sizes):
+            if not isinstance(hidden_sizes, (list, tuple)) or not all(type(size) is int for size in hidden_sizes):
                 raise ValueError(
-                    f"`hidden_sizes` must be a list of integers, one for each stage, got {hidden_sizes!r}."
+                    f"`hidden_sizes` must be a list of integers, one for each stage, got {describe(hidden_sizes)}."
                 )
             hidden_sizes = list(hidden_sizes)
         # sizes that follow from other fields keep following when these change, as by a keyword of `from_pretrained`
@@ -274,10 +308,10 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     def decoder_stages(self, decoder_stages: list[int] | tuple[int, ...] | None):
         if decoder_stages is not None:
             if not isinstance(decoder_stages, (list, tuple)) or not all(
-                isinstance(stage, int) for stage in decoder_stages
+                type(stage) is int for stage in decoder_stages
             ):
                 raise ValueError(
-                    f"`decoder_stages` must be a list of integers, such as [3, 4], got {decoder_stages!r}."
+                    f"`decoder_stages` must be a list of integers, such as [3, 4], got {describe(decoder_stages)}."
                 )
             decoder_stages = list(decoder_stages)
         self._decoder_stages = None if decoder_stages == [self.num_layers] else decoder_stages
@@ -368,6 +402,14 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             if name not in ("_hidden_sizes", "_token_mixers", "_decoder_stages")
         }
 
+    def get_architecture(self) -> dict:
+        """The fields that a model is built with, of which a later change has no effect or a wrong one."""
+        fields = self.__dict__
+        architecture = {name: fields[name] for name in _ARCHITECTURE_FIELDS}
+        if self.use_absolute_embeddings or self.position_bias == "continuous":
+            architecture["image_size"] = self.image_size
+        return architecture
+
     @property
     def mask_unit_size(self) -> int:
         """Side of a mask unit in pixels: the square that becomes one token of the last stage."""
@@ -385,8 +427,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         for name, value in unknown_kwargs.items():
             if name in own_fields or hasattr(PreTrainedConfig, name) or hasattr(cls, name):
                 continue
-            matches = difflib.get_close_matches(name, own_fields, n=1, cutoff=0.85)
-            if match := _OTHER_NAMES.get(name, *matches):
+            if match := _OTHER_NAMES.get(name, find_meant_name(name, own_fields)):
                 raise ValueError(f"Unknown argument `{name}={value!r}`. Did you mean `{match}`?")
 
     def validate_architecture(self):
@@ -423,9 +464,6 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"`token_mixers` must be a list of names for each stage, such as ['window', 'shifted_window'], got "
                     f"{names} for stage {stage}."
                 )
-        for name in ("patch_size", "num_channels", "embed_dim", "window_size"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}.")
         stages = zip(self.hidden_sizes, self.depths, self.num_heads, self.mlp_ratios)
         for stage, (hidden_size, depth, num_heads, mlp_ratio) in enumerate(stages, start=1):
             if depth < 1 or num_heads < 1 or hidden_size < 1 or int(mlp_ratio * hidden_size) < 1:
@@ -438,20 +476,13 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"The {hidden_size} channels of stage {stage} (`hidden_sizes={self.hidden_sizes}`, "
                     f"`embed_dim={self.embed_dim}`) are not divisible by its {num_heads} heads: change one of them."
                 )
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
+        for name, choices in {**_CHOICES, "decoder_attention": ("self", "cross")}.items():
+            check_choice(name, getattr(self, name), choices)
         window_sizes = self.pretrained_window_sizes
-        if window_sizes is not None and (len(window_sizes) != self.num_layers or min(window_sizes) < 0):
+        if window_sizes is not None and len(window_sizes) != self.num_layers:
             raise ValueError(
-                f"`pretrained_window_sizes` must have one entry of at least 0 for each of the {self.num_layers} stages, got "
-                f"{window_sizes}."
+                f"`pretrained_window_sizes` must have one entry for each of the {self.num_layers} stages, got {window_sizes}."
             )
-        if not 0.0 < self.mask_ratio < 1.0:
-            raise ValueError(f"`mask_ratio` must lie between 0 and 1, both excluded, got {self.mask_ratio}.")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"`{name}` must be at least 0 and below 1, got {getattr(self, name)}.")
         self._validate_decoders()
 
     def _validate_decoders(self):
@@ -476,9 +507,6 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                 raise ValueError(
                     f"`{name}` must have one entry for each of the {len(stages)} stages of `decoder_stages={stages}`, got {values}."
                 )
-            smallest = 1 if name not in ("decoder_loss_weights", "decoder_num_hidden_layers") else 0
-            if min(values if isinstance(values, list) else [values]) < smallest:
-                raise ValueError(f"`{name}` must be at least {smallest}, got {values}.")
         for stage in stages:
             hidden_size = self.get_decoder_setting("decoder_hidden_size", stage)
             num_heads = self.get_decoder_setting("decoder_num_attention_heads", stage)
@@ -491,21 +519,38 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"`decoder_hidden_size={hidden_size}` is not divisible by `decoder_num_attention_heads={num_heads}`: change "
                     "one of them."
                 )
-        if self.decoder_attention not in ("self", "cross"):
-            raise ValueError(f"`decoder_attention` must be 'self' or 'cross', got {self.decoder_attention!r}.")
-        if not 0.0 < self.decoder_hidden_ratio <= 1.0:
-            raise ValueError(f"`decoder_hidden_ratio` must be above 0 and at most 1, got {self.decoder_hidden_ratio}.")
-        for name in ("reconstruction_weight", "teacher_loss_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
-        if self.teacher_hidden_size is not None and self.teacher_hidden_size < 1:
-            raise ValueError(f"`teacher_hidden_size` must be at least 1, got {self.teacher_hidden_size}.")
         if self.reconstruction_weight == 0 and self.teacher_hidden_size is None:
             raise ValueError(
                 "With `reconstruction_weight=0`, a model without a teacher has nothing to predict: pass `teacher_hidden_size`."
             )
 
 
+_COUNT = {"at_least": 1, "kind": Integral}
+_PROBABILITY = {"at_least": 0, "below": 1}
+# of each number on its own; what must fit others is checked when the configuration is made, and when a model is made of it
+_LIMITS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("patch_size", "num_channels", "embed_dim", "window_size", "teacher_hidden_size"), _COUNT),
+    **dict.fromkeys(("decoder_hidden_size", "decoder_num_attention_heads", "decoder_intermediate_size"), _COUNT),
+    **dict.fromkeys(("decoder_num_hidden_layers", "pretrained_window_sizes"), {"at_least": 0, "kind": Integral}),
+    **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"), _PROBABILITY),
+    **dict.fromkeys(("layer_norm_eps", "embedding_norm_eps", "mlp_ratio"), {"above": 0}),
+    **dict.fromkeys(("reconstruction_weight", "teacher_loss_weight", "decoder_loss_weights"), {"at_least": 0}),
+    "initializer_range": {"at_least": 0},
+    "mask_ratio": {"above": 0, "below": 1},
+    "decoder_hidden_ratio": {"above": 0, "at_most": 1},
+}
+# a change takes effect in a model that was made before
+_CHANGEABLE_FIELDS = {
+    "image_size",
+    "mask_ratio",
+    "reconstruction_target",
+    "reconstruction_weight",
+    "decoder_loss_weights",
+    "decoder_hidden_ratio",
+    "teacher_loss_weight",
+    "_out_features",
+    "_out_indices",
+}
 # what Swin has, what Swin V2 has, and what neither has
 _CHOICES = {
     "attention_similarity": ("dot_product", "cosine"),
@@ -529,5 +574,7 @@ _OTHER_NAMES = {
 }
 # in config.json, and so among the keywords when it is read, though they follow from the fields above
 _DERIVED_FIELDS = ("num_layers", "num_hidden_layers", "hidden_size", "stage_names")
+
+_ARCHITECTURE_FIELDS = tuple(name for name in GreenMimConfig.__annotations__ if name not in _CHANGEABLE_FIELDS)
 
 __all__ = ["GreenMimConfig"]

@@ -13,15 +13,17 @@
 # limitations under the License.
 """Collates images into batches with masks and plans, in the workers of a data loader."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .configuration_greenmim import GreenMimConfig
-from .masking_greenmim import get_unit_grid, sample_disjoint_masks, sample_masks
+from .input_checks_greenmim import check_config, warn_of_raw_pixels
+from .masking_greenmim import MASK_SAMPLERS, get_unit_grid, sample_disjoint_masks, sample_masks
 from .planning_greenmim import make_plan, measure_group_shapes
+from .validation_greenmim import check_choice, check_count, check_flag, check_number, find_meant_name
 
 
 @dataclass
@@ -74,6 +76,13 @@ class GreenMimDataCollator:
     static_shapes: bool = False
 
     def __post_init__(self):
+        check_config(self.config)
+        if self.mask_ratio is not None:
+            check_number("mask_ratio", self.mask_ratio, above=0, below=1)
+        check_choice("mask_sampler", self.mask_sampler, MASK_SAMPLERS)
+        check_count("masks_per_image", self.masks_per_image)
+        for name in ("per_sample", "static_shapes"):
+            check_flag(name, getattr(self, name))
         if self.static_shapes and not self.per_sample:
             raise ValueError(
                 "`static_shapes` must be used with `per_sample=True`, got `per_sample=False`: the windows of one mask vary too "
@@ -92,20 +101,28 @@ class GreenMimDataCollator:
             examples (sequence of `dict`):
                 Each with `pixel_values`, of shape `(num_channels, height, width)`, and, for masks that can be drawn again,
                 `mask_seed`, an `int` or a sequence of them: that of the epoch and of the image, say. Without one, the mask
-                is another one each time. Images of a batch that share a mask take the seed of the first.
+                is another one each time. Images of a batch that share a mask take the seed of the first. Other entries, such
+                as labels, are not returned: pre-training needs none.
 
         Returns:
             `dict` with `pixel_values`, `bool_masked_pos` and `plan`, the arguments of
             [`GreenMimForMaskedImageModeling`]. The masks of an image follow each other.
 
         Raises:
-            `ValueError`: if the images differ in size, or are not made of whole mask units.
+            `ValueError`: if there is no image, one is not of three dimensions, they differ in size, or are not made of whole
+            mask units.
         """
+        _check_entries(examples)
         images = [torch.as_tensor(np.asarray(example["pixel_values"])) for example in examples]
         shapes = sorted({tuple(image.shape) for image in images})
         if len(shapes) > 1:
             raise ValueError(
                 f"The images of a batch must have one shape, but these have {shapes}: resize or crop them."
+            )
+        if len(shapes[0]) != 3 or 0 in shapes[0]:
+            raise ValueError(
+                "`pixel_values` of an example must have the shape (num_channels, height, width), with at least one pixel, got "
+                f"{shapes[0]}. The collator makes batches itself: pass single images, processed with `[0]` of the result."
             )
         grid_size = get_unit_grid(shapes[0][-2:], self.config.mask_unit_size)
         mask_ratio = self.config.mask_ratio if self.mask_ratio is None else self.mask_ratio
@@ -124,12 +141,29 @@ class GreenMimDataCollator:
                     self.config, num_masks, mask_ratio, self.mask_sampler, image_size
                 )
             group_shapes = self._group_shapes[num_masks, image_size]
+        pixel_values = torch.stack(images)
+        warn_of_raw_pixels(pixel_values)
         # `pixel_values` comes first: libraries read the batch size from the first entry
         return {
-            "pixel_values": torch.stack(images),
+            "pixel_values": pixel_values,
             "bool_masked_pos": bool_masked_pos,
             "plan": make_plan(bool_masked_pos, self.config, image_size, group_shapes),
         }
+
+
+def _check_entries(examples: Sequence[dict]):
+    if len(examples) == 0:
+        raise ValueError("`examples` must hold at least one image, got none.")
+    for example in examples:
+        names = sorted(example) if isinstance(example, Mapping) else []
+        if "pixel_values" not in names:
+            raise ValueError(
+                "Each of the `examples` must be a dictionary with `pixel_values`, and may have a `mask_seed`, got "
+                f"{names or type(example).__name__}. With the Trainer, pass `remove_unused_columns=False`."
+            )
+        for name in set(names) - {"pixel_values", "mask_seed"}:
+            if match := find_meant_name(name, ("pixel_values", "mask_seed")):
+                raise ValueError(f"`{name}` is no entry that the collator takes. Did you mean `{match}`?")
 
 
 __all__ = ["GreenMimDataCollator"]

@@ -18,6 +18,7 @@ The processors of transformers take arrays of 1, 3 or 4 channels. Masked pre-tra
 `float32` with its own range of values.
 """
 
+import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -26,7 +27,8 @@ import PIL.Image
 from transformers.image_utils import ChannelDimension, is_pil_image, is_valid_image
 from transformers.utils import is_torch_tensor
 
-from .masking_greenmim import get_unit_grid, sample_masks
+from .masking_greenmim import MASK_SAMPLERS, get_unit_grid, sample_masks
+from .validation_greenmim import check_choice, check_count, check_flag, check_number, find_meant_name
 
 
 EXIF_ORIENTATION = 274
@@ -240,6 +242,65 @@ def to_channels_first_array(
     return image
 
 
+def check_spelling(names: Collection[str], known: Collection[str]):
+    """
+    Raises a `ValueError` if a setting of a processor is close to a known one, or its last words. transformers turns any keyword
+    into an attribute, so a misspelled one would have no effect.
+    """
+    for name in names:
+        if name in known:
+            continue
+        match = find_meant_name(name, known) or next((other for other in known if other.endswith(f"_{name}")), None)
+        if match:
+            raise ValueError(f"Unknown setting `{name}`. Did you mean `{match}`?")
+
+
+def check_settings(settings: dict):
+    """
+    Checks the settings of a processor, or of one call.
+
+    Args:
+        settings (`dict`):
+            Values by name. `None` means the default.
+
+    Raises:
+        `ValueError`: if a number is out of its limits, or a name is unknown.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "mask_ratio" in given:
+        check_number("mask_ratio", given["mask_ratio"], above=0, below=1)
+    if "mask_sampler" in given:
+        check_choice("mask_sampler", given["mask_sampler"], MASK_SAMPLERS)
+    if "mask_unit_size" in given:
+        check_count("mask_unit_size", given["mask_unit_size"])
+    if "mask_seed" in given:
+        check_count("mask_seed", given["mask_seed"], at_least=0)
+    if "rescale_factor" in given:
+        check_number("rescale_factor", given["rescale_factor"], above=0)
+    for name in given.keys() & {"do_mask", "mask_per_sample"}:
+        check_flag(name, given[name])
+    for name in given.keys() & {"image_mean", "image_std"}:
+        values = given[name]
+        for value in values if isinstance(values, Collection) and not isinstance(values, str) else [values]:
+            check_number(name, value, **({"above": 0} if name == "image_std" else {}))
+    for name in given.keys() & {"size", "crop_size"}:
+        for side, length in dict(given[name]).items():
+            if length is not None:
+                check_count(f"{name}[{side!r}]", length)
+
+
+def warn_of_scaled_images(images: list, do_rescale: bool | None, rescale_factor: float | None):
+    """Warns where rescaling would make images of values from 0 to 1 nearly black."""
+    if not do_rescale or rescale_factor is None or rescale_factor > 0.5:
+        return
+    if any("float" in str(image.dtype) and image.min() >= 0 and 0 < image.max() <= 1 for image in images):
+        warnings.warn(
+            f"Float images with values from 0 to 1 are multiplied by `rescale_factor={rescale_factor:.3g}`, which makes them "
+            "nearly black. Pass `do_rescale=False`.",
+            stacklevel=2,
+        )
+
+
 def validate_channels(
     images: list,
     do_normalize: bool | None,
@@ -250,8 +311,7 @@ def validate_channels(
     Checks channels-first images against each other and against the statistics that they are to be normalized with.
 
     Raises:
-        `ValueError`: if the numbers of channels differ, if there is not one value per channel, or if a standard
-        deviation is zero.
+        `ValueError`: if the numbers of channels differ, or if there is not one value per channel.
     """
     num_channels = sorted({image.shape[0] for image in images})
     if len(num_channels) > 1:
@@ -267,8 +327,6 @@ def validate_channels(
                 f"`{name}` has {len(values)} values, but the images have {num_channels[0]} channels. Pass one value "
                 "per channel, or one float for all, or `do_normalize=False`."
             )
-    if not np.all(np.asarray(image_std)):
-        raise ValueError(f"`image_std` must not be zero, but is {image_std}.")
 
 
 def sample_image_masks(
@@ -300,16 +358,17 @@ def sample_image_masks(
             f"Masks need images of one size, but this batch has the sizes {sizes} (height, width) after processing. "
             'Use `size={"height": ..., "width": ...}`, or `do_center_crop=True`.'
         )
-    if mask_unit_size < 1:
-        raise ValueError(f"`mask_unit_size` must be at least 1 pixel, but is {mask_unit_size}.")
     grid_size = get_unit_grid(sizes[0], mask_unit_size)
     return sample_masks(len(images), grid_size, mask_ratio, mask_sampler, mask_seed, mask_per_sample)
 
 
 __all__ = [
+    "check_settings",
+    "check_spelling",
     "flatten_images",
     "infer_channel_dimension",
     "sample_image_masks",
     "to_channels_first_array",
     "validate_channels",
+    "warn_of_scaled_images",
 ]

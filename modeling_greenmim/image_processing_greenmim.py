@@ -29,10 +29,13 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
 from .image_conversion_greenmim import (
+    check_settings,
+    check_spelling,
     flatten_images,
     sample_image_masks,
     to_channels_first_array,
     validate_channels,
+    warn_of_scaled_images,
 )
 from .image_processing_pil_greenmim import GreenMimImageProcessorKwargs
 
@@ -82,7 +85,13 @@ class GreenMimImageProcessor(TorchvisionBackend):
     mask_per_sample = True
 
     def __init__(self, **kwargs: Unpack[GreenMimImageProcessorKwargs]):
+        check_spelling(kwargs, self.valid_kwargs.__annotations__)
         super().__init__(**kwargs)
+        check_settings({name: getattr(self, name) for name in self.valid_kwargs.__annotations__})
+
+    def _validate_preprocess_kwargs(self, **kwargs):
+        check_settings(kwargs)
+        super()._validate_preprocess_kwargs(**kwargs)
 
     def preprocess(self, images: ImageInput, **kwargs: Unpack[GreenMimImageProcessorKwargs]) -> BatchFeature:
         r"""
@@ -134,6 +143,7 @@ class GreenMimImageProcessor(TorchvisionBackend):
         **kwargs,
     ) -> BatchFeature:
         validate_channels(images, do_normalize, image_mean, image_std)
+        warn_of_scaled_images(images, kwargs.get("do_rescale"), kwargs.get("rescale_factor"))
         data = super()._preprocess(
             images,
             do_normalize=do_normalize,

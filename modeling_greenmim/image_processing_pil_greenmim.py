@@ -31,10 +31,13 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
 from .image_conversion_greenmim import (
+    check_settings,
+    check_spelling,
     flatten_images,
     sample_image_masks,
     to_channels_first_array,
     validate_channels,
+    warn_of_scaled_images,
 )
 
 
@@ -131,7 +134,13 @@ class GreenMimImageProcessorPil(PilBackend):
     mask_per_sample = True
 
     def __init__(self, **kwargs: Unpack[GreenMimImageProcessorKwargs]):
+        check_spelling(kwargs, self.valid_kwargs.__annotations__)
         super().__init__(**kwargs)
+        check_settings({name: getattr(self, name) for name in self.valid_kwargs.__annotations__})
+
+    def _validate_preprocess_kwargs(self, **kwargs):
+        check_settings(kwargs)
+        super()._validate_preprocess_kwargs(**kwargs)
 
     def preprocess(self, images: ImageInput, **kwargs: Unpack[GreenMimImageProcessorKwargs]) -> BatchFeature:
         r"""
@@ -206,6 +215,7 @@ class GreenMimImageProcessorPil(PilBackend):
         **kwargs,
     ) -> BatchFeature:
         validate_channels(images, do_normalize, image_mean, image_std)
+        warn_of_scaled_images(images, kwargs.get("do_rescale"), kwargs.get("rescale_factor"))
         data = super()._preprocess(
             images,
             do_normalize=do_normalize,

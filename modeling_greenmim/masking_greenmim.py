@@ -19,8 +19,11 @@ plain NumPy: both image processors and the data collators share them, and the sa
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from .validation_greenmim import check_choice, check_count, check_flag, check_height_and_width, check_number, describe
 
 
 def get_unit_grid(image_size: Sequence[int], mask_unit_size: int) -> tuple[int, int]:
@@ -34,7 +37,7 @@ def get_unit_grid(image_size: Sequence[int], mask_unit_size: int) -> tuple[int, 
             Side of a mask unit in pixels.
 
     Raises:
-        `ValueError`: if the image is not made of whole units. It names the nearest sizes that are.
+        `ValueError`: if a size is not positive, or the image is not made of whole units. It names the nearest sizes that are.
 
     Example:
 
@@ -44,6 +47,8 @@ def get_unit_grid(image_size: Sequence[int], mask_unit_size: int) -> tuple[int, 
     >>> get_unit_grid((224, 448), mask_unit_size=32)
     (7, 14)
     ```"""
+    check_height_and_width("image_size", image_size, "pixels")
+    check_count("mask_unit_size", mask_unit_size)
     height, width = image_size
     if height % mask_unit_size or width % mask_unit_size:
         fitting = []
@@ -80,14 +85,23 @@ def get_num_visible_units(num_units: int, mask_ratio: float) -> int:
     >>> get_num_visible_units(49, mask_ratio=0.75)
     12
     ```"""
-    if not 0.0 < mask_ratio < 1.0:
-        raise ValueError(f"`mask_ratio` must lie between 0 and 1, both excluded, but is {mask_ratio}.")
+    check_count("num_units", num_units, at_least=0)
+    check_number("mask_ratio", mask_ratio, above=0, below=1)
     if num_units < 2:
         raise ValueError(
             f"An image needs at least 2 mask units to hide one and show one, but has {num_units}. Use a larger image."
         )
     # the small number keeps products such as 10 * (1 - 0.9) from being rounded down to one unit less
     return min(num_units - 1, max(1, int(num_units * (1.0 - mask_ratio) + 1e-6)))
+
+
+def _make_generator(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`seed` must be an integer of at least 0, or a sequence of them, got {describe(seed)}."
+        ) from None
 
 
 def _sample_random_mask(rng: np.random.Generator, grid_size: tuple[int, int], num_masked: int) -> np.ndarray:
@@ -152,7 +166,8 @@ def sample_masks(
         hides the same number of units.
 
     Raises:
-        `ValueError`: if the sampler is unknown, the ratio is not in (0, 1), or the grid has fewer than two units.
+        `ValueError`: if the sampler is unknown, the ratio is not in (0, 1), a number is not positive, the seed is none, or the
+        grid has fewer than two units.
 
     Example:
 
@@ -163,11 +178,13 @@ def sample_masks(
     >>> masks.shape, masks.sum(axis=1).tolist()
     ((2, 49), [37, 37])
     ```"""
-    if sampler not in MASK_SAMPLERS:
-        raise ValueError(f"Unknown mask sampler {sampler!r}, choose one of {sorted(MASK_SAMPLERS)}.")
+    check_count("batch_size", batch_size)
+    check_height_and_width("grid_size", grid_size, "mask units")
+    check_choice("sampler", sampler, MASK_SAMPLERS)
+    check_flag("per_sample", per_sample)
     num_units = grid_size[0] * grid_size[1]
     num_masked = num_units - get_num_visible_units(num_units, mask_ratio)
-    rng = np.random.default_rng(seed)
+    rng = _make_generator(seed)
     num_draws = batch_size if per_sample else 1
     masks = np.stack([MASK_SAMPLERS[sampler](rng, grid_size, num_masked) for _ in range(num_draws)])
     return np.repeat(masks, batch_size // num_draws, axis=0)
@@ -204,15 +221,17 @@ def sample_disjoint_masks(
     >>> (~masks).sum(axis=0).max()
     np.int64(1)
     ```"""
+    check_height_and_width("grid_size", grid_size, "mask units")
+    check_count("num_masks", num_masks)
     num_units = grid_size[0] * grid_size[1]
     num_visible = get_num_visible_units(num_units, mask_ratio)
-    if num_masks < 1 or num_masks * num_visible > num_units:
+    if num_masks * num_visible > num_units:
         raise ValueError(
             f"The number of masks of an image must be from 1 to {num_units // num_visible}, as each shows {num_visible} of "
             f"{num_units} units, got {num_masks}. Use fewer masks or a higher mask ratio."
         )
     # the last units of the permutation are those that a random mask shows
-    order = np.random.default_rng(seed).permutation(num_units)[::-1]
+    order = _make_generator(seed).permutation(num_units)[::-1]
     masks = np.ones((num_masks, num_units), dtype=bool)
     for number, mask in enumerate(masks):
         mask[order[number * num_visible : (number + 1) * num_visible]] = False

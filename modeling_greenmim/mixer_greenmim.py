@@ -38,6 +38,7 @@ from transformers.utils import TransformersKwargs
 
 from .configuration_greenmim import GreenMimConfig
 from .layout_greenmim import TokenLayout
+from .validation_greenmim import check_choice
 
 
 # the grid of fused attention on a GPU is (blocks of queries, heads, batch), and CUDA limits its second side
@@ -327,6 +328,7 @@ class GreenMimMLP(nn.Module):
 
     def __init__(self, config: GreenMimConfig, hidden_size: int, intermediate_size: int):
         super().__init__()
+        check_choice("hidden_act", config.hidden_act, ACT2FN)
         self.activation_fn = ACT2FN[config.hidden_act]
         self.fc1 = nn.Linear(hidden_size, intermediate_size)
         self.fc2 = nn.Linear(intermediate_size, hidden_size)

@@ -13,6 +13,7 @@
 # limitations under the License.
 """PyTorch GreenMIM model: a hierarchical vision transformer that encodes visible patches only, and its pre-training."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
 from .embeddings_greenmim import GreenMimEmbeddings, GreenMimPatchMerging, to_feature_map
+from .input_checks_greenmim import check_architecture, check_config, check_inputs, check_no_mask
 from .layout_greenmim import (
     get_grid_size,
     get_hidden_pixels,
@@ -132,30 +134,6 @@ class GreenMimForMaskedImageModelingOutput(ModelOutput):
     hidden_states: tuple[torch.FloatTensor, ...] | None = None
     attentions: tuple[torch.FloatTensor, ...] | None = None
     reshaped_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-
-
-def check_no_mask(kwargs: dict, purpose: str):
-    """Raises a `ValueError` if a mask is among the keywords of a model that always sees full images."""
-    for name in ("bool_masked_pos", "plan"):
-        if kwargs.get(name) is not None:
-            raise ValueError(
-                f"`{name}` is not for {purpose}, which sees full images. Omit it; if it comes from the image processor, load "
-                "that with `AutoImageProcessor.from_pretrained(..., do_mask=False)`."
-            )
-
-
-def check_pixel_values(pixel_values: torch.Tensor, config: GreenMimConfig):
-    """Raises a `ValueError` if the pixel values do not fit the model."""
-    if pixel_values.ndim != 4:
-        raise ValueError(
-            "`pixel_values` must have the shape (batch_size, num_channels, height, width), got "
-            f"{tuple(pixel_values.shape)}."
-        )
-    if pixel_values.shape[1] != config.num_channels:
-        raise ValueError(
-            f"`pixel_values` has {pixel_values.shape[1]} channels, but the model is configured for "
-            f"`num_channels={config.num_channels}`."
-        )
 
 
 class GreenMimLayer(GradientCheckpointingLayer):
@@ -304,8 +282,14 @@ class GreenMimPreTrainedModel(PreTrainedModel):
     _input_embed_layer = "patch_embeddings"
 
     def __init__(self, config: GreenMimConfig, *inputs, **kwargs):
+        check_config(config)
         config.validate()  # again: `from_pretrained` sets keywords after the configuration was made
         super().__init__(config, *inputs, **kwargs)
+        self.architecture = copy.deepcopy(config.get_architecture())
+
+    def save_pretrained(self, *args, **kwargs):
+        check_architecture(self.architecture, self.config)
+        super().save_pretrained(*args, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -389,7 +373,8 @@ class GreenMimModel(GreenMimPreTrainedModel):
         >>> model(pixel_values, bool_masked_pos=mask).last_hidden_state.shape
         torch.Size([2, 12, 192])
         ```"""
-        check_pixel_values(pixel_values, self.config)
+        check_architecture(self.architecture, self.config)
+        check_inputs(pixel_values, self.config, kwargs)
         height, width = pixel_values.shape[-2:]
         image_size, visible_indices = (height, width), None
         stage_grids = get_stage_grids(get_grid_size(image_size, self.config.patch_size), self.config.num_layers)
@@ -589,7 +574,8 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         [(1, 48, 30, 40), (1, 192, 8, 10)]
         ```"""
         check_no_mask(kwargs, "a backbone")
-        check_pixel_values(pixel_values, self.config)
+        check_architecture(self.architecture, self.config)
+        check_inputs(pixel_values, self.config, kwargs)
         patch_grid = get_grid_size(pixel_values.shape[-2:], self.config.patch_size)
         stage_grids = get_stage_grids(patch_grid, self.config.num_layers)
         clip_windows = self.config.norm_placement == "after"

@@ -20,9 +20,13 @@ Grouping" of GreenMIM (https://huggingface.co/papers/2205.13515, section 3.3). I
 
 import numpy as np
 
+from .validation_greenmim import check_count, describe
+
 
 # empty slots share a set of their own: no token attends to them, and their softmax is finite
 EMPTY_SET = -1
+# one size may be fixed for stages of many and of few tokens
+LARGEST_UNUSED_SIZE = 1024
 
 
 def pack_tokens(
@@ -48,6 +52,9 @@ def pack_tokens(
         - `scatter_index`, `(num_tokens,)`: slot of each token, counted row-major over `(num_groups, group_size)`.
         - `set_index`, `(num_groups, group_size)`: set of the token in each slot, -1 for an empty slot.
 
+    Raises:
+        `ValueError`: if there is no token, or a group would be larger than all tokens.
+
     Example:
 
     ```python
@@ -58,6 +65,14 @@ def pack_tokens(
     >>> groups["set_index"].tolist()  # two groups of three slots
     [[0, 0, 0], [1, 2, 2]]
     ```"""
+    check_count("hidden_size", hidden_size)
+    is_integer = isinstance(token_sets, np.ndarray) and token_sets.dtype.kind in "iu"
+    if not is_integer or token_sets.ndim != 1 or token_sets.size == 0 or token_sets.min() < 0:
+        raise ValueError(
+            "`token_sets` must be a one-dimensional array of integers of at least 0, one for each of at least one token, got "
+            f"{describe(token_sets)}."
+        )
+    _check_group_shape(group_shape, token_sets.size)
     tokens_by_set = np.argsort(token_sets, kind="stable")
     set_sizes = np.bincount(token_sets)
     set_sizes = set_sizes[set_sizes > 0]
@@ -88,6 +103,19 @@ def pack_tokens(
         "scatter_index": scatter_index,
         "set_index": set_index.reshape(num_groups, group_size),
     }
+
+
+def _check_group_shape(group_shape: tuple[int | None, int] | None, num_tokens: int):
+    if group_shape is None:
+        return
+    if not isinstance(group_shape, (list, tuple)) or len(group_shape) != 2:
+        raise ValueError(
+            f"`group_shape` must be the number of groups, or None, and the size of a group, got {describe(group_shape)}."
+        )
+    if group_shape[0] is not None:
+        check_count("the number of groups", group_shape[0])
+    # a group of all tokens is the largest that has a use; the cost of a group grows with the square of its size
+    check_count("the size of a group", group_shape[1], at_most=max((num_tokens // 8 + 1) * 8, LARGEST_UNUSED_SIZE))
 
 
 def pack_sets(set_sizes: np.ndarray, group_size: int) -> tuple[np.ndarray, np.ndarray, int]:

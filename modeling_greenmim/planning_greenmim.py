@@ -23,12 +23,14 @@ A plan is a nested dictionary of tensors, so that it can be made in the workers 
 concatenated with the batch it belongs to.
 """
 
+import copyreg
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from .configuration_greenmim import GreenMimConfig
+from .input_checks_greenmim import check_config
 from .layout_greenmim import TokenLayout, get_unit_mask
 from .masking_greenmim import get_unit_grid, sample_masks
 from .mixer_global_greenmim import GreenMimGlobalAttention
@@ -40,6 +42,7 @@ from .mixer_window_greenmim import (
     GreenMimWindowAttention,
 )
 from .packing_greenmim import EMPTY_SET, search_static_shape
+from .validation_greenmim import check_count, check_keywords, describe
 
 
 # static shapes are measured on this many masks, in a limited number of batches
@@ -53,6 +56,25 @@ TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
     "spatial_reduction": GreenMimSpatialReductionAttention,
     "global": GreenMimGlobalAttention,
 }
+
+
+_OWN_MIXERS = frozenset(TOKEN_MIXERS)
+
+
+def _restore_config(config_class: type, mixers: dict[str, type[GreenMimTokenMixer]]) -> GreenMimConfig:
+    for name, mixer in mixers.items():
+        TOKEN_MIXERS.setdefault(name, mixer)
+    return config_class.__new__(config_class)
+
+
+def _reduce_config(config: GreenMimConfig) -> tuple:
+    """A pickled configuration brings the mixers that it names: a process that is not forked has not registered them."""
+    names = {name for names in config.token_mixers for name in names} - _OWN_MIXERS
+    mixers = {name: TOKEN_MIXERS[name] for name in sorted(names & set(TOKEN_MIXERS))}
+    return _restore_config, (type(config), mixers), vars(config)
+
+
+copyreg.pickle(GreenMimConfig, _reduce_config)
 
 
 def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
@@ -95,7 +117,8 @@ def make_plan(
         `dict`: the plan described at the top of this file, on the CPU.
 
     Raises:
-        `ValueError`: if the mask or the image size does not fit, or a token mixer is unknown.
+        `ValueError`: if the mask or the image size does not fit, a token mixer, a stage or a group shape is unknown, or the
+        configuration was changed to one that is not valid.
 
     Example:
 
@@ -107,9 +130,15 @@ def make_plan(
     >>> plan["stage1"]["shifted_window"]["scatter_index"].shape  # 8 images, 12 visible units, 64 tokens a unit
     torch.Size([6144])
     ```"""
+    check_config(config)
+    config.validate()  # it may have been changed
     if isinstance(image_size, int):
         image_size = (image_size, image_size)
-    unit_grid = get_unit_grid(image_size or config.image_height_and_width, config.mask_unit_size)
+    if image_size is None:
+        image_size = config.image_height_and_width
+    group_shapes = group_shapes or {}
+    check_keywords(group_shapes, config.stage_names[1:], "`group_shapes`")
+    unit_grid = get_unit_grid(image_size, config.mask_unit_size)
     # on the CPU, so that the values are checked
     unit_mask = get_unit_mask(torch.as_tensor(bool_masked_pos).cpu(), unit_grid, config.get_unit_side(0)).numpy()
     visible_indices = np.nonzero(~unit_mask)[1].reshape(len(unit_mask), -1)
@@ -119,7 +148,8 @@ def make_plan(
     for stage in range(config.num_layers):
         layout = TokenLayout.from_visible_indices(visible_indices, unit_grid, config.get_unit_side(stage))
         stage_name = config.stage_names[stage + 1]
-        shapes = (group_shapes or {}).get(stage_name, {})
+        shapes = group_shapes.get(stage_name, {})
+        check_keywords(shapes, config.token_mixers[stage], f"`group_shapes` of {stage_name}")
         plan[stage_name] = {}
         for name in dict.fromkeys(config.get_layer_mixers(stage)):
             arrays = get_token_mixer(name).make_plan(layout, config, stage, shapes.get(name))
@@ -156,6 +186,8 @@ def measure_group_shapes(
     Returns:
         `dict[str, dict[str, tuple[int, int]]]`: the `group_shapes` of [`make_plan`].
     """
+    check_config(config)
+    check_count("batch_size", batch_size)
     image_size = image_size or config.image_height_and_width
     unit_grid = get_unit_grid(image_size, config.mask_unit_size)
     num_draws = min(max(NUM_STATIC_MASKS // batch_size, STATIC_DRAWS[0]), STATIC_DRAWS[1])
@@ -230,6 +262,8 @@ def check_plan(
     advice = "Make the plan of this mask for this model, with `make_plan(bool_masked_pos, config, image_size)`."
     unit_grid = get_unit_grid(image_size, config.mask_unit_size)
     unit_mask = get_unit_mask(bool_masked_pos, unit_grid, config.get_unit_side(0))
+    if not isinstance(plan, dict):
+        raise ValueError(f"`plan` must be a dictionary, got {describe(plan)}. {advice}")
     needed = {stage: set(config.get_layer_mixers(index)) for index, stage in enumerate(config.stage_names[1:])}
     planned = {key: set(value) for key, value in plan.items() if isinstance(value, dict)}
     if not {"visible_indices", "geometry"} <= set(plan) or planned != needed:
@@ -245,8 +279,8 @@ def check_plan(
     num_masks = len(plan["visible_indices"])
     if plan["geometry"].shape[4] != _count_rows(plan):
         raise ValueError(
-            "`plan` was sliced or concatenated after it was made, as code that splits a batch along its first dimension does. A "
-            "plan cannot be split with its batch: let every process load its own batches (for Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`, for the Trainer, "
+            "`plan` was sliced or concatenated after it was made, as code that splits a batch along its first dimension does, or "
+            "a part was removed or exchanged. A plan cannot be split with its batch: let every process load its own batches (for Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`, for the Trainer, "
             '`accelerator_config={"dispatch_batches": False}`), and use DistributedDataParallel instead of DataParallel.'
         )
     if num_masks not in (1, len(unit_mask)):
@@ -280,12 +314,19 @@ def get_fill(plan: dict) -> float:
 
 
 def _count_rows(plan: dict) -> int:
-    """Sum of the first dimensions of all tensors but the record: it changes where a plan is sliced or concatenated."""
-    return sum(
-        _count_rows(value) if isinstance(value, dict) else len(value)
-        for key, value in plan.items()
-        if key != "geometry"
-    )
+    """
+    Sum of the first dimensions of all tensors but the record, each times its number: it changes where a plan is sliced or
+    concatenated, and where a part is removed or exchanged.
+    """
+    lengths = [len(tensor) for path, tensor in sorted(_list_tensors(plan)) if path != ("geometry",)]
+    return sum(number * length for number, length in enumerate(lengths, start=1))
+
+
+def _list_tensors(plan: dict, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], torch.Tensor]]:
+    tensors = []
+    for key, value in plan.items():
+        tensors += _list_tensors(value, (*path, key)) if isinstance(value, dict) else [((*path, key), value)]
+    return tensors
 
 
 def _describe(mixers_of_stages: dict[str, set[str]]) -> str:

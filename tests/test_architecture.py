@@ -22,9 +22,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "modeling_greenmim"
 # the files that are copied into model repositories; each may import those above it only
 LAYERS = [
+    ["validation_greenmim"],
     ["configuration_greenmim", "gathering_greenmim", "masking_greenmim", "packing_greenmim"],
     ["position_bias_greenmim"],
-    ["group_bias_greenmim", "image_conversion_greenmim", "layout_greenmim"],
+    ["input_checks_greenmim", "group_bias_greenmim", "image_conversion_greenmim", "layout_greenmim"],
     ["embeddings_greenmim", "image_processing_pil_greenmim", "mixer_greenmim", "teacher_greenmim"],
     ["image_processing_greenmim", "mixer_window_greenmim", "mixer_global_greenmim", "reconstruction_greenmim"]
     + ["mixer_spatial_reduction_greenmim", "position_encoding_greenmim"],

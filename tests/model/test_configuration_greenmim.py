@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from transformers import SwinConfig, SwinModel, Swinv2Config, Swinv2Model
 
 from modeling_greenmim import GreenMimConfig, GreenMimModel, make_plan, sample_masks
@@ -149,7 +148,7 @@ def test_what_others_have_added_survives_json(tmp_path):
         ({"hidden_sizes": [64, 100, 256, 512]}, "100 channels of stage 2.*8 heads"),
         ({"hidden_sizes": [64, -8, 256, 512]}, "Stage 2.*one channel.*-8"),
         ({"mlp_ratio": [4.0, 4.0]}, r"mlp_ratio.*4 stages.*got 2 \(\[4.0, 4.0\]\)"),
-        ({"mlp_ratio": [4, 4, 4, 0]}, "Stage 4.*one channel in its MLPs.*`mlp_ratio` 0"),
+        ({"mlp_ratio": [4, 4, 4, 0]}, "`mlp_ratio`.*above 0, got 0"),
         ({"token_mixers": [["window"]]}, r"token_mixers.*4 stages.*got 1 \(\[\['window'\]\]\)"),
         ({"token_mixers": [["window"], [], ["window"], ["window"]]}, r"token_mixers.*list of names.*\[\] for stage 2"),
         (
@@ -159,7 +158,7 @@ def test_what_others_have_added_survives_json(tmp_path):
     ],
 )
 def test_bad_values_are_named(arguments, message):
-    with pytest.raises((ValueError, StrictDataclassError), match=message):
+    with pytest.raises(ValueError, match=message):
         GreenMimConfig(**{"embed_dim": 64, "num_heads": (8, 8, 8, 8), **arguments})
 
 
