@@ -23,7 +23,7 @@ from .configuration_greenmim import GreenMimConfig
 from .input_checks_greenmim import check_config, warn_of_raw_pixels
 from .masking_greenmim import MASK_SAMPLERS, get_unit_grid, sample_disjoint_masks, sample_masks
 from .planning_greenmim import make_plan, measure_group_shapes
-from .validation_greenmim import check_choice, check_count, check_flag, check_number, find_meant_name
+from .validation_greenmim import check_choice, check_count, check_flag, check_number, describe, find_meant_name
 
 
 @dataclass
@@ -152,8 +152,8 @@ class GreenMimDataCollator:
 
 
 def _check_entries(examples: Sequence[dict]):
-    if len(examples) == 0:
-        raise ValueError("`examples` must hold at least one image, got none.")
+    if not isinstance(examples, Sequence) or len(examples) == 0:
+        raise ValueError(f"`examples` must be a list of at least one example, got {describe(examples)}.")
     for example in examples:
         names = sorted(example) if isinstance(example, Mapping) else []
         if "pixel_values" not in names:

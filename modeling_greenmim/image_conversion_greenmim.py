@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-from transformers.image_utils import ChannelDimension, is_pil_image, is_valid_image
+from transformers.image_utils import ChannelDimension, SizeDict, is_pil_image, is_valid_image
 from transformers.utils import is_torch_tensor
 
 from .masking_greenmim import MASK_SAMPLERS, get_unit_grid, sample_masks
@@ -54,7 +54,7 @@ def flatten_images(images: Any) -> list:
     """
     if isinstance(images, (list, tuple)):
         flat_images = [image for entry in images for image in flatten_images(entry)]
-    elif not (isinstance(images, str) or is_valid_image(images)):
+    elif not ((isinstance(images, str) and images) or is_valid_image(images)):
         raise TypeError(
             f"Images must be PIL images, NumPy arrays or torch tensors, or lists of them, got {type(images)}."
         )
@@ -277,16 +277,24 @@ def check_settings(settings: dict):
         check_count("mask_seed", given["mask_seed"], at_least=0)
     if "rescale_factor" in given:
         check_number("rescale_factor", given["rescale_factor"], above=0)
-    for name in given.keys() & {"do_mask", "mask_per_sample"}:
-        check_flag(name, given[name])
+    for name, value in given.items():
+        if name.startswith("do_") or name == "mask_per_sample":
+            check_flag(name, value)
     for name in given.keys() & {"image_mean", "image_std"}:
-        values = given[name]
-        for value in values if isinstance(values, Collection) and not isinstance(values, str) else [values]:
+        for value in _list_numbers(given[name]):
             check_number(name, value, **({"above": 0} if name == "image_std" else {}))
     for name in given.keys() & {"size", "crop_size"}:
-        for side, length in dict(given[name]).items():
-            if length is not None:
-                check_count(f"{name}[{side!r}]", length)
+        if isinstance(given[name], (list, tuple)) and len(given[name]) > 2:
+            raise ValueError(f"`{name}` must be a side, or a height and a width, in pixels, got {given[name]!r}.")
+        for length in _list_numbers(given[name]):
+            check_count(name, length)
+
+
+def _list_numbers(value: Any) -> list:
+    """Those of a list or of a size; whatever else is given is its own list."""
+    if isinstance(value, (dict, SizeDict)):
+        value = [number for number in dict(value).values() if number is not None]
+    return list(value) if isinstance(value, (list, tuple)) and len(value) > 0 else [value]
 
 
 def warn_of_scaled_images(images: list, do_rescale: bool | None, rescale_factor: float | None):

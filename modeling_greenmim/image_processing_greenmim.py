@@ -87,11 +87,11 @@ class GreenMimImageProcessor(TorchvisionBackend):
     def __init__(self, **kwargs: Unpack[GreenMimImageProcessorKwargs]):
         check_spelling(kwargs, self.valid_kwargs.__annotations__)
         super().__init__(**kwargs)
-        check_settings({name: getattr(self, name) for name in self.valid_kwargs.__annotations__})
 
-    def _validate_preprocess_kwargs(self, **kwargs):
+    def _standardize_kwargs(self, **kwargs) -> dict:
+        """Also checks them: of the processor when it is made, and of each call."""
         check_settings(kwargs)
-        super()._validate_preprocess_kwargs(**kwargs)
+        return super()._standardize_kwargs(**kwargs)
 
     def preprocess(self, images: ImageInput, **kwargs: Unpack[GreenMimImageProcessorKwargs]) -> BatchFeature:
         r"""

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from .masking_greenmim import get_unit_grid
+from .validation_greenmim import check_count, check_height_and_width, describe
 
 
 def get_grid_size(image_size: Sequence[int], cell_size: int) -> tuple[int, int]:
@@ -37,6 +38,14 @@ def get_grid_size(image_size: Sequence[int], cell_size: int) -> tuple[int, int]:
 def get_stage_grids(grid_size: tuple[int, int], num_stages: int) -> list[tuple[int, int]]:
     """Rows and columns of tokens of a full image in each stage: from one to the next they are halved, rounded up."""
     return [get_grid_size(grid_size, 2**stage) for stage in range(num_stages)]
+
+
+def check_images(name: str, images: torch.Tensor):
+    """Raises a `ValueError` if something is not a tensor of images."""
+    if not isinstance(images, torch.Tensor) or images.ndim != 4:
+        raise ValueError(
+            f"`{name}` must be a tensor of shape (batch_size, num_channels, height, width), got {describe(images)}."
+        )
 
 
 def view_units(images: torch.Tensor, unit_size: int) -> torch.Tensor:
@@ -76,6 +85,7 @@ def images_to_units(images: torch.Tensor, unit_size: int) -> torch.Tensor:
     >>> torch.equal(units_to_images(units, image_size=(64, 96), unit_size=32), images)
     True
     ```"""
+    check_images("images", images)
     get_unit_grid(images.shape[-2:], unit_size)
     return view_units(images, unit_size).permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2)
 
@@ -110,6 +120,8 @@ def units_to_images(units: torch.Tensor, image_size: tuple[int, int], unit_size:
 
 def get_hidden_pixels(mask: torch.Tensor, image_size: tuple[int, int], unit_size: int) -> torch.Tensor:
     """A mask over mask units, `(batch_size, num_units)`, as one over pixels: `bool`, `(batch_size, 1, height, width)`."""
+    if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
+        raise ValueError(f"`mask` must be a tensor of shape (batch_size, num_units), got {describe(mask)}.")
     height, width = image_size
     return units_to_images(mask.bool()[:, :, None].expand(-1, -1, unit_size**2), (height, width), unit_size)
 
@@ -215,6 +227,10 @@ def get_unit_mask(
         `ValueError`: if the mask is not boolean, has a different shape, cuts a unit, hides everything or nothing, or hides
         a different number of units in each row.
     """
+    check_height_and_width("unit_grid", unit_grid, "mask units")
+    check_count("patches_per_side", patches_per_side)
+    if not isinstance(bool_masked_pos, (torch.Tensor, np.ndarray, list, tuple)):
+        raise ValueError(f"`bool_masked_pos` must be a boolean tensor or array, got {describe(bool_masked_pos)}.")
     mask = torch.as_tensor(bool_masked_pos)
     rows, columns = unit_grid
     num_units, num_patches = rows * columns, rows * columns * patches_per_side**2
@@ -303,6 +319,7 @@ class TokenLayout:
 
 __all__ = [
     "TokenLayout",
+    "check_images",
     "get_grid_size",
     "get_hidden_pixels",
     "get_stage_grids",

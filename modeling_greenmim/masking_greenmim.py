@@ -227,7 +227,7 @@ def sample_disjoint_masks(
     num_visible = get_num_visible_units(num_units, mask_ratio)
     if num_masks * num_visible > num_units:
         raise ValueError(
-            f"The number of masks of an image must be from 1 to {num_units // num_visible}, as each shows {num_visible} of "
+            f"`num_masks`, the number of masks of an image, must be from 1 to {num_units // num_visible}, as each shows {num_visible} of "
             f"{num_units} units, got {num_masks}. Use fewer masks or a higher mask ratio."
         )
     # the last units of the permutation are those that a random mask shows

@@ -35,6 +35,7 @@ from .configuration_greenmim import GreenMimConfig
 from .embeddings_greenmim import GreenMimEmbeddings, GreenMimPatchMerging, to_feature_map
 from .input_checks_greenmim import check_architecture, check_config, check_inputs, check_no_mask
 from .layout_greenmim import (
+    check_images,
     get_grid_size,
     get_hidden_pixels,
     get_stage_grids,
@@ -658,6 +659,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`.
         """
+        check_images("pixel_values", pixel_values)
         is_hidden = get_hidden_pixels(mask, pixel_values.shape[-2:], self.config.mask_unit_size)
         return pixel_values.masked_fill(is_hidden, value)
 
@@ -744,10 +746,10 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         >>> model.reconstruct(pixel_values, outputs).shape
         torch.Size([2, 3, 224, 224])
         ```"""
-        check_teacher_features(teacher_features, self.config, len(pixel_values), self.training)
         outputs: GreenMimModelOutput = self.greenmim(
             pixel_values, bool_masked_pos, plan, interpolate_pos_encoding, **kwargs
         )
+        check_teacher_features(teacher_features, self.config, len(pixel_values), self.training)
         # without a mask, an image may end in the middle of a unit, as it may for Swin
         unit_grid = get_grid_size(pixel_values.shape[-2:], self.config.mask_unit_size)
         mask = predicted_units = None

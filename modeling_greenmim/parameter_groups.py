@@ -19,6 +19,8 @@ from typing import Any
 
 from torch import nn
 
+from .validation_greenmim import check_number, describe
+
 
 def get_decay_parameter_names(model: nn.Module) -> list[str]:
     """
@@ -90,6 +92,9 @@ def make_parameter_groups(
         `list[dict]`: with `params`, `lr` and `weight_decay`. Every trainable parameter is in one of them. The highest learning
         rate comes first: it is the one that the Trainer logs.
 
+    Raises:
+        `ValueError`: if a number is negative, or the model is none of transformers.
+
     Example:
 
     ```python
@@ -102,6 +107,11 @@ def make_parameter_groups(
     >>> sorted({round(group["lr"] / 1e-3, 4) for group in optimizer.param_groups})
     [0.3277, 0.4096, 0.512, 0.64, 0.8, 1.0]
     ```"""
+    check_number("learning_rate", learning_rate, at_least=0)
+    check_number("weight_decay", weight_decay, at_least=0)
+    check_number("layer_decay", layer_decay, above=0)
+    if not isinstance(model, nn.Module) or not hasattr(model, "config"):
+        raise ValueError(f"`model` must be a model of transformers, got {describe(model)}.")
     decayed = set(get_decay_parameter_names(model))
     config: Any = model.config
     depths = getattr(config, "backbone_config", config).depths

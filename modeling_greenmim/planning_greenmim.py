@@ -42,7 +42,7 @@ from .mixer_window_greenmim import (
     GreenMimWindowAttention,
 )
 from .packing_greenmim import EMPTY_SET, search_static_shape
-from .validation_greenmim import check_count, check_keywords, describe
+from .validation_greenmim import check_choice, check_count, check_keywords, describe
 
 
 # static shapes are measured on this many masks, in a limited number of batches
@@ -84,11 +84,8 @@ def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
     Raises:
         `ValueError`: if there is none.
     """
-    if name not in TOKEN_MIXERS:
-        raise ValueError(
-            f"`token_mixers` must name some of {', '.join(map(repr, TOKEN_MIXERS))}, got {name!r}. Register a mixer of your "
-            f"own in `{__name__}.TOKEN_MIXERS` before you use it."
-        )
+    advice = f"Register a mixer of your own in `{__name__}.TOKEN_MIXERS` before you use it."
+    check_choice("token_mixers", name, TOKEN_MIXERS, advice)
     return TOKEN_MIXERS[name]
 
 
@@ -136,11 +133,13 @@ def make_plan(
         image_size = (image_size, image_size)
     if image_size is None:
         image_size = config.image_height_and_width
-    group_shapes = group_shapes or {}
-    check_keywords(group_shapes, config.stage_names[1:], "`group_shapes`")
+    group_shapes = {} if group_shapes is None else group_shapes
+    _check_group_shapes(group_shapes, config)
     unit_grid = get_unit_grid(image_size, config.mask_unit_size)
     # on the CPU, so that the values are checked
-    unit_mask = get_unit_mask(torch.as_tensor(bool_masked_pos).cpu(), unit_grid, config.get_unit_side(0)).numpy()
+    if isinstance(bool_masked_pos, torch.Tensor):
+        bool_masked_pos = bool_masked_pos.cpu()
+    unit_mask = get_unit_mask(bool_masked_pos, unit_grid, config.get_unit_side(0)).numpy()
     visible_indices = np.nonzero(~unit_mask)[1].reshape(len(unit_mask), -1)
     if (visible_indices == visible_indices[0]).all():
         visible_indices = visible_indices[:1]
@@ -149,7 +148,6 @@ def make_plan(
         layout = TokenLayout.from_visible_indices(visible_indices, unit_grid, config.get_unit_side(stage))
         stage_name = config.stage_names[stage + 1]
         shapes = group_shapes.get(stage_name, {})
-        check_keywords(shapes, config.token_mixers[stage], f"`group_shapes` of {stage_name}")
         plan[stage_name] = {}
         for name in dict.fromkeys(config.get_layer_mixers(stage)):
             arrays = get_token_mixer(name).make_plan(layout, config, stage, shapes.get(name))
@@ -188,7 +186,7 @@ def measure_group_shapes(
     """
     check_config(config)
     check_count("batch_size", batch_size)
-    image_size = image_size or config.image_height_and_width
+    image_size = config.image_height_and_width if image_size is None else image_size
     unit_grid = get_unit_grid(image_size, config.mask_unit_size)
     num_draws = min(max(NUM_STATIC_MASKS // batch_size, STATIC_DRAWS[0]), STATIC_DRAWS[1])
     set_sizes: dict[tuple[str, str], list[np.ndarray]] = {}
@@ -237,6 +235,17 @@ def make_full_plan(
         }
         for stage, grid_size in enumerate(stage_grids)
     }
+
+
+def _check_group_shapes(group_shapes: dict, config: GreenMimConfig):
+    if not isinstance(group_shapes, dict) or not all(isinstance(shapes, dict) for shapes in group_shapes.values()):
+        raise ValueError(
+            "`group_shapes` must be a dictionary of stages and token mixers, such as "
+            f"{{'stage1': {{'window': (24, 49)}}}}, got {describe(group_shapes)}."
+        )
+    check_keywords(group_shapes, config.stage_names[1:], "`group_shapes`")
+    for stage, names in zip(config.stage_names[1:], config.token_mixers):
+        check_keywords(group_shapes.get(stage, {}), names, f"`group_shapes` of {stage}")
 
 
 def check_plan(

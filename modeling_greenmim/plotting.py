@@ -22,10 +22,12 @@ import numpy as np
 import torch
 
 from .configuration_greenmim import GreenMimConfig
+from .input_checks_greenmim import check_config
 from .layout_greenmim import TokenLayout
 from .mixer_window_greenmim import GreenMimWindowAttention
 from .packing_greenmim import EMPTY_SET, get_group_cost
 from .planning_greenmim import get_token_mixer
+from .validation_greenmim import check_choice, check_count, check_flag, describe
 
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
         norm_pix_loss (`bool`):
             Whether they are losses of pixels normalized by unit.
     """
+    if not isinstance(history, Sequence) or not all(isinstance(record, dict) for record in history):
+        raise ValueError(f"`history` must be a list of dictionaries, got {describe(history)}.")
+    check_flag("norm_pix_loss", norm_pix_loss)
     figure = _make_figure(figsize=(7, 4))
     axes = figure.subplots()
     styles: dict[str, dict] = {
@@ -74,6 +79,12 @@ def draw_images(rows: dict[str, torch.Tensor], note: str) -> "Figure":
         note (`str`):
             A caption that keeps readers from being misled, written below the images.
     """
+    is_drawable = isinstance(rows, dict) and len(rows) > 0
+    if not is_drawable or not all(isinstance(row, torch.Tensor) and row.ndim == 4 for row in rows.values()):
+        raise ValueError(
+            "`rows` must be a dictionary of titles and tensors of shape (num_images, num_channels, height, width), got "
+            f"{describe(rows)}."
+        )
     num_images = len(next(iter(rows.values())))
     figure = _make_figure(figsize=(1.4 * num_images + 0.5, 1.4 * len(rows) + 0.7))
     grid = figure.subplots(len(rows), num_images, squeeze=False)
@@ -165,15 +176,15 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
     >>> layout.grid_size, len(layout.rows)  # 12 visible units of 4 x 4 tokens
     ((28, 28), 192)
     ```"""
-    if stage not in range(1, config.num_layers + 1):
-        raise ValueError(f"`stage` must be from 1 to {config.num_layers}, got {stage}.")
+    check_config(config)
+    check_count("stage", stage, at_most=config.num_layers)
+    if not isinstance(plan, dict) or config.stage_names[stage] not in plan:
+        raise ValueError(f"`plan` must be made by `make_plan` for this configuration, got {describe(plan)}.")
     stage_plan = plan[config.stage_names[stage]]
     drawable = [name for name in stage_plan if issubclass(get_token_mixer(name), GreenMimWindowAttention)]
-    if token_mixer not in drawable:
-        raise ValueError(
-            f"`token_mixer` must be one that packs windows into groups in stage {stage} of this plan "
-            f"({', '.join(drawable) or 'none'}), got {token_mixer!r}."
-        )
+    check_choice(
+        "token_mixer", token_mixer, drawable, f"These pack windows into groups in stage {stage} of this plan."
+    )
     if len(plan["visible_indices"]) != 1:
         raise ValueError(
             f"`plan` must be for one mask, got one for {len(plan['visible_indices'])}. Plan one of the masks."

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from .configuration_greenmim import GreenMimConfig
+from .validation_greenmim import describe
 
 
 class GreenMimTeacherProjection(nn.Linear):
@@ -53,13 +54,13 @@ def check_teacher_features(
             )
     elif size is None:
         raise ValueError(
-            "`teacher_features` were given, but the model has no `teacher_hidden_size`. Set it to "
-            f"{teacher_features.shape[-1]} in the configuration."
+            f"`teacher_features` were given ({describe(teacher_features)}), but the model has no `teacher_hidden_size`. Set it "
+            "to the number of features of an image in the configuration."
         )
-    elif tuple(teacher_features.shape) != (batch_size, size):
+    elif not isinstance(teacher_features, torch.Tensor) or tuple(teacher_features.shape) != (batch_size, size):
         raise ValueError(
             f"`teacher_features` must have the shape ({batch_size}, {size}), for `teacher_hidden_size={size}`, got "
-            f"{tuple(teacher_features.shape)}."
+            f"{describe(teacher_features)}."
         )
 
 

@@ -1,0 +1,218 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""
+Wrong calls end in a clear error, or in a right result: those of one user's trial of version 0.1, and those that hypothesis draws.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._pytree import tree_map
+
+from modeling_greenmim import (
+    GreenMimBackbone,
+    GreenMimConfig,
+    GreenMimDataCollator,
+    GreenMimForImageClassification,
+    GreenMimForMaskedImageModeling,
+    GreenMimImageProcessor,
+    GreenMimImageProcessorPil,
+    GreenMimModel,
+    make_plan,
+)
+from tests.helpers.call_results import IMAGES, MASK, PLAN, make_small_config
+from tests.helpers.public_functions import FUNCTIONS
+from tests.helpers.wrong_calls import ODD_VALUES, TENSORS, judge, list_calls
+
+
+ACCEPTED = ("clear error", "right", "warning")
+PROCESSORS = [GreenMimImageProcessorPil, GreenMimImageProcessor]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_odd_value_of_each_argument(name):
+    verdicts = {
+        call: judge(function, arguments, names)
+        for call, function, arguments, names in list_calls()
+        if call.startswith(f"{name}(")
+    }
+    assert {call: verdict for call, verdict in verdicts.items() if verdict[0] not in ACCEPTED} == {}
+
+
+NUMBERS = st.one_of(st.integers(-8, 8), st.floats(-8, 8), st.sampled_from([float("nan"), float("inf")]))
+VALUES = st.one_of(
+    NUMBERS, st.lists(NUMBERS, max_size=4), st.text(max_size=3), st.sampled_from([*ODD_VALUES, *TENSORS])
+)
+
+
+@st.composite
+def wrong_calls(draw):
+    name = draw(st.sampled_from(sorted(FUNCTIONS)))
+    changed = draw(st.lists(st.sampled_from(sorted(FUNCTIONS[name].arguments)), min_size=1, max_size=2, unique=True))
+    return name, {argument: draw(VALUES) for argument in changed}
+
+
+def check_call(call):
+    name, changed = call
+    function = FUNCTIONS[name]
+    verdict = judge(function, {**function.arguments, **changed}, tuple(changed))
+    assert verdict[0] in ACCEPTED, verdict
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(wrong_calls())
+def test_drawn_calls(call):
+    check_call(call)
+
+
+@pytest.mark.slow
+@settings(max_examples=5000, deadline=None, derandomize=True)
+@given(wrong_calls())
+def test_many_drawn_calls(call):
+    check_call(call)
+
+
+# The configuration after the model was made
+
+
+@pytest.mark.parametrize("model_class", [GreenMimModel, GreenMimBackbone, GreenMimForImageClassification])
+@pytest.mark.parametrize(("name", "value"), [("window_size", 4), ("depths", [1, 2]), ("layer_norm_eps", 1e-3)])
+def test_a_changed_architecture_is_refused(model_class, name, value, tmp_path):
+    model = model_class(make_small_config()).eval()
+    before = getattr(model.config, name)
+    setattr(model.config, name, value)
+    for call in (lambda: model(IMAGES), lambda: model.save_pretrained(tmp_path)):
+        with pytest.raises(ValueError, match=rf"`config\.{name}` must stay .*, got .*Set it back"):
+            call()
+    setattr(model.config, name, before)
+    model(IMAGES)
+
+
+def test_a_changed_architecture_is_refused_by_a_compiled_model():
+    model = GreenMimModel(make_small_config()).eval()
+    compiled = torch.compile(model, backend="eager")
+    compiled(IMAGES)
+    model.config.window_size = 4
+    with pytest.raises(ValueError, match=r"`config\.window_size` must stay 2"):
+        compiled(IMAGES)
+
+
+def test_what_a_model_reads_in_each_call_may_change():
+    model = GreenMimForMaskedImageModeling(make_small_config()).eval()
+    loss = model(IMAGES, MASK).loss
+    model.config.reconstruction_weight, model.config.mask_ratio, model.config.image_size = 2.0, 0.5, 32
+    torch.testing.assert_close(model(IMAGES, MASK).loss, 2 * loss)
+
+
+def test_limits_hold_when_a_configuration_is_changed():
+    config = make_small_config()
+    with pytest.raises(ValueError, match="mask_ratio.*above 0 and below 1, got 7"):
+        config.mask_ratio = 7
+    config.depths = [1]
+    with pytest.raises(ValueError, match="num_heads.*1 stages"):
+        make_plan(MASK, config)
+
+
+# Plans
+
+
+def forward_on_meta(plan):
+    """No value can be read there, as none is read on a GPU."""
+    model = GreenMimForMaskedImageModeling(make_small_config()).to("meta")
+    inputs = {"pixel_values": IMAGES, "bool_masked_pos": torch.from_numpy(MASK), "plan": plan}
+    return model(**tree_map(lambda tensor: tensor.to("meta"), inputs))
+
+
+def test_plans_are_compared_on_any_device():
+    assert forward_on_meta(PLAN).loss.shape == ()
+    for settings_of_plan in ({"window_size": 4}, {"token_mixers": "window"}):
+        plan = make_plan(MASK, make_small_config().from_dict({**make_small_config().to_dict(), **settings_of_plan}))
+        with pytest.raises(ValueError, match="`plan` (must hold|was made for)"):
+            forward_on_meta(plan)
+
+
+def test_a_plan_with_a_part_removed_or_exchanged_is_refused():
+    without = {**PLAN["stage1"]["window"]}
+    del without["position_index"]
+    parts = {"window": without, "shifted_window": PLAN["stage1"]["shifted_window"]}
+    for plan in ({**PLAN, "stage1": parts}, {**PLAN, "stage1": PLAN["stage2"], "stage2": PLAN["stage1"]}):
+        with pytest.raises(ValueError, match="`plan`.*a part was removed or exchanged"):
+            forward_on_meta(plan)
+
+
+# Keywords
+
+
+@pytest.mark.parametrize("backend", PROCESSORS)
+@pytest.mark.parametrize(
+    ("misspelled", "meant"), [("mask_ration", "mask_ratio"), ("do_rescaled", "do_rescale"), ("seed", "mask_seed")]
+)
+def test_misspelled_settings_of_a_processor_are_refused(backend, misspelled, meant):
+    with pytest.raises(ValueError, match=f"`{misspelled}`.*`{meant}`"):
+        backend(**{misspelled: 0.5})
+
+
+@pytest.mark.parametrize(
+    ("keyword", "meant"), [("bool_mask_pos", "Did you mean `bool_masked_pos`"), ("labels", "Omit")]
+)
+def test_unknown_keywords_of_a_forward_are_refused(keyword, meant):
+    model = GreenMimForMaskedImageModeling(make_small_config())
+    with pytest.raises(ValueError, match=f"does not take `{keyword}`.*{meant}"):
+        model(IMAGES, **{keyword: torch.from_numpy(MASK)})
+
+
+def test_misspelled_entries_of_examples_are_refused():
+    collator = GreenMimDataCollator(make_small_config())
+    with pytest.raises(ValueError, match="`mask_seeds`.*`mask_seed`"):
+        collator([{"pixel_values": IMAGES[0], "mask_seeds": 1}])
+    with pytest.raises(ValueError, match=r"must have the shape.*got \(2, 3, 16, 16\).*single images"):
+        collator([{"pixel_values": IMAGES}])
+    batch = collator([{"pixel_values": IMAGES[0], "mask_seed": 1, "labels": 7}])
+    assert list(batch) == ["pixel_values", "bool_masked_pos", "plan"]
+
+
+# Pixels
+
+
+@pytest.mark.parametrize("backend", PROCESSORS)
+def test_float_images_from_0_to_1_with_rescaling_warn(backend):
+    image = np.random.default_rng(0).random((20, 20, 3), dtype=np.float32)
+    with pytest.warns(UserWarning, match="from 0 to 1.*nearly black.*do_rescale=False"):
+        backend()(image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        backend(do_rescale=False)(image)
+        backend()(image * 255)
+
+
+def test_pixels_that_were_not_normalized_warn():
+    pixel_values = IMAGES.abs() * 100
+    with pytest.warns(UserWarning, match="`pixel_values` go up to.*Rescale and normalize"):
+        GreenMimModel(make_small_config())(pixel_values)
+    with pytest.warns(UserWarning, match="`pixel_values` go up to"):
+        GreenMimDataCollator(make_small_config())([{"pixel_values": pixel_values[0]}])
+
+
+def test_errors_of_configurations_are_value_errors_with_the_message_of_the_check():
+    with pytest.raises(ValueError, match="^`num_heads` must have one entry"):
+        GreenMimConfig(depths=(2, 2))
+    with pytest.raises(ValueError, match="^Field 'embed_dim' expected int"):
+        GreenMimConfig(embed_dim=96.0)
+    with pytest.raises(ValueError, match="`config` must be a `GreenMimConfig`, got str"):
+        GreenMimModel("config")
