@@ -16,6 +16,10 @@
 A new mixer adds a row to `MODELS`, and its computation over the full grid to `FULL_GRID_MIXERS` of `brute_force.py`.
 """
 
+import copy
+import multiprocessing
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -306,25 +310,47 @@ def test_weights_are_initialized_with_the_range_of_the_configuration(row):
 # A mixer that no file of the package names
 
 
-def load_batch(config: GreenMimConfig, num_workers: int) -> dict:
+def load_batch(config: GreenMimConfig, num_workers: int, start_method: str = "fork") -> dict:
     images = [{"pixel_values": image, "mask_seed": seed} for seed, image in enumerate(make_images(64, 64).float())]
     loader = DataLoader(
         images,
         batch_size=3,
         collate_fn=GreenMimDataCollator(config),
         num_workers=num_workers,
-        multiprocessing_context="fork" if num_workers else None,
+        multiprocessing_context=start_method if num_workers else None,
     )
     return next(iter(loader))
 
 
-def test_a_mixer_from_outside_is_planned_in_the_workers_of_a_loader():
+@pytest.mark.parametrize(
+    "start_method", ["fork", *(pytest.param(n, marks=pytest.mark.slow) for n in ("spawn", "forkserver"))]
+)
+def test_a_mixer_from_outside_is_planned_in_the_workers_of_a_loader(start_method):
     config = make_config("outside")
-    batch, expected = load_batch(config, num_workers=2), load_batch(config, num_workers=0)
+    batch, expected = load_batch(config, 2, start_method), load_batch(config, num_workers=0)
     assert list(batch) == ["pixel_values", "bool_masked_pos", "plan"]
     assert torch.equal(batch["plan"]["stage1"]["unit_mean"]["unit"], expected["plan"]["stage1"]["unit_mean"]["unit"])
     model = GreenMimForMaskedImageModeling(config)
     assert torch.equal(model(**batch).loss, model(batch["pixel_values"], batch["bool_masked_pos"]).loss)
+
+
+def test_a_pickled_configuration_brings_its_mixers(monkeypatch):
+    """As to a process that starts by spawn or forkserver. Copies of a configuration stay what they are."""
+    config, pickled = make_config("outside"), pickle.dumps(make_config("outside"))
+    monkeypatch.delitem(TOKEN_MIXERS, "unit_mean")
+    assert pickle.loads(pickled).to_dict() == copy.deepcopy(config).to_dict() == config.to_dict()
+    assert TOKEN_MIXERS["unit_mean"] is UnitMean
+
+
+def make_auto_model(config: GreenMimConfig) -> str:
+    return type(AutoModelForMaskedImageModeling.from_config(config)).__name__
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_classes_are_registered_in_processes_that_are_not_forked(start_method):
+    with multiprocessing.get_context(start_method).Pool(1) as pool:
+        assert pool.apply(make_auto_model, (make_config("outside"),)) == "GreenMimForMaskedImageModeling"
 
 
 def test_a_mixer_from_outside_trains_with_and_without_a_mask():
