@@ -13,12 +13,15 @@
 # limitations under the License.
 """The models that benchmarks compare: the families, ours next to SimMIM's way."""
 
+import json
+
 import pytest
 import timm
 import torch
 from transformers import Swinv2Config
 
 from benchmarks import peers
+from benchmarks.training_step import print_row
 from modeling_greenmim import GreenMimConfig
 from tests.helpers.scripts import ROOT
 
@@ -84,3 +87,30 @@ def test_mask_tokens_hide_the_pixels_from_twins(setting):
     with torch.no_grad():
         torch.testing.assert_close(model.encoder(pixels + hidden), model.encoder(pixels), rtol=0, atol=0)
         assert not torch.allclose(model.encoder(pixels + ~hidden), model.encoder(pixels))
+
+
+def test_the_documentation_has_the_measured_speeds_of_the_families(capsys):
+    runs = json.loads((ROOT / "benchmarks" / "results" / "families.json").read_text())
+    results = [result for run in runs for result in run["results"]]
+    for result in results:
+        print_row(result)
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 6 and set(rows) <= set((ROOT / "docs" / "performance.md").read_text().splitlines())
+
+
+def test_the_guide_of_families_has_the_measured_speeds():
+    runs = json.loads((ROOT / "benchmarks" / "results" / "families.json").read_text())
+    swin, twins, large_swin, swin_v2 = (run["results"][0] for run in runs)
+    twins_and_swin = runs[1]["results"][1]
+    lines = (ROOT / "docs" / "greenmim.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith(("| Training step of", "| with mask tokens", "| times faster"))]
+    assert len(rows) == 3
+
+    def show(model: str) -> list[str]:
+        return [f"{result[model]['images_per_second']:.1f}" for result in (swin, large_swin, swin_v2, twins)]
+
+    ratios = [f"{result['faster']:.2f}" for result in (swin, large_swin, swin_v2, twins)]
+    for row, numbers in zip(rows, (show("ours"), show("peer"), ratios)):
+        positions = [row.find(number) for number in numbers]
+        assert -1 not in positions and positions == sorted(positions), (row, numbers)
+    assert any(f"{twins_and_swin['faster']:.2f} times faster" in line for line in lines)
