@@ -66,7 +66,11 @@ def test_the_network_is_shorter_than_900_lines():
 
 
 COMMANDS = [
-    *(path for folder in ("benchmarks", "experiments", "examples") for path in (PACKAGE.parent / folder).rglob("*.py")),
+    *(
+        path
+        for folder in ("benchmarks", "experiments", "examples")
+        for path in (PACKAGE.parent / folder).rglob("*.py")
+    ),
     *PACKAGE.glob("convert_*.py"),
 ]
 
