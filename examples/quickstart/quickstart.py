@@ -17,7 +17,7 @@
 # ///
 """Masked image modeling on a laptop: pre-trains a small Swin Transformer, shows what it has learned, and saves it.
 
-Without arguments, it learns from scikit-learn's handwritten digits, in two to three minutes on a CPU and without a download:
+Without arguments, it learns from scikit-learn's handwritten digits, in two to three minutes on two idle cores, without a download:
 
     python quickstart.py
 
