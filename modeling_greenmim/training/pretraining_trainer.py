@@ -82,8 +82,8 @@ class PretrainingTrainer(CheckpointTrainer):
     Args:
         pretrained ([`PretrainedModel`]), data ([`PretrainingData`]), collator ([`PretrainingCollator`]):
             The model to start from, the images of the run, and what makes micro-batches of them.
-        args ([`~transformers.TrainingArguments`]), **kwargs:
-            Those of [`~transformers.Trainer`].
+        args ([`~transformers.TrainingArguments`]), command (`str`), **kwargs:
+            Arguments and others of [`~transformers.Trainer`], and the command or call that started the run, for its card.
 
     Raises:
         [`UserError`]: if there are too few images, or an unknown number without `args.max_steps`.
