@@ -182,7 +182,9 @@ def _write_card(checkpoint_path: str | Path, config: GreenMimConfig, differences
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument(
         "--checkpoint_path",
         required=True,

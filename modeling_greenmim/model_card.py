@@ -17,11 +17,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
+from transformers import PreTrainedConfig
 
 from .configuration_greenmim import GreenMimConfig
 
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
+PIPELINE_USAGE = """
+{imports}from transformers import pipeline
+
+predict = pipeline("{task}", model="{name}"{trust})
+predict("path/to/image.jpg")
+"""
 
 
 def make_model_card(
@@ -118,4 +125,24 @@ def describe_encoder(config: GreenMimConfig) -> str:
     )
 
 
-__all__ = ["describe_encoder", "describe_license", "make_model_card"]
+def has_greenmim_encoder(config: PreTrainedConfig) -> bool:
+    """Whether a model is a GreenMIM, or has one as its backbone."""
+    return isinstance(getattr(config, "backbone_config", config), GreenMimConfig)
+
+
+def make_pipeline_usage(config: PreTrainedConfig, task: str, name: str) -> str:
+    """Python code that runs a model, in a folder or a repository, with a pipeline."""
+    has_code = isinstance(config, GreenMimConfig)  # in its folder
+    needs_import = has_greenmim_encoder(config) and not has_code
+    imports = "import modeling_greenmim  # registers the backbone\n" if needs_import else ""
+    trust = ", trust_remote_code=True" if has_code else ""
+    return PIPELINE_USAGE.format(imports=imports, task=task, name=name, trust=trust)
+
+
+__all__ = [
+    "describe_encoder",
+    "describe_license",
+    "has_greenmim_encoder",
+    "make_model_card",
+    "make_pipeline_usage",
+]

@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 HIDDEN_COLOR = (0.82, 0.82, 0.82)
 
 
-def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
+def draw_loss_curve(history: Sequence[dict], reconstruction_target: str) -> "Figure":
     """
     Draws the losses over the steps.
 
     Args:
         history (`Sequence[dict]`):
             Records with `step`, and `loss`, of training batches, or `eval_loss`, of the held-out images.
-        norm_pix_loss (`bool`):
-            Whether they are losses of pixels normalized by unit.
+        reconstruction_target (`str`):
+            What the decoders predict, as in [`GreenMimConfig`].
     """
     figure = _make_figure(figsize=(7, 4))
     axes = figure.subplots()
@@ -55,8 +55,9 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
         points = [(record["step"], record[name]) for record in history if name in record]
         if points:
             axes.plot(*zip(*points), **style)
-    pixels = "pixels normalized by unit" if norm_pix_loss else "normalized pixel values"
-    axes.set(xlabel="training step", ylabel=f"mean squared error on hidden units\n({pixels})", yscale="log")
+    target = {"pixels": "normalized pixel values", "normalized_pixels": "pixels normalized by unit"}
+    label = f"loss on hidden units\n({target.get(reconstruction_target, reconstruction_target)})"
+    axes.set(xlabel="training step", ylabel=label, yscale="log")
     axes.grid(which="both", alpha=0.3)
     if axes.get_lines():  # none in a run without a record
         axes.legend()
