@@ -33,6 +33,7 @@ SMALL = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "win
 def setting(monkeypatch):
     for sizes in (peers.SWIN_SIZES, peers.TWINS_SIZES):
         monkeypatch.setitem(sizes, "tiny", SMALL)
+    monkeypatch.setitem(peers.PCPVT_DEPTHS, "tiny", (1, 1, 1, 1))
     return peers.Setting(image_size=64, batch_size=2)
 
 
@@ -41,7 +42,10 @@ def make_peer(name: str, setting: peers.Setting) -> peers.Peer:
     return peers.PEERS[name](setting)
 
 
-@pytest.mark.parametrize("name", ["greenmim_swin_v2", "greenmim_twins_svt", "simmim_swin_v2", "simmim_twins_svt"])
+@pytest.mark.parametrize(
+    "name",
+    ["greenmim_swin_v2", "greenmim_twins_svt", "greenmim_twins_pcpvt", "simmim_swin_v2", "simmim_twins_svt"],
+)
 def test_a_step_trains_nearly_every_weight(setting, name):
     peer = make_peer(name, setting)
     peer.get_loss(peer.module(**peer.make_inputs(0))).backward()
@@ -54,6 +58,7 @@ def test_a_step_trains_nearly_every_weight(setting, name):
     [
         ("greenmim_swin_v2", "greenmim_swinv2_tiny_window8_256.json"),
         ("greenmim_twins_svt", "greenmim_twins_svt_small_224.json"),
+        ("greenmim_twins_pcpvt", "greenmim_twins_pcpvt_small_224.json"),
     ],
 )
 def test_ours_is_the_ready_configuration(monkeypatch, name, file):
