@@ -255,16 +255,17 @@ def estimate_seconds(name: str) -> float:
 
 def make_budget() -> str:
     """A table in Markdown of the core-hours by kind."""
-    lines, total = ["| part | runs | core-hours |", "|---|---|---|"], 0.0
+    rows = []
     for kind in KINDS:
         for is_whole in (False, True):
             names = [name for name in list_runs(kind) if ("scratch_whole" in name) == is_whole]
             if names:
-                hours = sum(map(estimate_seconds, names)) / 3600
-                total += hours
-                title = f"{kind.replace('_', '-')}{', from scratch for the whole time' if is_whole else ''}"
-                lines.append(f"| {title} | {len(names)} | {hours:.1f} |")
-    return "\n".join([*lines, f"| all | | {total:.1f} |"])
+                title = kind.replace("_", "-") + (", from scratch for the whole time" if is_whole else "")
+                rows.append((title, len(names), sum(map(estimate_seconds, names)) / 3600))
+    _, numbers, hours = zip(*rows)
+    rows.append(("all", sum(numbers), sum(hours)))
+    lines = [f"| {title} | {number} | {hours:.1f} |" for title, number, hours in rows]
+    return "\n".join(["| part | runs | core-hours |", "|---|---|---|", *lines])
 
 
 def make_config(dataset: str, name: str) -> dict:
