@@ -116,7 +116,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     trainer = SimClrTrainer(start, data, collator, args, model=SimClr(config))
     clock = StepClock()
     trainer.add_callback(clock)
-    metrics = train(trainer, checkpoint) | clock.measure(trainer.images_per_step)
+    metrics = train(trainer, checkpoint) | clock.measure(trainer)
     trainer.save_metrics("train", metrics)
     with create_folder(Path(args.output_dir) / "model") as folder:
         trainer.model.greenmim.save_pretrained(folder)

@@ -23,14 +23,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from own_images import (
-    BATCH_SIZE,
     LABELS,
     NUM_PARTS,
     RECIPES,
     SECONDS,
     WATCHED,
     Study,
-    get_method,
     list_runs,
     read_speeds,
 )
@@ -71,7 +69,8 @@ def collect_probe(path: Path, model: str) -> dict:
     """Accuracies of the frozen features of one of the models of a file, by the name of its folder."""
     if not path.is_file():
         return {}
-    return next(value for name, value in read_json(path)["accuracy"].items() if Path(name).name == model)
+    accuracies = {Path(name).name: value for name, value in read_json(path)["accuracy"].items()}
+    return accuracies.get(model, {})
 
 
 def collect_metric(runs: Path, kind: str, metric: str) -> dict:
@@ -121,9 +120,9 @@ def collect(runs: Path) -> dict:
             probes.setdefault(dataset, {})[start] = accuracies
     images = {}
     for name in list_runs("pretraining"):
-        if (runs / name / "model" / "config.json").is_file():
-            _, dataset, start = name.split("/")
-            images[f"{dataset}/{start}"] = BATCH_SIZE * Study().count_steps(dataset, get_method(start))
+        for file in ("metrics.json", "train_results.json", "swin/train_results.json"):
+            if (path := runs / name / file).is_file():
+                images[name.partition("/")[2]] = read_json(path)["images_seen"]
     return {
         "speeds": read_speeds(),
         "images_seen": images,

@@ -204,16 +204,22 @@ def test_the_summary_has_mean_and_spread_of_what_exists_so_far(study):
     for name in own_images.list_runs("probes"):
         content = {f"{name}/model": {"linear": 0.4, "knn": 0.3}}
         if name == f"probes/{own_images.WATCHED}":
-            steps = 300 * own_images.SECONDS["eurosat"] // own_images.BATCH_SIZE // 8
-            content |= {f"{name}/checkpoint-{part * steps}": {"linear": 0.2, "knn": 0.1} for part in range(1, 8)}
+            parts = own_images.NUM_PARTS
+            steps = round(300 * own_images.SECONDS["eurosat"] / own_images.BATCH_SIZE / parts)
+            content |= {f"{name}/checkpoint-{part * steps}": {"linear": 0.2, "knn": 0.1} for part in range(1, parts)}
         path = runs / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"accuracy": content}))
+    for method, file in (("greenmim", "metrics.json"), ("simclr", "train_results.json")):
+        path = runs / "pretraining" / "eurosat" / f"{method}_seed0" / file
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"images_seen": 5120}))
     output = run_script(study, "summarize_results.py", "runs")
-    assert "| SimCLR |  | 40.0 | 30.0 | 51.0 ± 1.0 | 51.0 ± 1.0 | 51.0 ± 1.0 |" in output
-    assert "| 0.25 | 20.0 | 10.0 | 50.0 |" in output and "| 2.00 | 40.0 | 30.0 | 50.0 |" in output
+    assert "| SimCLR | 5,120 | 40.0 | 30.0 | 51.0 ± 1.0 | 51.0 ± 1.0 | 51.0 ± 1.0 |" in output
+    assert "| 0.33 | 20.0 | 10.0 | 50.0 |" in output and "| 2.00 | 40.0 | 30.0 | 50.0 |" in output
     assert "| plain | 25.0 | 25.0 |" in output
     assert output.count("| SimMIM | 51.0 ± 1.0 |") == 1 and output.count("| SimMIM | 50.0 |") == 1
+    assert output.count("5,120") == 2
     results = json.loads((study / "results.json").read_text())
     assert results["fine_tuning"]["eurosat"]["scratch"]["216"] == [0.5, 0.51, 0.52]
     for name in ("accuracy_over_hours.png", "accuracy_over_labels.png"):
