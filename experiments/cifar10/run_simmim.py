@@ -108,7 +108,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     data = open_data(data_args, config, args.seed)
     set_seed(args.seed)
     collator = PretrainingCollator(config, start.image_processor)
-    trainer = SimMimTrainer(start, data, collator, args, model=make_simmim(config))
+    trainer = SimMimTrainer(start, data, collator, args, command, model=make_simmim(config))
     clock = StepClock()
     trainer.add_callback(clock)
     metrics = train(trainer, checkpoint) | clock.measure(trainer)

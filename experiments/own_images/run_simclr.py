@@ -113,7 +113,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     data.make_example = replace(data.make_example, crop=CenterCrop(image_size))
     set_seed(args.seed)
     collator = ViewsCollator(image_size, data_args.min_crop_scale)
-    trainer = SimClrTrainer(start, data, collator, args, model=SimClr(config))
+    trainer = SimClrTrainer(start, data, collator, args, command, model=SimClr(config))
     clock = StepClock()
     trainer.add_callback(clock)
     metrics = train(trainer, checkpoint) | clock.measure(trainer)
