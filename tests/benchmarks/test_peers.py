@@ -94,8 +94,9 @@ def test_mask_tokens_hide_the_pixels_from_twins(setting):
         assert not torch.allclose(model.encoder(pixels + ~hidden), model.encoder(pixels))
 
 
-def test_the_documentation_has_the_measured_speeds_of_the_families(capsys):
-    runs = json.loads((ROOT / "benchmarks" / "results" / "families.json").read_text())
+@pytest.mark.parametrize("name", ["families", "families_one_core"])
+def test_the_documentation_has_the_measured_speeds_of_the_families(capsys, name):
+    runs = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
     results = [result for run in runs for result in run["results"]]
     for result in results:
         print_row(result)
@@ -119,3 +120,13 @@ def test_the_guide_of_families_has_the_measured_speeds():
         positions = [row.find(number) for number in numbers]
         assert -1 not in positions and positions == sorted(positions), (row, numbers)
     assert any(f"{twins_and_swin['faster']:.2f} times faster" in line for line in lines)
+
+
+def test_the_guide_of_families_has_the_measured_speeds_on_one_core():
+    runs = json.loads((ROOT / "benchmarks" / "results" / "families_one_core.json").read_text())
+    swin, pcpvt = runs[1]["results"][1:]  # next to Twins-SVT
+    text = " ".join((ROOT / "docs" / "greenmim.md").read_text().split())
+    speeds = {model: f"{pcpvt[model]['images_per_second']:.1f}" for model in ("ours", "peer")}
+    assert f"on one core {speeds['peer']}, where Twins-SVT has {speeds['ours']}" in text
+    assert f"on one core {swin['faster']:.2f} times" in text
+    assert f"On one core, a step takes {pcpvt['faster']:.2f} times as long as that of Twins-SVT" in text
