@@ -86,7 +86,7 @@ def list_fine_tunings() -> list[str]:
     runs = []
     for dataset, epochs in LABELS.items():
         few, more, _ = epochs
-        starts = dict.fromkeys(("scratch", *(f"{method}_seed0" for method in METHODS)), epochs)
+        starts = ("scratch", *(f"{method}_seed0" for method in METHODS))
         runs += [f"{dataset}/{start}/{labels}_seed{seed}" for start in starts for labels in epochs for seed in SEEDS]
         runs += [f"{dataset}/scratch_whole/{labels}_seed0" for labels in (few, more)]
     few, more, _ = LABELS["eurosat"]
