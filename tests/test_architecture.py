@@ -71,7 +71,7 @@ COMMANDS = [
         for folder in ("benchmarks", "experiments", "examples")
         for path in (PACKAGE.parent / folder).rglob("*.py")
     ),
-    *PACKAGE.glob("convert_*.py"),
+    *PACKAGE.rglob("*.py"),
 ]
 
 

@@ -290,7 +290,9 @@ def take_tenth(files: list[str], output_file: str):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     names = commands.add_parser("list", help="print the names of runs")
     names.add_argument("kind", choices=KINDS)

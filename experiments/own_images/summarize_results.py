@@ -218,7 +218,9 @@ def finish(figure: Figure) -> Figure:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("runs", type=Path)
     path = FOLDER / "results.json"
     path.write_text(json.dumps(collect(parser.parse_args().runs), indent=2) + "\n")
