@@ -17,7 +17,7 @@ PYTEST := -m pytest -n 2
 .PHONY: help quickstart test test-all test-oldest transformers-tests package types lint format docs gpu-counts clean
 
 help:
-	@echo "make quickstart          pre-train a small model on handwritten digits, on the CPU, in two to three minutes"
+	@echo "make quickstart          pre-train a small model on handwritten digits, on the CPU, in two to three minutes on two idle cores"
 	@echo "make test                run the tests"
 	@echo "make test-all            also the slow tests, those of the targets below, and conversions for other environments"
 	@echo "make test-oldest         the tests of the model and of conversions with the oldest supported torch and transformers"
@@ -30,7 +30,7 @@ help:
 	@echo "make clean               remove environments and outputs"
 
 .venv/.installed: setup.cfg
-	@echo "Installing into .venv, once: about three minutes"
+	@echo "Installing into .venv, once: about three minutes for a build of PyTorch with CUDA"
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet $(TORCH_OPTIONS) $(TORCH)
 	.venv/bin/pip install --quiet $(TORCH) $(TRANSFORMERS) --editable ".[dev]"

@@ -82,7 +82,9 @@ def compare(before: dict, after: dict, tolerance: float) -> tuple[list[str], boo
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("before", type=Path, help="What --json of a benchmark has written.")
     parser.add_argument("after", type=Path, help="The same, of another commit.")
     parser.add_argument("--tolerance", type=float, default=0.1, help="[%(default)s]")

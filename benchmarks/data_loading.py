@@ -106,7 +106,9 @@ def show(result: dict[str, float]) -> str:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--train_dir", help="As of run_pretraining_no_trainer.py.")
     parser.add_argument("--data_files", nargs="+", help="As of run_pretraining_no_trainer.py.")
     parser.add_argument("--config_name_or_path", help="Of the model. Without it, that of a Swin-B.")

@@ -369,7 +369,9 @@ def make_cases(args: argparse.Namespace) -> dict[str, Callable[[], dict]]:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--model_size", choices=SWIN_SIZES, default="tiny", help="[%(default)s]")
     parser.add_argument("--batch_size", type=int, default=8, help="[%(default)s]")
     parser.add_argument("--image_size", type=int, default=224, help="[%(default)s]")

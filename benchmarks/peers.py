@@ -54,6 +54,7 @@ TWINS_SIZES = {
     "small": SWIN_SIZES["small"],
     "base": SWIN_SIZES["base"],
 }
+PCPVT_DEPTHS = {"tiny": (3, 4, 6, 3), "small": (3, 4, 18, 3), "base": (3, 8, 27, 3)}
 HIERA_SIZES = {
     "tiny": {"embed_dim": 96, "depths": (1, 2, 7, 2)},
     "small": {"embed_dim": 96, "depths": (1, 2, 11, 2)},
@@ -74,12 +75,20 @@ SWIN_V2 = {
     "norm_placement": "after",
     "merging_norm_placement": "after",
 }
-TWINS_SVT = {
-    "token_mixers": [["window", "spatial_reduction"]] * 4,
+TWINS = {
     "position_bias": "none",
     "conditional_position_encoding": True,
     "merging_norm_placement": "after",
     "merging_bias": True,
+}
+TWINS_SVT = {**TWINS, "token_mixers": [["window", "spatial_reduction"]] * 4}
+TWINS_PCPVT = {
+    **TWINS,
+    "token_mixers": [["spatial_reduction"]] * 4,
+    "embed_dim": 64,
+    "hidden_sizes": (64, 128, 320, 512),
+    "num_heads": (1, 2, 5, 8),
+    "mlp_ratio": (8.0, 8.0, 4.0, 4.0),
 }
 # narrow decoders for the many cells of early stages, as LocalMIM
 ALL_STAGES = {
@@ -168,6 +177,11 @@ def make_greenmim_shared_mask(setting: Setting) -> Peer:
 def make_greenmim_twins_svt(setting: Setting) -> Peer:
     """Ours, with a Twins-SVT."""
     return make_greenmim(setting, **TWINS_SVT, **TWINS_SIZES[setting.model_size])
+
+
+def make_greenmim_twins_pcpvt(setting: Setting) -> Peer:
+    """Ours, with a Twins-PCPVT, which has no windows."""
+    return make_greenmim(setting, **TWINS_PCPVT, depths=PCPVT_DEPTHS[setting.model_size])
 
 
 def make_patch_mask(setting: Setting, step: int) -> torch.Tensor:
@@ -288,6 +302,7 @@ PEERS = {
     **{f"greenmim_{name}": partial(make_greenmim, **objective) for name, objective in OBJECTIVES.items()},
     "greenmim_swin_v2": partial(make_greenmim, **SWIN_V2),
     "greenmim_twins_svt": make_greenmim_twins_svt,
+    "greenmim_twins_pcpvt": make_greenmim_twins_pcpvt,
     "simmim": make_simmim,
     "simmim_swin_v2": make_simmim_swin_v2,
     "simmim_twins_svt": make_simmim_twins_svt,

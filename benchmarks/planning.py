@@ -106,7 +106,9 @@ def measure(num_images: int, image_size: int, window_size: int, args: argparse.N
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--num_images", type=int, nargs="+", default=[1, 8, 64, 256], help="Images packed together.")
     parser.add_argument("--image_size", type=int, nargs="+", default=[224, 512, 896], help="Multiples of 32.")
     parser.add_argument("--window_size", type=int, nargs="+", default=[7, 14])

@@ -79,7 +79,9 @@ def draw(path: Path, by_ratio: list[dict], by_size: list[dict]):
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     defaults = Setting()
     parser.add_argument("--model_size", choices=SWIN_SIZES, default=defaults.model_size, help="[%(default)s]")
     parser.add_argument("--mask_ratios", type=float, nargs="+", default=[0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9])

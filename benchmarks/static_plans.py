@@ -78,7 +78,9 @@ def measure(model_size: str, batch_size: int, args: argparse.Namespace) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--model_sizes", nargs="+", choices=SWIN_SIZES, default=["base", "tiny"], help="%(default)s")
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[64, 256], help="%(default)s")
     parser.add_argument("--image_size", type=int, default=224, help="[%(default)s]")

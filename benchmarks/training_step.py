@@ -266,7 +266,9 @@ def add_timing_arguments(parser: argparse.ArgumentParser):
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     defaults = Setting()
     parser.add_argument("--model", choices=PEERS, default="greenmim", help="Ours. [%(default)s]")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=["simmim"], help="What to compare it with.")

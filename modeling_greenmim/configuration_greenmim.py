@@ -568,7 +568,7 @@ _OTHER_NAMES = {
     "drop_path": "drop_path_rate",
     "img_size": "image_size",
     "in_chans": "num_channels",
-    "norm_pix": "norm_pix_loss",
+    "norm_pix": "reconstruction_target",
     "target": "reconstruction_target",
     "window": "window_size",
 }

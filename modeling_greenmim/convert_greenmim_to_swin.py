@@ -346,7 +346,9 @@ def _write_card(
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--checkpoint_path", required=True, help="Folder of a GreenMIM model.")
     parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
     parser.add_argument(

@@ -36,24 +36,16 @@ from .checkpoint_folders import (
     load_checkpoint,
     make_image_processor,
     read_image_processor_settings,
-    read_license,
 )
 from .configuration_greenmim import GreenMimConfig
 from .convert_greenmim_to_swin import compare_with_swin
-from .feature_comparison import check_differences, describe_differences, set_layer_norm_eps
-from .model_card import describe_encoder, make_model_card
+from .feature_comparison import check_differences, set_layer_norm_eps
+from .model_card import make_start_card
 from .modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimModel
 from .swin_families import SWIN_CONFIGS, SWIN_EPS, check_for_transformers, get_family, make_greenmim_config
 from .timm_folders import compare_with_timm
 from .timm_swin import load_timm_swin, read_timm_config, read_timm_image_processor_settings
 from .timm_weights import load_timm_weights
-
-
-USAGE = """
-from modeling_greenmim import GreenMimForMaskedImageModeling
-
-model = GreenMimForMaskedImageModeling.from_pretrained("path/to/this/folder")
-"""
 
 
 class _Start(NamedTuple):
@@ -113,7 +105,10 @@ def convert_swin_to_greenmim(
         check_differences(differences)
         if config.layer_norm_eps != SWIN_EPS:
             differences = start.compare(written, start.swin)
-        _write_card(checkpoint_path, model.config, differences, folder)
+        card = make_start_card(
+            checkpoint_path, config, get_family(config).name, "the Swin", "convert_swin_to_greenmim", differences
+        )
+        card.save(folder / "README.md")
     return differences
 
 
@@ -160,29 +155,10 @@ def _open_timm_swin(checkpoint_path: str | Path) -> _Start:
     )
 
 
-def _get_name(checkpoint_path: str | Path) -> str:
-    """The name of a folder, without where it is, or that of a repository."""
-    return Path(checkpoint_path).name if Path(checkpoint_path).is_dir() else str(checkpoint_path)
-
-
-def _write_card(checkpoint_path: str | Path, config: GreenMimConfig, differences: dict[str, float], folder: Path):
-    card = make_model_card(
-        title=f"GreenMIM, started from a {get_family(config).name}",
-        summary=f"A {describe_encoder(config)}, with a new decoder: a start for pre-training on other images.",
-        usage=USAGE,
-        provenance=(
-            f"The encoder is that of `{_get_name(checkpoint_path)}`, converted by "
-            "`modeling_greenmim.convert_swin_to_greenmim`. The decoder has not been trained."
-        ),
-        measured=[describe_differences(differences, "the Swin")],
-        not_measured=["Anything else: it is there to be trained."],
-        license=read_license(checkpoint_path),
-    )
-    card.save(folder / "README.md")
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument(
         "--checkpoint_path",
         required=True,

@@ -30,20 +30,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers.utils import cached_file, is_timm_available
 
-from .checkpoint_folders import create_folder, load_checkpoint, make_image_processor, read_license
+from .checkpoint_folders import create_folder, load_checkpoint, make_image_processor
 from .configuration_greenmim import GreenMimConfig
-from .feature_comparison import check_differences, describe_differences
-from .model_card import describe_encoder, make_model_card
+from .feature_comparison import check_differences
+from .model_card import make_start_card
 from .modeling_greenmim import GreenMimForMaskedImageModeling
 from .timm_folders import compare_with_timm
 from .twins_weights import TWINS_MODELS, make_encoder_state_dict
-
-
-USAGE = """
-from modeling_greenmim import GreenMimForMaskedImageModeling
-
-model = GreenMimForMaskedImageModeling.from_pretrained("path/to/this/folder")
-"""
 
 
 def convert_twins_to_greenmim(
@@ -92,7 +85,10 @@ def convert_twins_to_greenmim(
             written = load_checkpoint(GreenMimForMaskedImageModeling, folder, dtype=torch.float32).greenmim
             differences = compare_with_timm(written, _make_timm_model(model_name, weights, config))
             check_differences(differences)
-        _write_card(checkpoint_path, model_name, config, differences, folder)
+        card = make_start_card(
+            checkpoint_path, config, "Twins", f"timm's `{model_name}`", "convert_twins_to_greenmim", differences
+        )
+        card.save(folder / "README.md")
     return differences
 
 
@@ -116,36 +112,10 @@ def _make_timm_model(model_name: str, weights: dict[str, torch.Tensor], config: 
     return timm_model
 
 
-def _write_card(
-    checkpoint_path: str | Path,
-    model_name: str,
-    config: GreenMimConfig,
-    differences: dict[str, float] | None,
-    folder: Path,
-):
-    measured, not_measured = [], ["Anything else: it is there to be trained."]
-    if differences is None:
-        not_measured.append("The features, compared with those of timm's Twins: timm was not installed.")
-    else:
-        measured.append(describe_differences(differences, "timm's Twins"))
-    is_local = Path(checkpoint_path).exists()
-    card = make_model_card(
-        title="GreenMIM, started from a Twins",
-        summary=f"A {describe_encoder(config)}, with a new decoder: a start for pre-training on other images.",
-        usage=USAGE,
-        provenance=(
-            f"The encoder is that of `{Path(checkpoint_path).name if is_local else checkpoint_path}`, timm's `{model_name}`, "
-            "converted by `modeling_greenmim.convert_twins_to_greenmim`. The decoder has not been trained."
-        ),
-        measured=measured,
-        not_measured=not_measured,
-        license={} if Path(checkpoint_path).is_file() else read_license(checkpoint_path),
-    )
-    card.save(folder / "README.md")
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument(
         "--checkpoint_path",
         required=True,

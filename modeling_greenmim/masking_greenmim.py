@@ -18,6 +18,7 @@ samplers hide an exact number of units, so that every image of a batch keeps the
 plain NumPy: both image processors and the data collators share them, and the same seed gives the same mask everywhere.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -226,9 +227,12 @@ def sample_disjoint_masks(
     num_units = grid_size[0] * grid_size[1]
     num_visible = get_num_visible_units(num_units, mask_ratio)
     if num_masks * num_visible > num_units:
+        most, remedy = num_units // num_visible, "Use fewer masks"
+        if num_masks <= num_units:
+            remedy += f", or raise the mask ratio to at least {math.ceil(1000 * (1 - 1 / num_masks)) / 1000}"
         raise ValueError(
-            f"`num_masks`, the number of masks of an image, must be from 1 to {num_units // num_visible}, as each shows {num_visible} of "
-            f"{num_units} units, got {num_masks}. Use fewer masks or a higher mask ratio."
+            f"The number of masks of an image must be {f'from 1 to {most}' if most > 1 else 1}, got {num_masks}, because each "
+            f"shows {num_visible} of {num_units} units, and no two masks show the same one. {remedy}."
         )
     # the last units of the permutation are those that a random mask shows
     order = _make_generator(seed).permutation(num_units)[::-1]

@@ -17,11 +17,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
+from transformers import PreTrainedConfig
 
+from .checkpoint_folders import read_license
 from .configuration_greenmim import GreenMimConfig
+from .feature_comparison import describe_differences
 
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
+PIPELINE_USAGE = """
+{imports}from transformers import pipeline
+
+predict = pipeline("{task}", model="{name}"{trust})
+predict("path/to/image.jpg")
+"""
+START_USAGE = """
+from modeling_greenmim import GreenMimForMaskedImageModeling
+
+model = GreenMimForMaskedImageModeling.from_pretrained("path/to/this/folder")
+"""
 
 
 def make_model_card(
@@ -88,6 +102,54 @@ def make_model_card(
     )
 
 
+def make_start_card(
+    checkpoint_path: str | Path,
+    config: GreenMimConfig,
+    family: str,
+    reference: str,
+    converter: str,
+    differences: dict[str, float] | None,
+) -> ModelCard:
+    """
+    Card of a model whose encoder was converted, and whose decoder is new.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            File, folder or repository on the Hub that the encoder is from. The card names it without its place on this machine.
+        config ([`GreenMimConfig`]):
+            Configuration of the model.
+        family (`str`):
+            Name of the architecture.
+        reference (`str`):
+            The model that features were compared with.
+        converter (`str`):
+            Module that converted it.
+        differences (`dict[str, float]`, *optional*):
+            Differences of the features, by name; `None` if nothing was compared, as timm was not installed.
+
+    Returns:
+        [`~huggingface_hub.ModelCard`]
+    """
+    path = Path(checkpoint_path)
+    measured, not_measured = [], ["Anything else: it is there to be trained."]
+    if differences is None:
+        not_measured.append(f"The features, compared with those of {reference}: timm was not installed.")
+    else:
+        measured.append(describe_differences(differences, reference))
+    return make_model_card(
+        title=f"GreenMIM, started from a {family}",
+        summary=f"A {describe_encoder(config)}, with a new decoder: a start for pre-training on other images.",
+        usage=START_USAGE,
+        provenance=(
+            f"The encoder is that of `{path.name if path.exists() else checkpoint_path}`, converted by "
+            f"`modeling_greenmim.{converter}`. The decoder has not been trained."
+        ),
+        measured=measured,
+        not_measured=not_measured,
+        license={} if path.is_file() else read_license(checkpoint_path),
+    )
+
+
 def describe_license(license: dict[str, str]) -> str:
     """One sentence on the license of weights, for a card."""
     if not license:
@@ -118,4 +180,25 @@ def describe_encoder(config: GreenMimConfig) -> str:
     )
 
 
-__all__ = ["describe_encoder", "describe_license", "make_model_card"]
+def has_greenmim_encoder(config: PreTrainedConfig) -> bool:
+    """Whether a model is a GreenMIM, or has one as its backbone."""
+    return isinstance(getattr(config, "backbone_config", config), GreenMimConfig)
+
+
+def make_pipeline_usage(config: PreTrainedConfig, task: str, name: str) -> str:
+    """Python code that runs a model, in a folder or a repository, with a pipeline."""
+    has_code = isinstance(config, GreenMimConfig)  # in its folder
+    needs_import = has_greenmim_encoder(config) and not has_code
+    imports = "import modeling_greenmim  # registers the backbone\n" if needs_import else ""
+    trust = ", trust_remote_code=True" if has_code else ""
+    return PIPELINE_USAGE.format(imports=imports, task=task, name=name, trust=trust)
+
+
+__all__ = [
+    "describe_encoder",
+    "describe_license",
+    "has_greenmim_encoder",
+    "make_model_card",
+    "make_pipeline_usage",
+    "make_start_card",
+]

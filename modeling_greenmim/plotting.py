@@ -27,7 +27,7 @@ from .layout_greenmim import TokenLayout
 from .mixer_window_greenmim import GreenMimWindowAttention
 from .packing_greenmim import EMPTY_SET, get_group_cost
 from .planning_greenmim import get_token_mixer
-from .validation_greenmim import check_choice, check_count, check_flag, describe
+from .validation_greenmim import check_choice, check_count, describe
 
 
 if TYPE_CHECKING:
@@ -37,19 +37,20 @@ if TYPE_CHECKING:
 HIDDEN_COLOR = (0.82, 0.82, 0.82)
 
 
-def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
+def draw_loss_curve(history: Sequence[dict], reconstruction_target: str) -> "Figure":
     """
     Draws the losses over the steps.
 
     Args:
         history (`Sequence[dict]`):
             Records with `step`, and `loss`, of training batches, or `eval_loss`, of the held-out images.
-        norm_pix_loss (`bool`):
-            Whether they are losses of pixels normalized by unit.
+        reconstruction_target (`str`):
+            What the decoders predict, as in [`GreenMimConfig`].
     """
     if not isinstance(history, Sequence) or not all(isinstance(record, dict) for record in history):
         raise ValueError(f"`history` must be a list of dictionaries, got {describe(history)}.")
-    check_flag("norm_pix_loss", norm_pix_loss)
+    if not isinstance(reconstruction_target, str):
+        raise ValueError(f"`reconstruction_target` must be a string, got {describe(reconstruction_target)}.")
     figure = _make_figure(figsize=(7, 4))
     axes = figure.subplots()
     styles: dict[str, dict] = {
@@ -60,8 +61,9 @@ def draw_loss_curve(history: Sequence[dict], norm_pix_loss: bool) -> "Figure":
         points = [(record["step"], record[name]) for record in history if name in record]
         if points:
             axes.plot(*zip(*points), **style)
-    pixels = "pixels normalized by unit" if norm_pix_loss else "normalized pixel values"
-    axes.set(xlabel="training step", ylabel=f"mean squared error on hidden units\n({pixels})", yscale="log")
+    target = {"pixels": "normalized pixel values", "normalized_pixels": "pixels normalized by unit"}
+    label = f"loss on hidden units\n({target.get(reconstruction_target, reconstruction_target)})"
+    axes.set(xlabel="training step", ylabel=label, yscale="log")
     axes.grid(which="both", alpha=0.3)
     if axes.get_lines():  # none in a run without a record
         axes.legend()

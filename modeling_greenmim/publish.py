@@ -336,7 +336,9 @@ def _check_folder(model: GreenMimPreTrainedModel, folder: Path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--checkpoint_path", required=True, help="Folder of a GreenMIM model.")
     parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
     parser.add_argument("--license", help="Of the weights, as on the Hub. Default: what the folder's model card says.")

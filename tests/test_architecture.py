@@ -64,3 +64,21 @@ def test_shifted_windows_are_named_where_they_are_defined_only(module):
 
 def test_the_network_is_shorter_than_900_lines():
     assert len((PACKAGE / "modeling_greenmim.py").read_text().splitlines()) < 900
+
+
+COMMANDS = [
+    *(
+        path
+        for folder in ("benchmarks", "experiments", "examples")
+        for path in (PACKAGE.parent / folder).rglob("*.py")
+    ),
+    *PACKAGE.rglob("*.py"),
+]
+
+
+def test_every_command_refuses_abbreviated_options():
+    calls = [node for path in COMMANDS for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    parsers = [call for call in calls if getattr(call.func, "attr", getattr(call.func, "id", "")) == "ArgumentParser"]
+    assert len(parsers) > 10
+    for parser in parsers:
+        assert "allow_abbrev=False" in ast.unparse(parser)

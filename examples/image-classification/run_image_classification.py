@@ -75,11 +75,10 @@ class AugmentationArguments:
     def __post_init__(self):
         if not 0 < self.min_crop_scale <= 1:
             raise UserError(f"--min_crop_scale must be above 0 and at most 1, got {self.min_crop_scale}.")
-        check_range(self, "rand_augment_num_ops", 0)
         check_range(self, "rand_augment_magnitude", 0, 30)
         check_range(self, "random_erasing_prob", 0, 1)
-        check_range(self, "mixup_alpha", 0)
-        check_range(self, "cutmix_alpha", 0)
+        for name in ("rand_augment_num_ops", "mixup_alpha", "cutmix_alpha"):
+            check_range(self, name, 0)
 
 
 @dataclass

@@ -46,11 +46,11 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     data = open_data(data_args, pretrained.model.config, args.seed)
 
     # 2. Training
-    trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args)
+    trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args, command)
     train(trainer, checkpoint)
 
     # 3. Model folder, metrics and pictures
-    trainer.write_report(command, hub_model_id)
+    trainer.write_report(hub_model_id)
 
 
 def main(arguments: Sequence[str] | None = None):

@@ -78,7 +78,9 @@ class RunArguments:
     base_learning_rate: float = HfArg(
         default=1.5e-4, help="Peak learning rate for 256 images in a step. It is scaled by the images in a step / 256."
     )
-    learning_rate: float | None = HfArg(default=None, help="Peak learning rate, instead of --base_learning_rate.")
+    learning_rate: float | None = HfArg(
+        default=None, help="Instead of --base_learning_rate. Small models in short runs need more, such as 1.5e-3."
+    )
     lr_scheduler_type: SchedulerName = HfArg(default="cosine", help="Schedule of the learning rate.")
     num_warmup_steps: int | None = HfArg(default=None, help="Steps of rising learning rate. Without it, 5 %% of all.")
     weight_decay: float = HfArg(default=0.05, help="Of AdamW, for weight matrices only.")
@@ -201,7 +203,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     from modeling_greenmim.training.micro_batches import get_weighted_loss, prepare_inputs, seed_micro_batch
     from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.progress import Progress
-    from modeling_greenmim.training.reports import PretrainingReport, describe_hardware, describe_number
+    from modeling_greenmim.training.reports import PretrainingReport, describe_hardware, describe_start
     from modeling_greenmim.training.run_folder import check_run_folder, lock_run, start_run_folder
     from modeling_greenmim.training.stop_signals import StopSignals
 
@@ -233,12 +235,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     learning_rate = args.learning_rate or args.base_learning_rate * images_per_step / 256
     eval_steps = args.eval_steps or math.ceil(num_steps / 10)
     hardware = describe_hardware(accelerator.device, num_processes)
-    accelerator.print(
-        f"{describe_number(data.num_train_images).capitalize()} to train on, {len(data.held_out.examples)} held out, cropped to "
-        f"{' x '.join(map(str, config.image_height_and_width))} pixels.\n"
-        f"Model of {pretrained.model.num_parameters() / 1e6:.2f} M parameters with mask units of {config.mask_unit_size} pixels.\n"
-        f"{num_steps:,} steps of {images_per_step} images, on {hardware}, with a learning rate of up to {learning_rate:.3g}."
-    )
+    accelerator.print(describe_start(data, pretrained.model, num_steps, images_per_step, hardware, learning_rate))
     settings = asdict(data_args) | asdict(model_args) | asdict(args)
     settings |= {"max_train_steps": num_steps, "num_warmup_steps": num_warmup_steps, "learning_rate": learning_rate}
     hyperparameters = {name: settings[name] for name in (*TRAINING_SETTINGS, *DIVISION_SETTINGS)}

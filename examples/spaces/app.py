@@ -173,7 +173,7 @@ class Demonstration:
             f"Encoder, timed on this machine with a batch of {len(batch)}: **{visible_ms:.1f} ms** for the visible part, "
             f"**{full_ms:.1f} ms** for whole images ({full_ms / visible_ms:.1f} times).",
         ]
-        lines += [NORMALIZED] if self.config.norm_pix_loss else []
+        lines += [NORMALIZED] if self.config.reconstruction_target == "normalized_pixels" else []
         return [to_pixels(image) for image in images], "\n\n".join(lines)
 
     def draw_groups(

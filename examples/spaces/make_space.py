@@ -19,8 +19,8 @@
 `hf upload me/my-space my_space --repo-type space` publishes it.
 """
 
-import argparse
 import shutil
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 import modeling_greenmim
@@ -54,7 +54,7 @@ def make_space(output_dir: str | Path, model_name_or_path: str | Path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--output_dir", required=True, help="Folder to write. It must not exist, or be empty.")
     parser.add_argument(
         "--model_name_or_path", required=True, help="Pre-trained GreenMIM model, in a folder or on the Hub."

@@ -92,6 +92,13 @@ class StepClock(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         self.ends.append(time.perf_counter())
 
+    def measure(self, trainer: PretrainingTrainer) -> dict[str, float]:
+        """Returns `images_seen`, and after more than one step `images_per_second`."""
+        metrics = {"images_seen": trainer.state.global_step * trainer.images_per_step}
+        if seconds := [end - start for start, end in pairwise(self.ends)]:
+            metrics["images_per_second"] = trainer.images_per_step / statistics.median(seconds)
+        return metrics
+
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
     """A run from top to bottom."""
@@ -101,13 +108,10 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     data = open_data(data_args, config, args.seed)
     set_seed(args.seed)
     collator = PretrainingCollator(config, start.image_processor)
-    trainer = SimMimTrainer(start, data, collator, args, model=make_simmim(config))
+    trainer = SimMimTrainer(start, data, collator, args, command, model=make_simmim(config))
     clock = StepClock()
     trainer.add_callback(clock)
-    metrics = train(trainer, checkpoint)
-    if len(clock.ends) > 1:
-        seconds = statistics.median(end - start for start, end in pairwise(clock.ends))
-        metrics["images_per_second"] = trainer.images_per_step / seconds
+    metrics = train(trainer, checkpoint) | clock.measure(trainer)
     trainer.save_metrics("train", metrics)
     with create_folder(Path(args.output_dir) / "model") as folder:
         trainer.save_model(str(folder))

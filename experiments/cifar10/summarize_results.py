@@ -180,7 +180,9 @@ def draw(results: dict) -> Figure:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("runs", type=Path, help="Folder of the runs, to which results.json, .md and .png are written.")
     parser.add_argument(
         "--steps_in_the_same_time",

@@ -64,7 +64,9 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("data", type=Path, help="Folder with a folder of parquet files for each dataset.")
     parser.add_argument("--teacher", required=True, help="Folder of the teacher.")
     parser.add_argument("--rounds", type=int, default=5)

@@ -70,7 +70,9 @@ def count_steps(dataset: str, objective: str) -> int:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     config = commands.add_parser("config", help="write the configuration of a model")
     config.add_argument("dataset", choices=IMAGE_SIZES)

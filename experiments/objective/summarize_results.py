@@ -96,7 +96,9 @@ def make_table(results: dict) -> str:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("runs", type=Path)
     results = collect(parser.parse_args().runs)
     (Path(__file__).parent / "results.json").write_text(json.dumps(results, indent=2) + "\n")

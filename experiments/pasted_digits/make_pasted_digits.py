@@ -148,7 +148,9 @@ def make_split(name: str, num_images: int, seed: int) -> Dataset:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--output_dir", type=Path, default="pasted_digits", help="Folder to write. [%(default)s]")
     parser.add_argument("--num_train_images", type=int, default=2000, help="Images to train on. [%(default)s]")
     parser.add_argument("--num_eval_images", type=int, default=300, help="Images to evaluate on. [%(default)s]")

@@ -52,7 +52,8 @@ def run_command(
         arguments (`Sequence[str]`, *optional*):
             Those of the command line by default.
     """
-    parser = HfArgumentParser(argument_classes, description=description, formatter_class=HelpFormatter)
+    settings = {"description": description, "formatter_class": HelpFormatter, "allow_abbrev": False}
+    parser = HfArgumentParser(argument_classes, **settings)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
     command = shlex.join(["python", name, *arguments])

@@ -13,7 +13,8 @@
 # limitations under the License.
 """Errors that a user can fix, and how errors of images are described."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def explain_loading(source: str | None, *kinds: type[Exception]) -> Iterator[Non
     except (OSError, ValueError, *kinds) as error:
         message = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{source} cannot be loaded ({message}).") from error
+
+
+def describe_unknown(name: str, known: Iterable[str]) -> str:
+    """Says that a name is not known, and names those that are like it, or all."""
+    close = [*(other for other in known if name in other), *difflib.get_close_matches(name, known)]
+    remedy = f"Did you mean {' or '.join(dict.fromkeys(close))}?" if close else f"Known are {', '.join(known)}."
+    return f"{name!r} is not known. {remedy}"
 
 
 def describe_error(error: Exception) -> str:

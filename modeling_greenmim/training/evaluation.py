@@ -13,7 +13,7 @@
 # limitations under the License.
 """Evaluation on held-out images: the loss with masks that stay the same, pictures, and nearest neighbors."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ NUM_FOLDS = 5
 NOTE = "Held-out images. Reconstruction: visible units from the image, hidden units as predicted; nothing of them is taken from the image."
 NORMALIZED_NOTE = (
     "Held-out images. Reconstruction: visible units from the image, hidden units as predicted,\nbut with their true mean and variance, "
-    "taken from the image itself (norm_pix_loss): the picture shows more than the model knows."
+    "taken from the image itself (normalized_pixels): the picture shows more than the model knows."
 )
 
 
@@ -75,18 +75,24 @@ class Evaluation:
 
     @torch.no_grad()
     def measure(self, model: nn.Module, accelerator: Accelerator) -> dict[str, float]:
-        """Returns `eval_loss`, and with `knn` `eval_knn_accuracy`."""
+        """Returns `eval_loss`, with a teacher also its two parts, and with `knn` `eval_knn_accuracy`."""
         was_training = model.training
         model.eval()
-        losses, features = [], []
+        losses, features = defaultdict(list), []
         for inputs in self.held_out.iterate_batches(self.collator, self.batch_size):
             inputs = prepare_inputs(inputs, accelerator, self.teacher)
-            losses += len(inputs["pixel_values"]) * [model(**inputs).loss.item()]
+            outputs = model(**inputs)
+            parts = {"eval_loss": outputs.loss}
+            if self.teacher is not None:
+                parts["eval_teacher_loss"] = outputs.teacher_loss
+                parts |= {"eval_reconstruction_loss": sum(part)} if (part := outputs.reconstruction_losses) else {}
+            for name, loss in parts.items():
+                losses[name] += len(inputs["pixel_values"]) * [loss.item()]
             if self.knn:
                 encoder = accelerator.unwrap_model(model).greenmim
                 features.append(encoder(inputs["pixel_values"]).last_hidden_state.mean(dim=1).float().cpu())
         model.train(was_training)
-        results = {"eval_loss": float(np.mean(losses))}
+        results = {name: float(np.mean(values)) for name, values in losses.items()}
         if self.knn:
             results["eval_knn_accuracy"] = get_knn_accuracy(torch.cat(features).numpy(), self.held_out.labels)
         return results

@@ -14,14 +14,12 @@
 """Models that fine-tuning starts from: any GreenMIM or Swin, with a classifier, or as a backbone."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     MODEL_FOR_BACKBONE_MAPPING,
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    AutoConfig,
     AutoImageProcessor,
     BaseImageProcessor,
     PreTrainedModel,
@@ -34,6 +32,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from .. import GreenMimConfig
 from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
+from ..config_files import read_config
 from .command_line import check_range, get_name
 from .errors import UserError, explain_loading
 
@@ -78,7 +77,7 @@ def load_classifier(
     Loads or makes a model with a classifier. One that knows these labels already keeps its classifier and its numbers for them; with
     `ignore_mismatched_sizes`, it gets a new one. Raises a [`UserError`] if there is no such model, or it does not know a label.
     """
-    config = load_config(args.model_name_or_path or args.config_name)
+    config = load_config(args.model_name_or_path, args.config_name)
     has_classifier = any(kind.endswith("ForImageClassification") for kind in config.architectures or [])
     if args.model_name_or_path and has_classifier and not ignore_mismatched_sizes:
         if unknown := [name for name in label_names if name not in config.label2id]:
@@ -102,7 +101,7 @@ def load_backbone(args: StartArguments, num_stages: int | None = None) -> Starti
     Loads or makes a backbone with feature maps of the last `num_stages` stages, by default of all. Raises a [`UserError`] if it cannot
     be loaded, or has fewer stages.
     """
-    config = load_config(args.model_name_or_path or args.config_name)
+    config = load_config(args.model_name_or_path, args.config_name)
     stages = [f"stage{stage + 1}" for stage in range(len(config.depths))]
     if num_stages is not None and num_stages > len(stages):
         raise UserError(f"The model has {len(stages)} stages, and {num_stages} feature maps are needed.")
@@ -122,17 +121,15 @@ def _load_model(args: StartArguments, model_class: type, config, new_module: str
         return StartingModel(model, image_processor, origin, read_license(name))
 
 
-def load_config(name: str) -> GreenMimConfig | SwinConfig | Swinv2Config:
-    """
-    Loads the configuration of a model, from a folder or a repository on the Hub. Raises a [`UserError`] if there is none, it is that of
-    a different model, or `name` is the folder of a run.
-    """
-    if (Path(name) / "model" / "config.json").is_file():
-        raise UserError(f"{name} is the folder of a run: its model is {name}/model.")
-    with explain_loading(name, StrictDataclassError):
-        config = AutoConfig.from_pretrained(name)
+def load_config(model_name: str | None, config_name: str | None = None) -> GreenMimConfig | SwinConfig | Swinv2Config:
+    """Loads the configuration of one of them, see [`read_config`]. Raises a [`UserError`] if it cannot, or it is of a different model."""
+    option, name = ("--model_name_or_path", model_name) if model_name else ("--config_name", config_name)
+    try:
+        config = read_config(name, option)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if not isinstance(config, (GreenMimConfig, SwinConfig, Swinv2Config)):
-        raise UserError(f"{name} is of type {config.model_type!r}, neither GreenMIM nor Swin.")
+        raise UserError(f"{option} {name} is of type {config.model_type!r}, neither GreenMIM nor Swin.")
     return config
 
 

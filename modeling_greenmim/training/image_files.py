@@ -237,10 +237,10 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
     kinds = set(map(get_kind, named or listed))
     kind = next((kind for kind in KINDS.values() if kind in kinds), None)
     if kind is None or (named and (len(kinds) > 1 or (kind == "image" and any(map(is_address, named))))):
-        extensions = ", ".join(sorted({get_extension(file) or "no extension" for file in named + listed})) or "nothing"
+        found = {get_extension(file) or "no extension" for file in named + listed} or {"no images"}
         raise UserError(
-            f"{argument} must name parquet files, tars (not compressed) or image files on this machine ({', '.join(IMAGE_EXTENSIONS)}), "
-            f"and only one of these kinds, got {make_printable(names[0])} with {extensions}."
+            f"{argument} {make_printable(names[0])} has {', '.join(sorted(found))}: give image files on this machine "
+            f"({', '.join(IMAGE_EXTENSIONS)}), parquet files or tars (not compressed), and only one of these kinds."
         )
     found = [file for file in listed if get_kind(file) == kind]
     chosen = [file for file in found if kind != "image" and os.path.basename(file).startswith(split)] or found

@@ -91,7 +91,7 @@ class ModelArguments:
     config_name_or_path: str | None = HfArg(
         default=None, help="Configuration of a new model, a file or a folder. By default that of a Swin-B."
     )
-    config_overrides: str | None = HfArg(default=None, help="Changes, such as 'window_size=4,norm_pix_loss=true'.")
+    config_overrides: str | None = HfArg(default=None, help="Changes, such as 'window_size=4,mlp_ratio=3'.")
     image_processor_name: str | None = HfArg(
         default=None, help="Image processor. By default that of the model, or one with the statistics of ImageNet."
     )

@@ -21,16 +21,17 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig, set_seed
+from transformers import PreTrainedConfig, set_seed
 
 from .. import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimImageProcessorPil, GreenMimModel
 from ..checkpoint_folders import load_checkpoint, make_image_processor, read_image_processor_settings, read_license
+from ..config_files import read_config
 from ..convert_swin_to_greenmim import convert_swin_to_greenmim
 from ..frozen_teacher import Teacher, load_teacher
 from ..masking_greenmim import get_unit_grid, sample_disjoint_masks
 from ..swin_families import SWIN_CONFIGS
 from .command_line import get_name
-from .errors import UserError, check_unreadable, make_unreadable_error
+from .errors import UserError, check_unreadable, describe_unknown, make_unreadable_error
 from .image_decoding import CenterCrop, ExampleMaker, RandomCrop
 from .image_files import ImageFiles, ParquetImages, RowSettings, find_images, is_address
 from .image_order import ImageOrder
@@ -71,7 +72,7 @@ class PretrainingData:
         number = self.num_train_images
         if number is not None and number < images_per_step:
             raise UserError(
-                f"There are {number} images to train on, fewer than the {images_per_step} in a step over all processes: lower "
+                f"The {images_per_step} images in a step over all processes are more than the {number} to train on: lower "
                 "--per_device_train_batch_size, --gradient_accumulation_steps or --max_eval_samples, which are held out."
             )
         if max_train_steps is not None:
@@ -215,18 +216,25 @@ def make_pretrained_model(
                 config = _read_config("config_name_or_path", args.config_name_or_path, GreenMimConfig)
             config = _override(config, args)
             image_size = config.image_height_and_width
+            if max(image_size) < (smallest := 2 * config.mask_unit_size):
+                raise ValueError(f"--image_size must be at least {smallest}, two mask units, got {config.image_size}.")
             # raises, if images of this size are not made of whole units, or have too few
             unit_grid = get_unit_grid(image_size, config.mask_unit_size)
             sample_disjoint_masks(args.masks_per_image, unit_grid, config.mask_ratio)
             image_processor = _make_image_processor(args, config)
             if teacher_name is not None:
+                read_config(teacher_name, "--teacher_model_name_or_path")
                 statistics = image_processor.image_mean, image_processor.image_std
                 teacher, size = load_teacher(teacher_name, statistics, config.num_channels, image_size)
                 config.teacher_hidden_size = size
                 teacher_license = read_license(teacher_name).get("license")
                 known = f"license: {teacher_license}" if teacher_license else "which states no license"
-                also = "also " if config.reconstruction_weight > 0 else ""
-                origin += f" It {also}learned to predict the features of a frozen teacher, `{get_name(teacher_name)}` ({known})."
+                units = (
+                    f"the `{config.reconstruction_target}` of hidden units and "
+                    if config.reconstruction_weight
+                    else ""
+                )
+                origin += f" It learned to predict {units}the features of a frozen teacher, `{get_name(teacher_name)}` ({known})."
             set_seed(seed)
             if folder is None:
                 model = GreenMimForMaskedImageModeling(config)
@@ -234,7 +242,8 @@ def make_pretrained_model(
                 settings = {"config": config, "dtype": torch.float32, "new_modules": PRETRAINING_MODULES}
                 model = load_checkpoint(GreenMimForMaskedImageModeling, folder, **settings)
     except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
-        raise UserError(str(error)) from error
+        # without the name of a validator
+        raise UserError(str(error.__cause__ if isinstance(error, StrictDataclassError) else error)) from error
     if license and stated.get("license", license) != license:
         raise UserError(
             f"--license must be {stated['license']!r}, that of the weights in {name}, got {license!r}. Omit it."
@@ -244,7 +253,7 @@ def make_pretrained_model(
 
 
 def _read_config(argument: str, name: str | None, *classes: type[PreTrainedConfig]) -> PreTrainedConfig:
-    config = GreenMimConfig() if name is None else AutoConfig.from_pretrained(name)
+    config = GreenMimConfig() if name is None else read_config(name, f"--{argument}")
     if not isinstance(config, classes):
         known = " or ".join(known.model_type for known in classes)
         raise ValueError(f"--{argument} must be of type {known}, but {name} is of type {config.model_type!r}.")
@@ -257,14 +266,18 @@ def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
     settings["teacher_hidden_size"] = None if args.teacher_model_name_or_path is None else 1
     config = GreenMimConfig.from_dict(config.to_dict())
     if args.config_overrides:
-        config.update_from_string(args.config_overrides)
+        try:
+            config.update_from_string(args.config_overrides)
+        except (ValueError, TypeError) as error:
+            names = [setting.partition("=")[0] for setting in args.config_overrides.split(",")]
+            unknown = [name for name in names if not hasattr(config, name)]
+            reason = describe_unknown(unknown[0], config.to_dict()) if unknown else error
+            raise ValueError(f"--config_overrides {args.config_overrides}: {reason}") from error
     return GreenMimConfig.from_dict({**config.to_dict(), **settings})  # which checks them together
 
 
 def _find_weights(name: str, seed: int, temporary: Path) -> tuple[str | Path, GreenMimConfig]:
     """The folder of the weights, converted if they are those of a Swin, and its configuration."""
-    if (Path(name) / "model" / "config.json").is_file():
-        raise ValueError(f"--model_name_or_path {name} is the folder of a run: its model is {name}/model.")
     config = _read_config("model_name_or_path", name, GreenMimConfig, *SWIN_CONFIGS)
     if isinstance(config, GreenMimConfig):
         return name, config

@@ -15,7 +15,7 @@
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
@@ -24,13 +24,13 @@ from transformers.utils import logging
 
 from .. import GreenMimConfig
 from ..parameter_groups import get_decay_parameter_names
-from .errors import UserError, check_unreadable
+from .errors import UserError, check_unreadable, describe_unknown
 from .evaluation import Evaluation
 from .micro_batches import get_weighted_loss, prepare_inputs
 from .pretraining_arguments import DataArguments, ModelArguments
 from .pretraining_setup import PretrainingData, make_pretrained_model, open_data
-from .reports import PretrainingReport, describe_hardware
-from .run_folder import lock_run
+from .reports import PretrainingReport, describe_hardware, describe_start
+from .run_folder import lock_run, start_run_folder
 from .trainer import CheckpointTrainer, start_run, train
 
 
@@ -82,15 +82,16 @@ class PretrainingTrainer(CheckpointTrainer):
     Args:
         pretrained ([`PretrainedModel`]), data ([`PretrainingData`]), collator ([`PretrainingCollator`]):
             The model to start from, the images of the run, and what makes micro-batches of them.
-        args ([`~transformers.TrainingArguments`]), **kwargs:
-            Those of [`~transformers.Trainer`].
+        args ([`~transformers.TrainingArguments`]), command (`str`), **kwargs:
+            Arguments and others of [`~transformers.Trainer`], and the command or call that started the run, for its card.
 
     Raises:
         [`UserError`]: if there are too few images, or an unknown number without `args.max_steps`.
     """
 
-    def __init__(self, pretrained, data, collator, args, **kwargs):
-        self.pretrained, self.data, self.collator, self.first_step = pretrained, data, collator, 0
+    def __init__(self, pretrained, data, collator, args, command, **kwargs):
+        self.pretrained, self.data, self.collator, self.command = pretrained, data, collator, command
+        self.first_step, self.hardware = 0, describe_hardware(args.device, args.world_size)
         self.images_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         max_steps = args.max_steps if args.max_steps > 0 else None
         args.max_steps = data.count_steps(self.images_per_step, max_steps, args.num_train_epochs)
@@ -109,10 +110,18 @@ class PretrainingTrainer(CheckpointTrainer):
         )
         if pretrained.teacher is not None:
             pretrained.teacher.to(args.device)
+        eval_batch_size = args.per_device_eval_batch_size
+        self.evaluation = Evaluation(data.held_out, collator, eval_batch_size, teacher=pretrained.teacher)
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs):
         if resume_from_checkpoint is not None:
             self.first_step = int(Path(resume_from_checkpoint).name.rpartition("-")[2])
+        self.settings = {name: getattr(self.args, name) for name in REPORTED_SETTINGS}
+        if self.is_world_process_zero():
+            shown = self.args.max_steps, self.images_per_step, self.hardware, self.args.learning_rate
+            print(describe_start(self.data, self.pretrained.model, *shown))
+            arguments = {"command": self.command, "hyper_parameters": self.settings}
+            start_run_folder(Path(self.args.output_dir), False, arguments)
         return super().train(resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self):
@@ -145,29 +154,27 @@ class PretrainingTrainer(CheckpointTrainer):
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         metrics = super().evaluate(*args, **kwargs)
-        self.save_pictures()
+        if self.pretrained.teacher is not None:
+            parts = self.evaluation.measure(self.model, self.accelerator)
+            self.log({name: value for name, value in parts.items() if name != "eval_loss"})
+        self.evaluation.save_pictures(self.model, self.accelerator, self.args.output_dir, self.state.global_step)
         return metrics
 
-    def save_pictures(self):
-        """Draws held-out images and their reconstructions. Collective."""
-        evaluation = Evaluation(self.data.held_out, self.collator, self.args.per_device_eval_batch_size)
-        evaluation.save_pictures(self.model, self.accelerator, self.args.output_dir, self.state.global_step)
-
-    def write_report(self, command: str, hub_model_id: str | None) -> Path:
+    def write_report(self, hub_model_id: str | None) -> Path:
         """
         Evaluates the trained model, and writes everything that a run leaves; the main process uploads the model folder if it has a name
         on the Hub. Collective. Returns the model folder.
         """
         args, step, history = self.args, self.state.global_step, self.state.log_history
         if self.data.held_out.examples:
-            self.evaluate() if args.do_eval else self.save_pictures()
+            self.evaluate()
         if self.is_world_process_zero():
             report = PretrainingReport(
                 pretrained=self.pretrained,
                 data=self.data,
-                settings={name: getattr(args, name) for name in REPORTED_SETTINGS},
-                hardware=describe_hardware(args.device, args.world_size),
-                command=command,
+                settings=self.settings,
+                hardware=self.hardware,
+                command=self.command,
                 step=step,
                 images_seen=step * self.images_per_step,
                 images_timed=(step - self.first_step) * self.images_per_step,
@@ -237,6 +244,9 @@ def pretrain(
     call = ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
     command = f"python -c {shlex.quote(f'from modeling_greenmim.training import pretrain; pretrain({call})')}"
     parser = HfArgumentParser((DataArguments, ModelArguments, TrainingArguments))
+    known = sorted(setting.name for kind in parser.dataclass_types for setting in fields(kind))
+    for name in settings.keys() - set(known):
+        raise UserError(describe_unknown(name, known))
     try:
         data_args, model_args, args = parser.parse_dict(DEFAULTS | settings)
     except (ValueError, TypeError) as error:
@@ -244,8 +254,8 @@ def pretrain(
     checkpoint, hub_model_id, lock = start_pretraining(args)  # the lock is held until the end
     pretrained = make_pretrained_model(model_args, args.seed, config)
     data = open_data(data_args, pretrained.model.config, args.seed)
-    trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args)
+    trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args, command)
     if "learning_rate" not in settings:
         args.learning_rate = BASE_LEARNING_RATE * trainer.images_per_step / 256
     train(trainer, checkpoint)
-    return trainer.write_report(command, hub_model_id)
+    return trainer.write_report(hub_model_id)

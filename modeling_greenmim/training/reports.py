@@ -29,11 +29,11 @@ import torch
 from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
-from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from .. import GreenMimConfig, publish
 from ..checkpoint_folders import create_folder
-from ..model_card import describe_encoder, make_model_card
+from ..model_card import describe_encoder, has_greenmim_encoder, make_model_card, make_pipeline_usage
 from ..plotting import draw_loss_curve
 from .command_line import get_name
 from .errors import UserError
@@ -58,8 +58,18 @@ def describe_number(number: int | None) -> str:
 def describe_hardware(device: torch.device, num_processes: int) -> str:
     """The machine, in words."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
-    threads = f", {torch.get_num_threads()} threads each" if device.type == "cpu" else ""
-    return f"{num_processes} x {name}{threads}"
+    threads = f", {torch.get_num_threads()} {'thread' if torch.get_num_threads() == 1 else 'threads'} each"
+    return f"{num_processes} x {name}{threads if device.type == 'cpu' else ''}"
+
+
+def describe_start(data, model, num_steps: int, images_per_step: int, hardware: str, learning_rate: float) -> str:
+    """What a run will do, in lines."""
+    return (
+        f"{describe_number(data.num_train_images).capitalize()} to train on, {len(data.held_out.examples)} held out, cropped to "
+        f"{' x '.join(map(str, model.config.image_height_and_width))} pixels.\n"
+        f"Model of {model.num_parameters() / 1e6:.2f} M parameters with mask units of {model.config.mask_unit_size} pixels.\n"
+        f"{num_steps:,} steps of {describe_number(images_per_step)}, on {hardware}, with a learning rate of up to {learning_rate:.3g}."
+    )
 
 
 def describe_data(args: "DataArguments", num_train_images: int | None) -> str:
@@ -167,12 +177,14 @@ class PretrainingReport:
             "images seen": f"{self.images_seen:,}",
             **self.settings,
             "mask_ratio": config.mask_ratio,
-            "norm_pix_loss": config.norm_pix_loss,
+            "reconstruction_target": config.reconstruction_target,
             "hardware": self.hardware,
             "time": self.time if is_whole else f"{self.time} for the last {self.images_timed:,} images",
         }
         titles = {
-            "eval_loss": "Reconstruction loss (masks fixed by the seed)",
+            "eval_loss": "Loss (masks fixed by the seed)",
+            "eval_reconstruction_loss": "Reconstruction loss",
+            "eval_teacher_loss": "Teacher loss (1 minus the cosine)",
             "eval_knn_accuracy": "Accuracy of nearest neighbors (20, cosine, 5-fold cross-validation)",
         }
         measured = [
@@ -208,7 +220,7 @@ class PretrainingReport:
                 "unreadable": self.unreadable,
             }
             (output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2))
-            loss_curve = make_png(draw_loss_curve(self.history, model.config.norm_pix_loss))
+            loss_curve = make_png(draw_loss_curve(self.history, model.config.reconstruction_target))
             (output_dir / "loss_curve.png").write_bytes(loss_curve)
             pictures = {"loss_curve.png": ("Loss over the steps", loss_curve)}
             if (path := get_picture_path(output_dir, self.step)).is_file():
@@ -220,11 +232,15 @@ class PretrainingReport:
 
     def _print_summary(self, folder: Path, hub_model_id: str | None):
         print(f"\nSpeed: {self.speed}, {self.time} of training.")
-        if losses := [record for record in self.history if "eval_loss" in record]:
-            first, last = losses[0], losses[-1]
-            time = f"after {first['step']:,} steps" if first["step"] else "before"
-            values = f"{first['eval_loss']:.4f} {time}, {last['eval_loss']:.4f} after {self.step:,} steps"
-            print(f"Loss on held-out images: {values}. Pictures: {folder.parent / 'reconstructions'}")
+        for title in ("Loss", "Reconstruction loss", "Teacher loss"):
+            name = f"eval_{title.lower().replace(' ', '_')}"
+            if losses := [record for record in self.history if name in record]:
+                first, last = losses[0], losses[-1]
+                time = f"after {first['step']:,} steps" if first["step"] else "before"
+                values = f"{first[name]:.4f} {time}, {last[name]:.4f} after {self.step:,} steps"
+                print(f"{title} on held-out images: {values}.")
+        if (pictures := folder.parent / "reconstructions").is_dir():
+            print(f"Pictures:   {pictures}")
         if self.unreadable:
             print(f"Images that could not be read: {len(self.unreadable)}, all named in metrics.json.")
         print(f"Loss curve: {folder.parent / 'loss_curve.png'}")
@@ -232,27 +248,6 @@ class PretrainingReport:
         print(f"Model:      {folder}, with its card; loads with {call}, after import modeling_greenmim.")
         if hub_model_id is not None:
             print(f"Uploaded:   https://huggingface.co/{hub_model_id}")
-
-
-PIPELINE_USAGE = """
-{imports}from transformers import pipeline
-
-predict = pipeline("{task}", model="{name}"{trust})
-predict("path/to/image.jpg")
-"""
-
-
-def has_greenmim_encoder(config: PreTrainedConfig) -> bool:
-    return isinstance(getattr(config, "backbone_config", config), GreenMimConfig)
-
-
-def make_pipeline_usage(config: PreTrainedConfig, task: str, name: str) -> str:
-    """Python code that runs a model, in a folder or a repository, with a pipeline."""
-    has_code = isinstance(config, GreenMimConfig)  # in its folder
-    needs_import = has_greenmim_encoder(config) and not has_code
-    imports = "import modeling_greenmim  # registers the backbone\n" if needs_import else ""
-    trust = ", trust_remote_code=True" if has_code else ""
-    return PIPELINE_USAGE.format(imports=imports, task=task, name=name, trust=trust)
 
 
 @dataclass

@@ -68,12 +68,12 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
         [`UserError`]: if a run would be overwritten, or there is no such checkpoint.
     """
     output_dir = Path(output_dir)
-    if (output_dir / "model").exists():
-        raise UserError(f"--output_dir {output_dir} has a model already. Choose a different folder.")
-    checkpoints = sort_checkpoints(str(output_dir))
-    if wanted is None and checkpoints:
+    checkpoints, is_complete = sort_checkpoints(str(output_dir)), (output_dir / "model").exists()
+    if is_complete or (wanted is None and checkpoints):
+        resume = "Its run is complete: " if is_complete else "Resume it with --resume_from_checkpoint latest, "
         raise UserError(
-            f"--output_dir {output_dir} holds a run already. Resume it with --resume_from_checkpoint latest, or choose another folder."
+            f"--output_dir {output_dir} holds a {'model' if is_complete else 'run'} already. {resume}choose another --output_dir, or "
+            "remove this one to discard the run."
         )
     if wanted is None:
         return None

@@ -13,12 +13,15 @@
 # limitations under the License.
 """The models that benchmarks compare: the families, ours next to SimMIM's way."""
 
+import json
+
 import pytest
 import timm
 import torch
 from transformers import Swinv2Config
 
 from benchmarks import peers
+from benchmarks.training_step import print_row
 from modeling_greenmim import GreenMimConfig
 from tests.helpers.scripts import ROOT
 
@@ -30,6 +33,7 @@ SMALL = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "win
 def setting(monkeypatch):
     for sizes in (peers.SWIN_SIZES, peers.TWINS_SIZES):
         monkeypatch.setitem(sizes, "tiny", SMALL)
+    monkeypatch.setitem(peers.PCPVT_DEPTHS, "tiny", (1, 1, 1, 1))
     return peers.Setting(image_size=64, batch_size=2)
 
 
@@ -38,7 +42,10 @@ def make_peer(name: str, setting: peers.Setting) -> peers.Peer:
     return peers.PEERS[name](setting)
 
 
-@pytest.mark.parametrize("name", ["greenmim_swin_v2", "greenmim_twins_svt", "simmim_swin_v2", "simmim_twins_svt"])
+@pytest.mark.parametrize(
+    "name",
+    ["greenmim_swin_v2", "greenmim_twins_svt", "greenmim_twins_pcpvt", "simmim_swin_v2", "simmim_twins_svt"],
+)
 def test_a_step_trains_nearly_every_weight(setting, name):
     peer = make_peer(name, setting)
     peer.get_loss(peer.module(**peer.make_inputs(0))).backward()
@@ -51,6 +58,7 @@ def test_a_step_trains_nearly_every_weight(setting, name):
     [
         ("greenmim_swin_v2", "greenmim_swinv2_tiny_window8_256.json"),
         ("greenmim_twins_svt", "greenmim_twins_svt_small_224.json"),
+        ("greenmim_twins_pcpvt", "greenmim_twins_pcpvt_small_224.json"),
     ],
 )
 def test_ours_is_the_ready_configuration(monkeypatch, name, file):
@@ -84,3 +92,41 @@ def test_mask_tokens_hide_the_pixels_from_twins(setting):
     with torch.no_grad():
         torch.testing.assert_close(model.encoder(pixels + hidden), model.encoder(pixels), rtol=0, atol=0)
         assert not torch.allclose(model.encoder(pixels + ~hidden), model.encoder(pixels))
+
+
+@pytest.mark.parametrize("name", ["families", "families_one_core"])
+def test_the_documentation_has_the_measured_speeds_of_the_families(capsys, name):
+    runs = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    results = [result for run in runs for result in run["results"]]
+    for result in results:
+        print_row(result)
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 6 and set(rows) <= set((ROOT / "docs" / "performance.md").read_text().splitlines())
+
+
+def test_the_guide_of_families_has_the_measured_speeds():
+    runs = json.loads((ROOT / "benchmarks" / "results" / "families.json").read_text())
+    swin, twins, large_swin, swin_v2 = (run["results"][0] for run in runs)
+    twins_and_swin = runs[1]["results"][1]
+    lines = (ROOT / "docs" / "greenmim.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith(("| Training step of", "| with mask tokens", "| times faster"))]
+    assert len(rows) == 3
+
+    def show(model: str) -> list[str]:
+        return [f"{result[model]['images_per_second']:.1f}" for result in (swin, large_swin, swin_v2, twins)]
+
+    ratios = [f"{result['faster']:.2f}" for result in (swin, large_swin, swin_v2, twins)]
+    for row, numbers in zip(rows, (show("ours"), show("peer"), ratios)):
+        positions = [row.find(number) for number in numbers]
+        assert -1 not in positions and positions == sorted(positions), (row, numbers)
+    assert any(f"{twins_and_swin['faster']:.2f} times faster" in line for line in lines)
+
+
+def test_the_guide_of_families_has_the_measured_speeds_on_one_core():
+    runs = json.loads((ROOT / "benchmarks" / "results" / "families_one_core.json").read_text())
+    swin, pcpvt = runs[1]["results"][1:]  # next to Twins-SVT
+    text = " ".join((ROOT / "docs" / "greenmim.md").read_text().split())
+    speeds = {model: f"{pcpvt[model]['images_per_second']:.1f}" for model in ("ours", "peer")}
+    assert f"on one core {speeds['peer']}, where Twins-SVT has {speeds['ours']}" in text
+    assert f"on one core {swin['faster']:.2f} times" in text
+    assert f"On one core, a step takes {pcpvt['faster']:.2f} times as long as that of Twins-SVT" in text

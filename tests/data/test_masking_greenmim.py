@@ -112,5 +112,18 @@ def test_disjoint_masks_show_no_unit_twice_and_equally_many_each(num_masks, grid
 
 
 def test_more_disjoint_masks_than_an_image_has_units_for_are_refused():
-    with pytest.raises(ValueError, match="from 1 to 4, as each shows 12 of 49 units, got 5"):
+    with pytest.raises(ValueError, match="from 1 to 4, got 5, because each shows 12 of 49 units"):
         sample_disjoint_masks(5, (7, 7), 0.75)
+
+
+def test_the_mask_ratio_that_is_named_as_remedy_is_enough():
+    for num_masks in range(2, 50):
+        with pytest.raises(ValueError, match="must be 1, got") as caught:
+            sample_disjoint_masks(num_masks, (7, 7), 0.25)
+        ratio = float(str(caught.value).rpartition(" ")[2].rstrip("."))
+        assert len(sample_disjoint_masks(num_masks, (7, 7), ratio)) == num_masks
+
+
+def test_no_mask_ratio_is_named_where_none_is_high_enough():
+    with pytest.raises(ValueError, match=r"Use fewer masks\.$"):
+        sample_disjoint_masks(50, (7, 7), 0.25)

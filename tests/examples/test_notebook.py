@@ -124,7 +124,11 @@ def test_it_runs_on_images_of_all_kinds(tmp_path, monkeypatch):
         for number in range(20):
             size = tuple(int(side) for side in generator.integers(10, 90, 2))
             PIL.Image.effect_noise(size, 90).convert(mode).save(tmp_path / "images" / name / f"{number}.png")
-    sizes = SMALL | {"image_folder": str(tmp_path / "images"), "norm_pix_loss": True, "labeled_fraction": 0.5}
+    sizes = SMALL | {
+        "image_folder": str(tmp_path / "images"),
+        "reconstruction_target": "normalized_pixels",
+        "labeled_fraction": 0.5,
+    }
     notebook = run(tmp_path, monkeypatch, **sizes)
     assert "3 classes: bird, cat, dog" in read_text(notebook)
 

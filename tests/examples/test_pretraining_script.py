@@ -167,7 +167,7 @@ def test_a_run_with_a_teacher_names_it_in_the_card_and_resumes_only_with_it(imag
     # the loss of a teacher is 1 minus a cosine, of which a new projection knows nothing
     assert 0.5 < metrics["history"][0]["eval_loss"] - without["history"][0]["eval_loss"] < 1.5
     card = (tmp_path / "run" / "model" / "README.md").read_text()
-    assert "features of a frozen teacher, `a_swin` (license: mit)" in card
+    assert "of hidden units and the features of a frozen teacher, `a_swin` (license: mit)" in card
     assert not any("teacher" in name for name in AutoModel.from_pretrained(tmp_path / "run" / "model").state_dict())
     shutil.rmtree(tmp_path / "run" / "model")
     shutil.rmtree(tmp_path / "run" / "checkpoint-6")
@@ -224,11 +224,18 @@ def test_invalid_arguments_raise(settings, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--per_device_train_batch_size=100",), "52 images to train on, fewer than the 100 in a step"),
+        (
+            ("--per_device_train_batch_size=100",),
+            "The 100 images in a step over all processes are more than the 52 to train on",
+        ),
         (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
-        (("--teacher_model_name_or_path=missing",), "Cannot use missing as a teacher"),
+        (("--teacher_model_name_or_path=missing",), "--teacher_model_name_or_path missing is neither"),
         (("--masks_per_image=5",), "number of masks of an image must be from 1 to 4"),
+        (
+            ("--masks_per_image=2", "--mask_ratio=0.25"),
+            r"must be 1, got 2, because .*raise the mask ratio to at least 0\.5",
+        ),
         (("--masks_per_image=0",), "--masks_per_image must be at least 1, got 0"),
         (("--masks_per_image=2", "--mask_sampler=block"), "--masks_per_image must be 1 with blocks"),
         (("--knn", "--max_eval_samples=6"), "--knn needs 5 held-out images of a class"),

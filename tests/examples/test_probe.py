@@ -106,7 +106,7 @@ def broken_models(labeled_folders, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere", "nowhere cannot be loaded"),
+        ("nowhere", "nowhere is neither a folder or file here nor a repository"),
         ("vit", "'vit', neither GreenMIM nor Swin"),
         ("renamed", "lacks .* weights"),
         ("damaged", "weights are damaged"),
@@ -118,6 +118,6 @@ def test_a_model_that_cannot_be_loaded_raises(labeled_folders, broken_models, na
 
 
 def test_a_missing_model_is_reported_before_anything_is_measured(labeled_folders, capsys):
-    with pytest.raises(SystemExit, match="nowhere cannot be loaded"):
+    with pytest.raises(SystemExit, match="nowhere is neither a folder or file here nor a repository"):
         probe(labeled_folders, [labeled_folders / "greenmim", labeled_folders / "nowhere"])
     assert "linear" not in capsys.readouterr().out

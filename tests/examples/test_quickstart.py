@@ -157,8 +157,8 @@ def test_invalid_options_raise(tmp_path, options, message):
     ("make_folder", "options", "message"),
     [
         (lambda path: path, (), "is neither a folder nor a file"),
-        (lambda path: path.mkdir() or path, (), "must name parquet files, tars .* or image files"),
-        (lambda path: write_photos(path, 1), (), "1 images to train on, fewer than the 4 in a step"),
+        (lambda path: path.mkdir() or path, (), "has no images: give image files on this machine"),
+        (lambda path: write_photos(path, 1), (), "The 4 images in a step .* are more than the 1 to train on"),
         (
             lambda path: write_parquet(path, [make_photo(0)] * 4, "picture"),
             ("--image_column_name", "image"),

@@ -104,7 +104,7 @@ FUNCTIONS = {
     "sample_masks": Function(
         sample_masks, {"batch_size": 2, "sampler": "random", "per_sample": True, **MASKED}, has_masks, GRID_WORDS
     ),
-    "sample_disjoint_masks": Function(sample_disjoint_masks, {"num_masks": 2, **MASKED}, has_masks, GRID_WORDS),
+    "sample_disjoint_masks": Function(sample_disjoint_masks, {"num_masks": 2, **MASKED}, has_masks, (*GRID_WORDS, "number of masks")),
     "get_num_visible_units": Function(
         get_num_visible_units,
         {"num_units": 49, "mask_ratio": 0.75},
@@ -185,6 +185,6 @@ FUNCTIONS = {
     ),
     "draw_images": Function(draw_images, {"rows": {"a": IMAGES}, "note": "note"}, is_true),
     "draw_loss_curve": Function(
-        draw_loss_curve, {"history": [{"step": 1, "loss": 1.0}], "norm_pix_loss": True}, is_true
+        draw_loss_curve, {"history": [{"step": 1, "loss": 1.0}], "reconstruction_target": "pixels"}, is_true
     ),
 }

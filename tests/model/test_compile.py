@@ -21,12 +21,15 @@ from modeling_greenmim import GreenMimForMaskedImageModeling, make_plan, sample_
 from tests.helpers.tiny_models import FAMILIES, FAMILY_ROWS, make_config
 
 
+ARCHITECTURES = {**FAMILIES, "twins_pcpvt": {**FAMILIES["twins"], "token_mixers": ["spatial_reduction"] * 3}}
+
+
 @pytest.fixture(params=FAMILY_ROWS)
 def model(request):
     torch._dynamo.reset()
     counters.clear()
     torch.manual_seed(0)
-    return GreenMimForMaskedImageModeling(make_config(**FAMILIES[request.param])).train()
+    return GreenMimForMaskedImageModeling(make_config(**ARCHITECTURES[request.param])).train()
 
 
 def make_inputs(config, seed, per_sample):
@@ -59,7 +62,7 @@ def test_full_images_compile(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [{}], ids=["swin"], indirect=True)
+@pytest.mark.parametrize("model", ["swin", "swin_v2", "twins_pcpvt"], indirect=True)
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_inductor_trains_the_same(model, per_sample):
     compiled = torch.compile(model, fullgraph=True)

@@ -132,7 +132,7 @@ def test_a_base_install_imports_the_module_and_says_what_drawing_needs():
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
         "from modeling_greenmim.plotting import draw_loss_curve\n"
-        "try:\n    draw_loss_curve([], True)\nexcept ImportError as error:\n    print(error)"
+        "try:\n    draw_loss_curve([], 'pixels')\nexcept ImportError as error:\n    print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install matplotlib" in result.stdout
@@ -140,7 +140,7 @@ def test_a_base_install_imports_the_module_and_says_what_drawing_needs():
 
 def test_loss_curve(tmp_path):
     history = [{"step": 0, "eval_loss": 1.0}, {"step": 5, "loss": 0.9}, {"step": 10, "loss": 0.8, "eval_loss": 0.85}]
-    figure = draw_loss_curve(history, norm_pix_loss=True)
+    figure = draw_loss_curve(history, reconstruction_target="normalized_pixels")
     figure.savefig(tmp_path / "curve.png")
     (axes,) = figure.axes
     assert {line.get_label(): line.get_xydata().tolist() for line in axes.lines} == {
@@ -151,4 +151,4 @@ def test_loss_curve(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_a_loss_curve_without_a_record_is_empty():
-    assert not draw_loss_curve([], norm_pix_loss=True).axes[0].get_lines()
+    assert not draw_loss_curve([], reconstruction_target="normalized_pixels").axes[0].get_lines()

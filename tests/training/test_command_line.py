@@ -59,6 +59,11 @@ def test_unknown_arguments_are_refused():
         run_with(print, "--sise=1")
 
 
+def test_abbreviated_arguments_are_refused():
+    with pytest.raises(SystemExit, match="unknown arguments: --siz=1"):
+        run_with(print, "--siz=1")
+
+
 def test_an_error_of_a_worker_is_shown_without_its_traceback():
     def fail(*values):
         try:

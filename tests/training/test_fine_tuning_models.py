@@ -131,7 +131,7 @@ def test_other_models_raise(tmp_path):
 
 @pytest.mark.parametrize("argument", ["model_name_or_path", "config_name"])
 def test_a_missing_model_raises(tmp_path, argument):
-    with pytest.raises(UserError, match=f"{tmp_path}/nowhere cannot be loaded"):
+    with pytest.raises(UserError, match=f"--{argument} {tmp_path}/nowhere is neither a folder"):
         load_classifier(StartArguments(**{argument: str(tmp_path / "nowhere")}), LABELS)
 
 

@@ -154,10 +154,13 @@ def test_loops_of_links_end_and_a_folder_is_listed_once(tmp_path):
     [
         (["nothing.parquet"], "--train_dir .*nothing.parquet is neither a folder nor a file"),
         (["*.nothing"], "is neither a folder nor a file"),
-        (["parquet/0.parquet", "tars/0.tar"], "only one of these kinds, got .* with .parquet, .tar"),
-        (["notes.txt"], "with .txt"),
-        (["a.tar.gz"], r"tars \(not compressed\).*with .gz"),
-        (["empty"], "with nothing"),
+        (
+            ["parquet/0.parquet", "tars/0.tar"],
+            ".parquet has .parquet, .tar: give image files .* only one of these kinds",
+        ),
+        (["notes.txt"], "notes.txt has .txt: give"),
+        (["a.tar.gz"], r"has .gz: give .*tars \(not compressed\)"),
+        (["empty"], r"--train_dir .*empty has no images: give image files .*\.jpg, .*parquet files or tars"),
     ],
 )
 def test_data_that_are_not_there_are_named(image_folders, names, message):

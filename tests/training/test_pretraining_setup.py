@@ -98,7 +98,7 @@ def test_steps_are_given_or_counted_from_epochs(images, max_train_steps, num_epo
 
 def test_a_step_of_more_images_than_there_are_is_refused(images):
     data = open_data(DataArguments(train_dir=str(images / "files")), CONFIG, seed=0)
-    with pytest.raises(UserError, match="52 images to train on, fewer than the 64 in a step"):
+    with pytest.raises(UserError, match="The 64 images in a step over all processes are more than the 52 to train on"):
         data.count_steps(64, 10, 1.0)
 
 
@@ -167,10 +167,16 @@ def test_the_license_of_new_weights_is_the_given_one(images):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"config_overrides": "window=7"}, "window"),
+        (
+            {"config_overrides": "windowsize=7"},
+            "--config_overrides windowsize=7: 'windowsize' is not known.*window_size",
+        ),
+        ({"config_overrides": "zzz=7"}, "Known are .*image_size.*mask_ratio"),
+        ({"config_overrides": "window_size"}, "--config_overrides window_size: "),
+        ({"image_size": 4}, "--image_size must be at least 8, two mask units, got 4"),
         ({"config_overrides": "image_size=30"}, "30 x 30 pixels are not made of whole mask units"),
         ({"image_processor_name": "missing"}, "missing has no preprocessor_config.json"),
-        ({"mask_ratio": 1.5}, "mask_ratio"),
+        ({"mask_ratio": 1.5}, "^`mask_ratio` must lie between 0 and 1"),
     ],
 )
 def test_settings_that_the_model_cannot_have_are_refused(images, settings, message):
@@ -178,10 +184,19 @@ def test_settings_that_the_model_cannot_have_are_refused(images, settings, messa
         make_model(config_name_or_path=str(images), **settings)
 
 
-def test_the_folder_of_a_run_is_no_model(tmp_path):
+@pytest.mark.parametrize("argument", ["model_name_or_path", "config_name_or_path", "teacher_model_name_or_path"])
+def test_the_folder_of_a_run_is_no_model(tmp_path, argument):
     GreenMimModel(CONFIG).save_pretrained(tmp_path / "model")
-    with pytest.raises(UserError, match="is the folder of a run: its model is .*/model"):
-        make_model(model_name_or_path=str(tmp_path))
+    with pytest.raises(UserError, match=f"--{argument} .* is the folder of a run: its model is .*/model"):
+        make_model(**{argument: str(tmp_path)})
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.0])
+def test_the_origin_of_weights_says_what_is_learned_next_to_a_teacher(images, tmp_path, weight):
+    SwinModel(SwinConfig(**SWIN_SETTINGS)).save_pretrained(tmp_path)
+    settings = {"config_overrides": f"reconstruction_weight={weight}", "teacher_model_name_or_path": str(tmp_path)}
+    origin = make_model(config_name_or_path=str(images), **settings).origin
+    assert ("the `normalized_pixels` of hidden units and the features" in origin) == (weight > 0)
 
 
 @pytest.mark.parametrize("argument", ["model_name_or_path", "config_name_or_path"])

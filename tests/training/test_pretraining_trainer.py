@@ -71,7 +71,10 @@ def test_pretrain_leaves_everything_that_a_run_leaves(images, tmp_path):
     model = AutoModel.from_pretrained(folder)
     assert isinstance(model, GreenMimModel)
     names = {path.name for path in tmp_path.iterdir()} - {".lock"}
-    assert names == {"checkpoint-3", "checkpoint-6", "loss_curve.png", "metrics.json", "model", "reconstructions"}
+    assert names == {
+        *("arguments.json", "checkpoint-3", "checkpoint-6", "loss_curve.png"),
+        *("metrics.json", "model", "reconstructions"),
+    }
     pictures = sorted(path.name for path in (tmp_path / "reconstructions").iterdir())
     assert pictures == ["step-0000003.png", "step-0000006.png"]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -81,6 +84,27 @@ def test_pretrain_leaves_everything_that_a_run_leaves(images, tmp_path):
     assert "pretrain(train_dir=" in card and "| learning_rate | 2.34375e-06 |" in card
     # a complete run is not started again
     assert pretrain(images / "files", tmp_path, CONFIG, resume_from_checkpoint="latest") == folder
+
+
+def test_a_run_begins_with_what_it_will_do(images, tmp_path, capsys):
+    run(images, tmp_path)
+    output = capsys.readouterr().out
+    assert "52 images to train on, 8 held out, cropped to 32 x 32 pixels." in output
+    assert "6 steps of 4 images" in output and "a learning rate of up to 2.34e-06" in output
+
+
+def test_a_run_keeps_its_arguments(images, tmp_path):
+    run(images, tmp_path, weight_decay=0.25)
+    arguments = json.loads((tmp_path / "arguments.json").read_text())
+    assert arguments["hyper_parameters"]["weight_decay"] == 0.25 and "pretrain(train_dir=" in arguments["command"]
+
+
+def test_the_losses_of_reconstruction_and_teacher_are_recorded(images, tmp_path):
+    SwinModel(SwinConfig(**SWIN_SETTINGS)).save_pretrained(tmp_path / "teacher")
+    metrics = run(images, tmp_path / "run", max_steps=2, teacher_model_name_or_path=str(tmp_path / "teacher"))
+    loss, parts = ({**record} for record in metrics["history"][-2:])
+    parts = parts["eval_reconstruction_loss"], parts["eval_teacher_loss"]
+    assert sum(parts) == pytest.approx(loss["eval_loss"], rel=1e-4) and min(parts) > 0.1
 
 
 @pytest.mark.parametrize("settings", [{}, {"streaming": True}, {"gradient_accumulation_steps": 2}])
@@ -138,10 +162,12 @@ def test_unreadable_images_are_skipped_and_limited(images, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lerning_rate": 1.0}, "lerning_rate"),
+        ({"lerning_rate": 1.0}, "'lerning_rate' is not known. Did you mean learning_rate"),
+        ({"max_train_steps": 2}, "'max_train_steps' is not known. Did you mean max_steps"),
+        ({"batch_size": 8}, "'batch_size' is not known. Did you mean .*per_device_train_batch_size"),
         ({"mask_ratio": 1.5}, "mask_ratio"),
         ({"min_crop_scale": 0}, "--min_crop_scale must be above 0"),
-        ({"per_device_train_batch_size": 64}, "52 images to train on, fewer than the 64"),
+        ({"per_device_train_batch_size": 64}, "64 images in a step .* are more than the 52 to train on"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(images, tmp_path, settings, message):
@@ -151,7 +177,9 @@ def test_settings_that_cannot_be_are_refused(images, tmp_path, settings, message
 
 def test_a_folder_with_a_model_is_refused(images, tmp_path):
     (tmp_path / "model").mkdir()
-    with pytest.raises(UserError, match="has a model already"):
+    with pytest.raises(
+        UserError, match="holds a model already. Its run is complete.* another --output_dir, or remove"
+    ):
         run(images, tmp_path)
 
 

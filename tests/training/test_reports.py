@@ -16,16 +16,18 @@
 import errno
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 from transformers import AutoModel, SwinConfig, UperNetConfig
 
 from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, publish
+from modeling_greenmim.model_card import make_pipeline_usage
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
-from modeling_greenmim.training.reports import PretrainingReport, describe_data, describe_number, make_pipeline_usage
+from modeling_greenmim.training.reports import PretrainingReport, describe_data, describe_hardware, describe_number
 from tests.helpers.pretraining import CONFIG, write_images
 
 
@@ -71,6 +73,7 @@ def test_a_card_has_settings_measurements_and_license_of_the_run(images, tmp_pat
         "| images seen | 4,800 |",
         "| seed | 7 |",
         "| mask_ratio | 0.75 |",
+        "| reconstruction_target | normalized_pixels |",
         "| hardware | 1 x CPU |",
         "| time | 48 s |",
         "of 8 held-out images after 1,200 steps: 0.2500",
@@ -99,6 +102,18 @@ def test_the_summary_tells_first_and_last_loss(images, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "Loss on held-out images: 1.5000 before, 0.2500 after 1,200 steps." in output
     assert f"Model:      {tmp_path / 'model'}" in output
+
+
+def test_the_summary_tells_the_loss_of_the_teacher(images, tmp_path, capsys):
+    history = [{"step": step, "eval_loss": 2.0, "eval_teacher_loss": 1 / (1 + step)} for step in (0, 3)]
+    write(make_report(images, history=history, step=3), tmp_path)
+    assert "Teacher loss on held-out images: 1.0000 before, 0.2500 after 3 steps." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 thread each"), (2, "2 threads each")])
+def test_threads_are_counted_in_words(monkeypatch, number, words):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: number)
+    assert describe_hardware(torch.device("cpu"), 3).endswith(f"CPU, {words}")
 
 
 def test_a_model_with_a_name_on_the_hub_is_uploaded(images, tmp_path, monkeypatch):

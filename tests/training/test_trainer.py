@@ -184,14 +184,17 @@ def test_a_checkpoint_that_is_not_whole_raises(tmp_path):
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     make_checkpoints(tmp_path, checkpoint_2='{"epoch": 1}')
-    with pytest.raises(UserError, match="holds a run already. Resume it with --resume_from_checkpoint latest"):
+    with pytest.raises(
+        UserError,
+        match="holds a run already. Resume it with --resume_from_checkpoint latest, .* another --output_dir, or remove",
+    ):
         find_checkpoint(tmp_path, None)
 
 
 @pytest.mark.parametrize("wanted", [None, "latest"])
 def test_a_folder_with_a_model_is_not_overwritten(tmp_path, wanted):
     (tmp_path / "model").mkdir()
-    with pytest.raises(UserError, match="has a model already"):
+    with pytest.raises(UserError, match="holds a model already"):
         find_checkpoint(tmp_path, wanted)
 
 

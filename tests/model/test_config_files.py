@@ -1,0 +1,83 @@
+# Copyright 2026 The GreenMIM for transformers authors. All rights reserved.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Configurations of models: which names are found, and what is said about the others."""
+
+import json
+
+import pytest
+from transformers import AutoConfig, SwinConfig
+
+from modeling_greenmim.config_files import read_config
+
+
+OPTION = "--model_name_or_path"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The names that were not taken for paths; the Hub has none of them."""
+    names = []
+
+    def refuse(name, **kwargs):
+        names.append(name)
+        raise OSError("the answer\nof the Hub")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", refuse)
+    return names
+
+
+@pytest.mark.parametrize("name", ["", "config.json"], ids=["folder", "file"])
+def test_a_configuration_is_read(tmp_path, name):
+    SwinConfig(embed_dim=24).save_pretrained(tmp_path)
+    assert read_config(str(tmp_path / name), OPTION).embed_dim == 24
+
+
+@pytest.mark.parametrize("name", ["/no/model", "./model", "../model", "~/model", "my/own/model", "model.json"])
+def test_the_hub_is_not_asked_about_a_path(asked, name):
+    with pytest.raises(
+        ValueError, match=f"{OPTION} {name} is neither a folder or file here nor a repository of the Hub"
+    ):
+        read_config(name, OPTION)
+    assert not asked
+
+
+def test_the_answer_of_the_hub_is_told_with_option_and_name(asked):
+    message = rf"{OPTION} me/my-model is neither .* can be reached \(the answer of the Hub\)\. Check the spelling"
+    with pytest.raises(ValueError, match=message):
+        read_config("me/my-model", OPTION)
+    assert asked == ["me/my-model"]
+
+
+def test_a_missing_configuration_names_the_folder_of_configurations(asked):
+    with pytest.raises(ValueError, match="--config_name_or_path tiny is neither .* examples/configs"):
+        read_config("tiny", "--config_name_or_path")
+
+
+def test_the_folder_of_a_run_names_its_model(tmp_path):
+    SwinConfig().save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"{OPTION} {tmp_path} is the folder of a run: its model is {tmp_path}/model"):
+        read_config(str(tmp_path), OPTION)
+
+
+def test_a_folder_without_a_configuration_is_not_said_to_be_missing(tmp_path):
+    with pytest.raises(ValueError, match=f"{OPTION} {tmp_path} has no configuration that can be read"):
+        read_config(str(tmp_path), OPTION)
+
+
+def test_an_impossible_configuration_is_explained_without_the_name_of_a_validator(tmp_path):
+    SwinConfig().save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"model_type": "greenmim", "mask_ratio": 1.5}))
+    with pytest.raises(ValueError, match="a model that cannot be: `mask_ratio` must lie between 0 and 1"):
+        read_config(str(tmp_path), OPTION)
