@@ -28,26 +28,25 @@ from .validation_greenmim import check_choice, check_number, describe, find_mean
 
 
 class GreenMimConfigError(StrictDataclassError, ValueError):
-    """A value of a configuration is wrong: `@strict` would wrap the message in an error that is no `ValueError`."""
+    """A value of a configuration is wrong. The errors of `@strict` are no `ValueError`."""
 
 
 def raise_value_errors(config_class: type) -> type:
     """Makes the methods that `@strict` wraps raise a [`GreenMimConfigError`] with the message of the check."""
 
-    def unwrap(method: Callable) -> Callable:
+    def wrap(method: Callable) -> Callable:
         @functools.wraps(method)
         def wrapper(*args, **kwargs) -> Any:
             try:
                 return method(*args, **kwargs)
-            except GreenMimConfigError:
-                raise
             except (StrictDataclassError, ValueError) as error:
-                raise GreenMimConfigError(str(error.__cause__ or error)) from None
+                cause = error.__cause__ or error
+                raise GreenMimConfigError(str(cause)) from cause
 
         return wrapper
 
-    for name in ("__init__", "__setattr__", "validate"):
-        setattr(config_class, name, unwrap(getattr(config_class, name)))
+    for name in ("__setattr__", "validate"):
+        setattr(config_class, name, wrap(getattr(config_class, name)))
     return config_class
 
 
@@ -543,7 +542,6 @@ _LIMITS: dict[str, dict[str, Any]] = {
 _CHANGEABLE_FIELDS = {
     "image_size",
     "mask_ratio",
-    "reconstruction_target",
     "reconstruction_weight",
     "decoder_loss_weights",
     "decoder_hidden_ratio",

@@ -28,7 +28,14 @@ from transformers.image_utils import ChannelDimension, SizeDict, is_pil_image, i
 from transformers.utils import is_torch_tensor
 
 from .masking_greenmim import MASK_SAMPLERS, get_unit_grid, sample_masks
-from .validation_greenmim import check_choice, check_count, check_flag, check_number, find_meant_name
+from .validation_greenmim import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_height_and_width,
+    check_number,
+    find_meant_name,
+)
 
 
 EXIF_ORIENTATION = 274
@@ -256,45 +263,34 @@ def check_spelling(names: Collection[str], known: Collection[str]):
 
 
 def check_settings(settings: dict):
-    """
-    Checks the settings of a processor, or of one call.
-
-    Args:
-        settings (`dict`):
-            Values by name. `None` means the default.
-
-    Raises:
-        `ValueError`: if a number is out of its limits, or a name is unknown.
-    """
-    given = {name: value for name, value in settings.items() if value is not None}
-    if "mask_ratio" in given:
-        check_number("mask_ratio", given["mask_ratio"], above=0, below=1)
-    if "mask_sampler" in given:
-        check_choice("mask_sampler", given["mask_sampler"], MASK_SAMPLERS)
-    if "mask_unit_size" in given:
-        check_count("mask_unit_size", given["mask_unit_size"])
-    if "mask_seed" in given:
-        check_count("mask_seed", given["mask_seed"], at_least=0)
-    if "rescale_factor" in given:
-        check_number("rescale_factor", given["rescale_factor"], above=0)
-    for name, value in given.items():
-        if name.startswith("do_") or name == "mask_per_sample":
+    """Raises a `ValueError` if a setting of a processor, or of one call, is out of its limits. `None` means the default."""
+    for name, value in settings.items():
+        if value is None:
+            continue
+        if name == "mask_ratio":
+            check_number(name, value, above=0, below=1)
+        elif name == "mask_sampler":
+            check_choice(name, value, MASK_SAMPLERS)
+        elif name == "mask_unit_size":
+            check_count(name, value)
+        elif name == "mask_seed":
+            check_count(name, value, at_least=0)
+        elif name.startswith("do_") or name == "mask_per_sample":
             check_flag(name, value)
-    for name in given.keys() & {"image_mean", "image_std"}:
-        for value in _list_numbers(given[name]):
-            check_number(name, value, **({"above": 0} if name == "image_std" else {}))
-    for name in given.keys() & {"size", "crop_size"}:
-        if isinstance(given[name], (list, tuple)) and len(given[name]) > 2:
-            raise ValueError(f"`{name}` must be a side, or a height and a width, in pixels, got {given[name]!r}.")
-        for length in _list_numbers(given[name]):
-            check_count(name, length)
-
-
-def _list_numbers(value: Any) -> list:
-    """Those of a list or of a size; whatever else is given is its own list."""
-    if isinstance(value, (dict, SizeDict)):
-        value = [number for number in dict(value).values() if number is not None]
-    return list(value) if isinstance(value, (list, tuple)) and len(value) > 0 else [value]
+        elif name == "rescale_factor":
+            check_number(name, value, above=0)
+        elif name in ("image_mean", "image_std"):
+            limits = {} if name == "image_mean" else {"above": 0}
+            for number in value if isinstance(value, (list, tuple)) else [value]:
+                check_number(name, number, **limits)
+        elif name in ("size", "crop_size"):
+            if isinstance(value, (list, tuple)):
+                check_height_and_width(name, value, "pixels")
+            else:
+                lengths = dict(value).values() if isinstance(value, (dict, SizeDict)) else [value]
+                for length in lengths:
+                    if length is not None:
+                        check_count(name, length)
 
 
 def warn_of_scaled_images(images: list, do_rescale: bool | None, rescale_factor: float | None):

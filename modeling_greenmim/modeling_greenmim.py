@@ -53,6 +53,7 @@ from .reconstruction_greenmim import (
     get_reconstruction_target,
 )
 from .teacher_greenmim import GreenMimTeacherProjection, check_teacher_features
+from .validation_greenmim import check_choice, describe
 
 
 # weights of modules that only pre-training has
@@ -463,7 +464,7 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
             [`~transformers.models.swin.modeling_swin.SwinImageClassifierOutput`]
 
         Raises:
-            `ValueError`: if the pixel values do not fit the model, a mask is given, or the labels are boolean.
+            `ValueError`: if the pixel values do not fit the model, a mask is given, or the labels are not numbers.
 
         Example:
 
@@ -479,9 +480,10 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
         torch.Size([2, 10])
         ```"""
         check_no_mask(kwargs, "image classification")
-        if labels is not None and labels.dtype == torch.bool:
+        if labels is not None and (not isinstance(labels, torch.Tensor) or labels.dtype == torch.bool):
             raise ValueError(
-                "`labels` must be numbers, got booleans. Image classification sees full images, it takes no mask."
+                f"`labels` must be a tensor of numbers, got {describe(labels)}. Image classification sees full images, it takes "
+                "no mask."
             )
         outputs: GreenMimModelOutput = self.greenmim(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs
@@ -590,6 +592,8 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         for stage, hidden_states, grid_size in zip(self.stage_names, all_hidden_states, grids):
             if stage in self.out_features:
                 if self.hidden_states_norms is not None:
+                    advice = "Pass others to `from_pretrained`."
+                    check_choice("config.out_features", stage, self.hidden_states_norms, advice)
                     hidden_states = self.hidden_states_norms[stage](hidden_states)
                 feature_maps.append(to_feature_map(hidden_states, grid_size))
 

@@ -110,12 +110,12 @@ def _check_group_shape(group_shape: tuple[int | None, int] | None, num_tokens: i
         return
     if not isinstance(group_shape, (list, tuple)) or len(group_shape) != 2:
         raise ValueError(
-            f"`group_shape` must be the number of groups, or None, and the size of a group, got {describe(group_shape)}."
+            f"`group_shape` must be the number of groups, or None, and the size of a group, such as (24, 49), got {describe(group_shape)}."
         )
     if group_shape[0] is not None:
-        check_count("the number of groups", group_shape[0])
+        check_count("group_shape[0]", group_shape[0])
     # a group of all tokens is the largest that has a use; the cost of a group grows with the square of its size
-    check_count("the size of a group", group_shape[1], at_most=max((num_tokens // 8 + 1) * 8, LARGEST_UNUSED_SIZE))
+    check_count("group_shape[1]", group_shape[1], at_most=max((num_tokens // 8 + 1) * 8, LARGEST_UNUSED_SIZE))
 
 
 def pack_sets(set_sizes: np.ndarray, group_size: int) -> tuple[np.ndarray, np.ndarray, int]:

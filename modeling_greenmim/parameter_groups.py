@@ -93,7 +93,7 @@ def make_parameter_groups(
         rate comes first: it is the one that the Trainer logs.
 
     Raises:
-        `ValueError`: if a number is negative, or the model is none of transformers.
+        `ValueError`: if a number is out of its limits, or the model is none of transformers.
 
     Example:
 
@@ -109,7 +109,7 @@ def make_parameter_groups(
     ```"""
     check_number("learning_rate", learning_rate, at_least=0)
     check_number("weight_decay", weight_decay, at_least=0)
-    check_number("layer_decay", layer_decay, above=0)
+    check_number("layer_decay", layer_decay, above=0, at_most=1)
     if not isinstance(model, nn.Module) or not hasattr(model, "config"):
         raise ValueError(f"`model` must be a model of transformers, got {describe(model)}.")
     decayed = set(get_decay_parameter_names(model))

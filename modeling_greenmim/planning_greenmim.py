@@ -58,9 +58,6 @@ TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
 }
 
 
-_OWN_MIXERS = frozenset(TOKEN_MIXERS)
-
-
 def _restore_config(config_class: type, mixers: dict[str, type[GreenMimTokenMixer]]) -> GreenMimConfig:
     for name, mixer in mixers.items():
         TOKEN_MIXERS.setdefault(name, mixer)
@@ -69,8 +66,8 @@ def _restore_config(config_class: type, mixers: dict[str, type[GreenMimTokenMixe
 
 def _reduce_config(config: GreenMimConfig) -> tuple:
     """A pickled configuration brings the mixers that it names: a process that is not forked has not registered them."""
-    names = {name for names in config.token_mixers for name in names} - _OWN_MIXERS
-    mixers = {name: TOKEN_MIXERS[name] for name in sorted(names & set(TOKEN_MIXERS))}
+    names = {name for names in config.token_mixers for name in names}
+    mixers = {name: mixer for name, mixer in TOKEN_MIXERS.items() if name in names}
     return _restore_config, (type(config), mixers), vars(config)
 
 
@@ -289,7 +286,7 @@ def check_plan(
     if plan["geometry"].shape[4] != _count_rows(plan):
         raise ValueError(
             "`plan` was sliced or concatenated after it was made, as code that splits a batch along its first dimension does, or "
-            "a part was removed or exchanged. A plan cannot be split with its batch: let every process load its own batches (for Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`, for the Trainer, "
+            "a part was removed. A plan cannot be split with its batch: let every process load its own batches (for Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`, for the Trainer, "
             '`accelerator_config={"dispatch_batches": False}`), and use DistributedDataParallel instead of DataParallel.'
         )
     if num_masks not in (1, len(unit_mask)):
@@ -324,18 +321,14 @@ def get_fill(plan: dict) -> float:
 
 def _count_rows(plan: dict) -> int:
     """
-    Sum of the first dimensions of all tensors but the record, each times its number: it changes where a plan is sliced or
-    concatenated, and where a part is removed or exchanged.
+    Sum of the first dimensions of all tensors but the record: it changes where a plan is sliced or concatenated, and where a
+    tensor is removed.
     """
-    lengths = [len(tensor) for path, tensor in sorted(_list_tensors(plan)) if path != ("geometry",)]
-    return sum(number * length for number, length in enumerate(lengths, start=1))
-
-
-def _list_tensors(plan: dict, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], torch.Tensor]]:
-    tensors = []
-    for key, value in plan.items():
-        tensors += _list_tensors(value, (*path, key)) if isinstance(value, dict) else [((*path, key), value)]
-    return tensors
+    return sum(
+        _count_rows(value) if isinstance(value, dict) else len(value)
+        for key, value in plan.items()
+        if key != "geometry"
+    )
 
 
 def _describe(mixers_of_stages: dict[str, set[str]]) -> str:

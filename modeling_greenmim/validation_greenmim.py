@@ -29,32 +29,7 @@ def check_number(
     below: float | None = None,
     kind: type = Real,
 ) -> None:
-    """
-    Checks a finite number.
-
-    Args:
-        name (`str`):
-            Name of the argument.
-        value:
-            Its value.
-        at_least, above, at_most, below (`float`, *optional*):
-            Limits, two of them included and two excluded.
-        kind (`type`, *optional*, defaults to `numbers.Real`):
-            `numbers.Integral` for integers.
-
-    Raises:
-        `ValueError`: if the value is not such a number.
-
-    Example:
-
-    ```python
-    >>> from modeling_greenmim.validation_greenmim import check_number
-
-    >>> check_number("mask_ratio", 7, above=0, below=1)
-    Traceback (most recent call last):
-        ...
-    ValueError: `mask_ratio` must be a number above 0 and below 1, got 7.
-    ```"""
+    """Raises a `ValueError` if a value is not a finite number inside limits; with `kind=Integral`, an integer."""
     is_number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
     if (
         is_number
@@ -64,10 +39,12 @@ def check_number(
         and (below is None or value < below)
     ):
         return
-    limits = {"of at least": at_least, "above": above, "of at most": at_most, "below": below}
-    described = " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
+    limits = {"of at least": at_least, "above": above, "at most": at_most, "below": below}
     noun = "an integer" if kind is Integral else "a number"
-    raise ValueError(f"`{name}` must be {noun} {described}, got {describe(value)}.".replace("  ", " "))
+    wanted = (
+        " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None) or "that is finite"
+    )
+    raise ValueError(f"`{name}` must be {noun} {wanted}, got {describe(value)}.")
 
 
 def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> None:

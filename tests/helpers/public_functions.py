@@ -14,18 +14,17 @@
 """The public functions, each with arguments that are right and a check of its results."""
 
 import functools
+import importlib.util
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
+import modeling_greenmim
 from modeling_greenmim import (
     GreenMimConfig,
     GreenMimDataCollator,
     GreenMimForMaskedImageModeling,
-    GreenMimImageProcessor,
-    GreenMimImageProcessorPil,
     make_plan,
     sample_masks,
 )
@@ -39,14 +38,13 @@ from tests.helpers.call_results import (
     CONFIG,
     IMAGES,
     MASK,
-    MODEL,
     PLAN,
     PROCESSED,
     TOKEN_SETS,
     count_visible,
     has_masks,
     is_batch,
-    is_forward,
+    is_output,
     is_packed,
     is_planned,
     is_processed,
@@ -79,6 +77,12 @@ def configure(**settings) -> GreenMimConfig:
     return config
 
 
+def forward(name: str, **inputs) -> Function:
+    model = getattr(modeling_greenmim, name)(CONFIG).eval()
+    inputs = {"pixel_values": IMAGES, **inputs}
+    return Function(model.forward, inputs, functools.partial(is_output, model), ("mages", "bool_masked_pos"))
+
+
 def is_true(result: Any, a: dict) -> bool:
     return result is not None
 
@@ -92,19 +96,21 @@ COLLATED = {
     "masks_per_image": 1,
     "static_shapes": False,
 }
-CONFIGURED = {
-    name: getattr(CONFIG, name.removeprefix("_"))
-    for name in GreenMimConfig.__annotations__
-    if name.removeprefix("_") not in ("out_features", "out_indices", "teacher_hidden_size", "pretrained_window_sizes")
-}
-CONFIGURED = {name.removeprefix("_"): value for name, value in CONFIGURED.items()}
+OTHERS = {"_out_features", "_out_indices", "teacher_hidden_size", "pretrained_window_sizes"}
+CONFIGURED = {name.removeprefix("_") for name in set(GreenMimConfig.__annotations__) - OTHERS}
 GRID_WORDS = ("mask units", "grid_size")
+IMAGE_WORDS = ("mage", "size", "mask units", "values", "sampler", "per_sample")
 MASKED = {"grid_size": (4, 4), "mask_ratio": 0.75, "seed": 0}
+MASKED_INPUTS = {"bool_masked_pos": torch.from_numpy(MASK), "plan": PLAN}
+PRETRAINING = forward("GreenMimForMaskedImageModeling", **MASKED_INPUTS, teacher_features=None)
+MODEL = PRETRAINING.call.__self__
 FUNCTIONS = {
     "sample_masks": Function(
         sample_masks, {"batch_size": 2, "sampler": "random", "per_sample": True, **MASKED}, has_masks, GRID_WORDS
     ),
-    "sample_disjoint_masks": Function(sample_disjoint_masks, {"num_masks": 2, **MASKED}, has_masks, (*GRID_WORDS, "number of masks")),
+    "sample_disjoint_masks": Function(
+        sample_disjoint_masks, {"num_masks": 2, **MASKED}, has_masks, (*GRID_WORDS, "number of masks")
+    ),
     "get_num_visible_units": Function(
         get_num_visible_units,
         {"num_units": 49, "mask_ratio": 0.75},
@@ -145,31 +151,27 @@ FUNCTIONS = {
     "get_unit_mask": Function(
         get_unit_mask,
         {"bool_masked_pos": MASK, "unit_grid": (4, 4), "patches_per_side": 2},
-        lambda mask, a: np.array_equal(mask.numpy(), MASK),
+        lambda mask, a: torch.equal(mask, torch.from_numpy(MASK)),
         ("bool_masked_pos",),
     ),
     "GreenMimConfig": Function(
         configure,
-        CONFIGURED,
+        {name: getattr(CONFIG, name) for name in sorted(CONFIGURED)},
         makes_a_model,
         ("Stage ", "stages", "of stage", "embed_dim", "out_", "decoder_hidden_size"),
     ),
     "GreenMimDataCollator": Function(collate, COLLATED, is_batch, ("seed", "pixel_values", "number of masks")),
     **{
-        backend.__name__: Function(
-            functools.partial(process, backend),
-            PROCESSED,
-            is_processed,
-            ("mage", "size", "mask units", "values", "sampler", "per_sample"),
+        name: Function(
+            functools.partial(process, getattr(modeling_greenmim, name)), PROCESSED, is_processed, IMAGE_WORDS
         )
-        for backend in (GreenMimImageProcessor, GreenMimImageProcessorPil)
+        for name in modeling_greenmim.__all__
+        if "ImageProcessor" in name  # one of them needs torchvision
     },
-    "forward": Function(
-        MODEL.forward,
-        {"pixel_values": IMAGES, "bool_masked_pos": torch.from_numpy(MASK), "plan": PLAN, "teacher_features": None},
-        is_forward,
-        ("mages", "bool_masked_pos"),
-    ),
+    "GreenMimModel": forward("GreenMimModel", **MASKED_INPUTS),
+    "GreenMimBackbone": forward("GreenMimBackbone"),
+    "GreenMimForImageClassification": forward("GreenMimForImageClassification"),
+    "GreenMimForMaskedImageModeling": PRETRAINING,
     "mask_pixels": Function(
         MODEL.mask_pixels, {"pixel_values": IMAGES, "mask": torch.from_numpy(MASK)}, is_true, ("mages", "mask_unit")
     ),
@@ -183,8 +185,9 @@ FUNCTIONS = {
         {"plan": make_plan(MASK[:1], CONFIG), "config": CONFIG, "stage": 1, "token_mixer": "window"},
         lambda layout, a: 0 < layout.fill <= 1,
     ),
-    "draw_images": Function(draw_images, {"rows": {"a": IMAGES}, "note": "note"}, is_true),
-    "draw_loss_curve": Function(
-        draw_loss_curve, {"history": [{"step": 1, "loss": 1.0}], "reconstruction_target": "pixels"}, is_true
-    ),
 }
+if importlib.util.find_spec("matplotlib") is not None:
+    FUNCTIONS["draw_images"] = Function(draw_images, {"rows": {"a": IMAGES}, "note": "note"}, is_true)
+    history = [{"step": 1, "loss": 1.0}]
+    arguments = {"history": history, "reconstruction_target": "pixels"}
+    FUNCTIONS["draw_loss_curve"] = Function(draw_loss_curve, arguments, is_true)

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Wrong and doubtful calls of the public functions, and what is made of them: a clear error, a right result, or neither.
+Wrong and doubtful calls of the public functions, and what comes of them: a clear error, a right result, or neither.
 
     python -m tests.helpers.wrong_calls    counts them, and lists those that are neither
 """
@@ -28,31 +28,16 @@ import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from tests.helpers.public_functions import FUNCTIONS, Function
+from modeling_greenmim.validation_greenmim import describe
+from tests.helpers.public_functions import FUNCTIONS
 
 
-# errors of types in these files name the argument, its value and what is wanted
+ACCEPTED = ("clear error", "right", "warning")
+# errors that these files raise name the argument, its value and what is wanted
 CHECKING_FILES = ("modeling_greenmim", "huggingface_hub/dataclasses", "transformers/image_")
-ODD_VALUES = (
-    0,
-    -1,
-    7,
-    0.5,
-    1.5,
-    -2.0,
-    float("nan"),
-    float("inf"),
-    "",
-    "x",
-    None,
-    True,
-    [],
-    (-4, -4),
-    (4, 4, 4),
-    {},
-    object,
-)
-TENSORS = (
+NUMBERS = (0, -1, 7, 0.5, 1.5, -2.0, float("nan"), float("inf"))
+OBJECTS = ("", "x", None, True, [], (-4, -4), (4, 4, 4), {}, object)
+ARRAYS = (
     np.zeros(3),
     np.zeros((4, 4)),
     torch.zeros(0),
@@ -61,29 +46,24 @@ TENSORS = (
 )
 
 
-def describe(value: Any) -> str:
-    return f"{type(value).__name__} of {value.dtype} {tuple(value.shape)}" if hasattr(value, "dtype") else repr(value)
-
-
-def judge(function: Function, arguments: dict[str, Any], names: tuple[str, ...]) -> tuple[str, str]:
-    """A verdict, `"clear error"`, `"right"`, `"warning"`, `"unclear error"` or `"wrong"`, and what was raised."""
+def judge(name: str, changed: dict[str, Any]) -> tuple[str, str]:
+    """Calls a function with some arguments changed: a verdict, `ACCEPTED`, `"unclear error"` or `"wrong"`, and its reason."""
+    function = FUNCTIONS[name]
+    arguments = {**function.arguments, **changed}
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always", UserWarning)
         try:
             result = function.call(**arguments)
-        except (ValueError, TypeError, StrictDataclassError) as error:
-            file = Path(traceback.extract_tb(error.__traceback__)[-1].filename).as_posix()
-            is_own = (
-                any(part in file for part in CHECKING_FILES)
-                or "unexpected keyword" in str(error)
-                or "required positional" in str(error)
-            )
-            is_clear = is_own and any(word in str(error) for word in (*names, *function.words))
-            return "clear error" if is_clear else "unclear error", f"{type(error).__name__}: {error} ({file})"
         except Exception as error:
-            return "unclear error", f"{type(error).__name__}: {error}"
-    if any("pixel_values" in str(warning.message) or "do_rescale" in str(warning.message) for warning in raised):
-        return "warning", str(raised[0].message)
+            message, file = str(error), Path(traceback.extract_tb(error.__traceback__)[-1].filename).as_posix()
+            is_checked = isinstance(error, (ValueError, TypeError, StrictDataclassError)) and (
+                any(part in file for part in CHECKING_FILES) or "unexpected keyword" in message
+            )
+            is_clear = is_checked and any(word in message for word in (*changed, *function.words))
+            return "clear error" if is_clear else "unclear error", f"{type(error).__name__}: {message} ({file})"
+    messages = [str(warning.message) for warning in raised]
+    if any("pixel_values" in message or "do_rescale" in message for message in messages):
+        return "warning", messages[0]
     try:
         is_right = bool(function.is_right(result, arguments))
     except Exception as error:
@@ -91,29 +71,31 @@ def judge(function: Function, arguments: dict[str, Any], names: tuple[str, ...])
     return "right" if is_right else "wrong", repr(result)[:200]
 
 
-def list_calls() -> Iterator[tuple[str, Function, dict[str, Any], tuple[str, ...]]]:
-    """Each odd value for each argument, and each argument misspelled."""
-    for name, function in FUNCTIONS.items():
-        for argument, value in function.arguments.items():
-            misspelled = {key: other for key, other in function.arguments.items() if key != argument}
-            misspelled[f"{argument}z"] = value
-            yield f"{name}({argument}z=...)", function, misspelled, (argument, f"{argument}z")
-            for odd in (*ODD_VALUES, *TENSORS):
-                yield (
-                    f"{name}({argument}={describe(odd)})",
-                    function,
-                    {**function.arguments, argument: odd},
-                    (argument,),
-                )
+def list_changes(name: str) -> Iterator[dict[str, Any]]:
+    """An odd value for each argument of a function, and each argument misspelled."""
+    for argument, value in FUNCTIONS[name].arguments.items():
+        yield {f"{argument}z": value}
+        for odd in (*NUMBERS, *OBJECTS, *ARRAYS):
+            yield {argument: odd}
+
+
+def list_failures(name: str, counts: Counter) -> list[str]:
+    """The calls that are neither refused clearly nor right; adds all verdicts to `counts`."""
+    failures = []
+    for changed in list_changes(name):
+        verdict, reason = judge(name, changed)
+        counts[verdict] += 1
+        if verdict not in ACCEPTED:
+            values = ", ".join(f"{argument}={describe(value)}" for argument, value in changed.items())
+            failures.append(f"{name}({values}): {verdict}: {' '.join(reason.split())[:220]}")
+    return failures
 
 
 def main():
     counts: Counter = Counter()
-    for call, function, arguments, names in list_calls():
-        verdict, detail = judge(function, arguments, names)
-        counts[verdict] += 1
-        if verdict in ("unclear error", "wrong"):
-            print(f"{verdict}: {call}: {' '.join(detail.split())[:220]}", flush=True)
+    for name in FUNCTIONS:
+        for failure in list_failures(name, counts):
+            print(failure, flush=True)
     print(f"{sum(counts.values())} calls: {dict(counts)}")
 
 

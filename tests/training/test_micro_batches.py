@@ -78,9 +78,9 @@ def make_images(folder: Path, damaged: set[int], number: int = 8) -> ImageFiles:
     return ImageFiles(find_images([str(folder)], "--train_dir")[1])
 
 
-def make_model() -> GreenMimForMaskedImageModeling:
+def make_model(config: GreenMimConfig = CONFIG) -> GreenMimForMaskedImageModeling:
     torch.manual_seed(0)
-    return GreenMimForMaskedImageModeling(copy.deepcopy(CONFIG)).eval()
+    return GreenMimForMaskedImageModeling(copy.deepcopy(config)).eval()
 
 
 @pytest.mark.parametrize("per_sample", [True, False])
@@ -151,8 +151,9 @@ def test_held_out_images_that_cannot_be_read_are_named(tmp_path):
 
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 def test_the_loss_of_a_micro_batch_is_the_sum_over_its_images_divided_by_its_places(tmp_path, norm_pix_loss):
-    model = make_model()
-    model.config.norm_pix_loss = norm_pix_loss
+    config = copy.deepcopy(CONFIG)
+    config.norm_pix_loss = norm_pix_loss
+    model = make_model(config)
     batch = make_micro_batches(make_images(tmp_path / "images", {0, 4, 5}))[0]
     weights = batch["image_weights"]
     loss = get_weighted_loss(model(**batch["inputs"]), weights)
