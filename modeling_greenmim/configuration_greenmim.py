@@ -543,7 +543,6 @@ _CHANGEABLE_FIELDS = {
     "image_size",
     "mask_ratio",
     "reconstruction_weight",
-    "decoder_loss_weights",
     "decoder_hidden_ratio",
     "teacher_loss_weight",
     "_out_features",

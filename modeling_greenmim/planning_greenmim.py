@@ -111,8 +111,7 @@ def make_plan(
         `dict`: the plan described at the top of this file, on the CPU.
 
     Raises:
-        `ValueError`: if the mask or the image size does not fit, a token mixer, a stage or a group shape is unknown, or the
-        configuration was changed to one that is not valid.
+        `ValueError`: if the mask or the image size does not fit, or a token mixer, a stage or a group shape is unknown.
 
     Example:
 
@@ -125,7 +124,6 @@ def make_plan(
     torch.Size([6144])
     ```"""
     check_config(config)
-    config.validate()  # it may have been changed
     if isinstance(image_size, int):
         image_size = (image_size, image_size)
     if image_size is None:
