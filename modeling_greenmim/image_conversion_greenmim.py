@@ -280,9 +280,9 @@ def check_settings(settings: dict):
         elif name == "rescale_factor":
             check_number(name, value, above=0)
         elif name in ("image_mean", "image_std"):
-            limits = {} if name == "image_mean" else {"above": 0}
+            limit = None if name == "image_mean" else 0
             for number in value if isinstance(value, (list, tuple)) else [value]:
-                check_number(name, number, **limits)
+                check_number(name, number, above=limit)
         elif name in ("size", "crop_size"):
             if isinstance(value, (list, tuple)):
                 check_height_and_width(name, value, "pixels")

@@ -33,7 +33,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
 from .embeddings_greenmim import GreenMimEmbeddings, GreenMimPatchMerging, to_feature_map
-from .input_checks_greenmim import check_architecture, check_config, check_inputs, check_no_mask
+from .input_checks_greenmim import check_architecture, check_config, check_inputs, check_no_mask, warn_of_raw_pixels
 from .layout_greenmim import (
     check_images,
     get_grid_size,
@@ -385,6 +385,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
                 raise ValueError("`plan` was given without the `bool_masked_pos` that it was made for. Pass both.")
             plan = make_full_plan(stage_grids, self.config, device=pixel_values.device)
         else:
+            warn_of_raw_pixels(pixel_values)
             if plan is None:
                 # on the host: the one place that waits for the device
                 plan = move_plan(make_plan(bool_masked_pos, self.config, image_size), pixel_values.device)

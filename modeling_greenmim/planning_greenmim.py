@@ -58,7 +58,7 @@ TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
 }
 
 
-def _restore_config(config_class: type, mixers: dict[str, type[GreenMimTokenMixer]]) -> GreenMimConfig:
+def _restore_config(config_class: type[GreenMimConfig], mixers: dict[str, type[GreenMimTokenMixer]]) -> GreenMimConfig:
     for name, mixer in mixers.items():
         TOKEN_MIXERS.setdefault(name, mixer)
     return config_class.__new__(config_class)

@@ -27,7 +27,7 @@ def check_number(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
-    kind: type = Real,
+    kind: type[Any] = Real,
 ) -> None:
     """Raises a `ValueError` if a value is not a finite number inside limits; with `kind=Integral`, an integer."""
     is_number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)

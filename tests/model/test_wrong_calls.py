@@ -201,7 +201,7 @@ def test_float_images_from_0_to_1_with_rescaling_warn(backend):
 def test_pixels_that_were_not_normalized_warn():
     pixel_values = IMAGES.abs() * 100
     with pytest.warns(UserWarning, match="`pixel_values` go up to.*Rescale and normalize"):
-        GreenMimModel(make_small_config())(pixel_values)
+        GreenMimModel(make_small_config())(pixel_values, MASK)
     with pytest.warns(UserWarning, match="`pixel_values` go up to"):
         GreenMimDataCollator(make_small_config())([{"pixel_values": pixel_values[0]}])
 
