@@ -85,6 +85,7 @@ def test_compiled_rows_have_plans_of_one_shape(small_models):
     assert len(shapes) == 1
 
 
+@pytest.mark.slow
 def test_a_peer_that_raises_costs_only_its_own_figures(small_models, monkeypatch, tmp_path, capsys):
     break_peer(monkeypatch)
     results = run(tmp_path, "--compile_modes=none")

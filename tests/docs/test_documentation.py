@@ -38,11 +38,13 @@ MODULES = [
 ]
 
 
-# exporting takes half a minute
+# exporting and publishing take half a minute
 @pytest.mark.parametrize(
     ("path", "block"),
     [
-        pytest.param(*row, id=f"{row[0].name}-{i}", marks=[pytest.mark.slow] * (row[0].name == "export.md"))
+        pytest.param(
+            *row, id=f"{row[0].name}-{i}", marks=[pytest.mark.slow] * (row[0].name in ("export.md", "publishing.md"))
+        )
         for i, row in enumerate(BLOCKS)
     ],
 )

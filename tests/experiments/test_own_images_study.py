@@ -44,10 +44,8 @@ def run_simclr():
     return import_script("experiments/own_images/run_simclr.py")
 
 
-@pytest.fixture
-def study(tmp_path):
-    """A copy of the study with speeds of its own."""
-    folder = tmp_path / "study"
+def copy_study(folder: Path) -> Path:
+    """With speeds of its own."""
     folder.mkdir()
     for path in (*FOLDER.glob("*.py"), FOLDER / "Makefile"):
         shutil.copy(path, folder)
@@ -55,6 +53,17 @@ def study(tmp_path):
     speeds["eurosat"] |= {"greenmim": 300.0, "simclr": 30.0}
     (folder / "speeds.json").write_text(json.dumps(speeds))
     return folder
+
+
+@pytest.fixture
+def study(tmp_path):
+    return copy_study(tmp_path / "study")
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    """All runs of the study."""
+    return list_commands(copy_study(tmp_path_factory.mktemp("commands") / "study"))
 
 
 def run_script(study: Path, *arguments: str) -> str:
@@ -78,8 +87,7 @@ def get_option(command: str, name: str) -> str:
 
 
 @needs_make
-def test_every_run_is_made_once_and_after_the_model_that_it_starts_from(study):
-    commands = list_commands(study)
+def test_every_run_is_made_once_and_after_the_model_that_it_starts_from(commands):
     names = [get_option(line, "output_file" if "run_probe" in line else "output_dir") for line in commands]
     expected = [f"runs/{name}" for kind in own_images.KINDS for name in own_images.list_runs(kind)]
     made = [name.removesuffix(".json").removesuffix("/swin") for name in names]
@@ -91,19 +99,20 @@ def test_every_run_is_made_once_and_after_the_model_that_it_starts_from(study):
 
 
 @needs_make
-def test_classifiers_are_evaluated_on_test_images_and_recipes_are_not(study):
-    for line in list_commands(study, "fine_tuning", "recipes", "probes"):
+def test_classifiers_are_evaluated_on_test_images_and_recipes_are_not(commands):
+    for line in commands:
         if "run_image_classification" in line or "run_probe" in line:
             assert ("--eval_split_name test" in line) == ("runs/recipes" not in line)
             assert ("--load_best_model_at_end false" in line) == ("run_probe" not in line)
 
 
 @needs_make
-def test_pretrainings_of_a_dataset_take_the_same_time(study):
+def test_pretrainings_of_a_dataset_take_the_same_time(study, commands):
     speeds = json.loads((study / "speeds.json").read_text())
-    commands = [line for line in list_commands(study, "pretraining") if "runs/pretraining/eurosat" in line]
     seconds = {}
     for line in commands:
+        if "--output_dir runs/pretraining/eurosat" not in line:
+            continue
         name = get_option(line, "output_dir").split("/")[3]
         steps = get_option(line, "max_steps" if "--max_steps" in line else "max_train_steps")
         speed = speeds["eurosat"][own_images.get_speed_name(own_images.get_method(name))]

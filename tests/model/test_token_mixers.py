@@ -100,6 +100,8 @@ MODELS = {
         "depths": (2, 1, 1, 1),
         "num_heads": (1, 2, 2, 4),
         "patch_size": 1,
+        "embed_dim": 8,
+        "window_size": 7,
     },
     "cycled": {
         "token_mixers": [["global", "mask_unit", "window"], SWIN, ["mask_unit", "global"]],
