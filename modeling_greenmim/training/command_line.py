@@ -16,6 +16,7 @@
 import argparse
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +24,10 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from .errors import UserError
+from .errors import UserError, redact_addresses
+
+
+HOW_TO_RESUME = "All checkpoints are whole: --resume_from_checkpoint latest resumes."
 
 
 class StoppedBySignal(Exception):
@@ -56,7 +60,7 @@ def run_command(
     parser = HfArgumentParser(argument_classes, **settings)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
-    command = shlex.join(["python", name, *arguments])
+    command = redact_command(["python", name, *arguments])
     if (num_processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
         command = f"# in each of {num_processes} processes\n{command}"
     try:
@@ -65,14 +69,21 @@ def run_command(
         run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command)
     except UserError as error:
         # of an error in a worker, without the traceback before it
-        message = str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip()
+        message = redact_addresses(str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip())
         sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{message}")
     except StoppedBySignal as stop:
         if rank == "0":
             print(f"\n{name}: {stop}", file=sys.stderr)
         sys.exit(128 + stop.number)  # as a shell reports it
     except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted. All checkpoints are whole: --resume_from_checkpoint latest resumes.")
+        sys.exit(f"{name}: interrupted. {HOW_TO_RESUME}")
+    except RuntimeError as error:
+        if num_processes == 1 or "timed out" not in str(error).lower():
+            raise
+        sys.exit(
+            f"{name}: process {rank}: another process has not answered within --ddp_timeout. Look for the reason in its log. "
+            f"{HOW_TO_RESUME}"
+        )
 
 
 def check_range(arguments, name: str, smallest: float, largest: float | None = None):
@@ -81,6 +92,24 @@ def check_range(arguments, name: str, smallest: float, largest: float | None = N
     if value is not None and not smallest <= value <= (math.inf if largest is None else largest):
         limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
         raise UserError(f"--{name} must be {limit}, got {value}.")
+
+
+def redact_argument(argument: object) -> object:
+    """An argument without secrets of an address, and without the place of a file on this machine: `path/to/` and its name."""
+    if isinstance(argument, (list, tuple)):
+        return [redact_argument(item) for item in argument]
+    if not isinstance(argument, (str, Path)):
+        return argument
+    argument = str(argument)
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    if os.path.isabs(value):
+        value = f"path/to/{Path(value).name}"
+    return redact_addresses(f"{option}{equals}{value}")
+
+
+def redact_command(arguments: Sequence[str]) -> str:
+    """A command as others may read it, see [`redact_argument`]. Values of `--hub_token` and the like are removed."""
+    return re.sub(r"(--\w*token[ =])\S+", r"\1TOKEN", shlex.join(map(str, map(redact_argument, arguments))))
 
 
 def get_name(name: str) -> str:

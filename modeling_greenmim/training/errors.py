@@ -14,6 +14,7 @@
 """Errors that a user can fix, and how errors of images are described."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,8 +68,14 @@ def describe_error(error: Exception) -> str:
     return make_printable(f"{type(error).__name__}: {error}")
 
 
+def redact_addresses(text: str) -> str:
+    """A text whose addresses (`https://...`) have no user name, password, query or fragment. Tokens of the Hub are removed, too."""
+    text = re.sub(r"(\w[\w+.-]*://)(?:[^\s/'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
+    return re.sub(r"\bhf_\w{20,}", "<TOKEN>", text)
+
+
 def make_printable(name: str | Path) -> str:
-    """A name without characters that cannot be stored, or control a terminal."""
-    if (name := str(name)).isprintable():
+    """A name without secrets of an address, and without characters that cannot be stored, or control a terminal."""
+    if (name := redact_addresses(str(name))).isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
