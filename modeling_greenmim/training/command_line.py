@@ -16,15 +16,14 @@
 import argparse
 import math
 import os
-import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from .errors import UserError, redact_addresses
+from ..redaction import redact_addresses, redact_command
+from .errors import UserError
 
 
 HOW_TO_RESUME = "All checkpoints are whole: --resume_from_checkpoint latest resumes."
@@ -92,24 +91,6 @@ def check_range(arguments, name: str, smallest: float, largest: float | None = N
     if value is not None and not smallest <= value <= (math.inf if largest is None else largest):
         limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
         raise UserError(f"--{name} must be {limit}, got {value}.")
-
-
-def redact_argument(argument: object) -> object:
-    """An argument without secrets of an address, and without the place of a file on this machine: `path/to/` and its name."""
-    if isinstance(argument, (list, tuple)):
-        return [redact_argument(item) for item in argument]
-    if not isinstance(argument, (str, Path)):
-        return argument
-    argument = str(argument)
-    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    if os.path.isabs(value):
-        value = f"path/to/{Path(value).name}"
-    return redact_addresses(f"{option}{equals}{value}")
-
-
-def redact_command(arguments: Sequence[str]) -> str:
-    """A command as others may read it, see [`redact_argument`]. Values of `--hub_token` and the like are removed."""
-    return re.sub(r"(--\w*token[ =])\S+", r"\1TOKEN", shlex.join(map(str, map(redact_argument, arguments))))
 
 
 def get_name(name: str) -> str:

@@ -14,12 +14,13 @@
 """Errors that a user can fix, and how errors of images are described."""
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import PIL
+
+from ..redaction import redact_addresses
 
 
 FEW_UNREADABLE = 10
@@ -66,12 +67,6 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, PIL.UnidentifiedImageError):
         return "it is not an image, or of an unknown format"  # PIL's message names an object in memory
     return make_printable(f"{type(error).__name__}: {error}")
-
-
-def redact_addresses(text: str) -> str:
-    """A text whose addresses (`https://...`) have no user name, password, query or fragment. Tokens of the Hub are removed, too."""
-    text = re.sub(r"(\w[\w+.-]*://)(?:[^\s/'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
-    return re.sub(r"\bhf_\w{20,}", "<TOKEN>", text)
 
 
 def make_printable(name: str | Path) -> str:

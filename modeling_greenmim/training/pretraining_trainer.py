@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from .. import GreenMimConfig
 from ..parameter_groups import get_decay_parameter_names
-from .command_line import redact_argument
+from ..redaction import redact_argument
 from .errors import UserError, check_unreadable, describe_unknown
 from .evaluation import Evaluation
 from .micro_batches import get_weighted_loss, prepare_inputs

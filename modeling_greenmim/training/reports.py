@@ -35,8 +35,9 @@ from .. import GreenMimConfig, publish
 from ..checkpoint_folders import create_folder
 from ..model_card import describe_encoder, has_greenmim_encoder, make_model_card, make_pipeline_usage
 from ..plotting import draw_loss_curve
+from ..redaction import redact_addresses
 from .command_line import get_name
-from .errors import UserError, redact_addresses
+from .errors import UserError
 
 
 if TYPE_CHECKING:

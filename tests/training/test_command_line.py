@@ -21,12 +21,12 @@ from dataclasses import dataclass
 import pytest
 from transformers.hf_argparser import HfArg
 
+from modeling_greenmim.redaction import redact_command
 from modeling_greenmim.training.command_line import (
     StoppedBySignal,
     check_num_processes,
     check_range,
     get_name,
-    redact_command,
     run_command,
 )
 from modeling_greenmim.training.errors import UserError
