@@ -85,6 +85,10 @@ IMAGE_PROCESSOR_AUTO_MAP = {
         "pil": "image_processing_pil_greenmim.GreenMimImageProcessorPil",
     }
 }
+LICENSE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}
+# those that the training scripts make of images of their users
+PICTURES_OF_IMAGES = {"reconstructions.png", "predictions.png"}
 ENTRY_FILES = ("modeling_greenmim.py", "image_processing_greenmim.py", "image_processing_pil_greenmim.py")
 
 UNKNOWN_NAME = "path/to/this/folder"
@@ -138,6 +142,7 @@ def publish(
     private: bool = False,
     revision: str | None = None,
     license: str | None = None,
+    public_pictures: bool = False,
 ) -> Path:
     """
     Writes a folder that loads with `trust_remote_code=True` where this package is not installed, checks it, and uploads it
@@ -156,6 +161,9 @@ def publish(
             Branch to upload to, which is created if it does not exist.
         license (`str`, *optional*):
             License of the weights, by its name on the Hub. By default that of the model card in the folder, if it has one.
+        public_pictures (`bool`, *optional*, defaults to `False`):
+            Whether a folder for a public repository shows the images that the training scripts put into their model folders:
+            reconstructions of held-out images, and predictions. A folder that is not uploaded shows them.
 
     Returns:
         `Path`: the folder.
@@ -174,7 +182,8 @@ def publish(
         model.save_pretrained(folder)
         copy_code(folder)
         _write_auto_maps(checkpoint_path, model.config, folder)
-        _write_card(checkpoint_path, model.config, hub_model_id, license, folder)
+        omitted = set() if hub_model_id is None or private or public_pictures else PICTURES_OF_IMAGES
+        _write_card(checkpoint_path, model.config, hub_model_id, license, omitted, folder)
         _check_folder(model, folder)
     if hub_model_id is not None:
         push_to_hub(output_dir, hub_model_id, private, revision)
@@ -258,7 +267,12 @@ def _write_auto_maps(checkpoint_path: str | Path, config: GreenMimConfig, folder
 
 
 def _write_card(
-    checkpoint_path: str | Path, config: GreenMimConfig, hub_model_id: str | None, license: str | None, folder: Path
+    checkpoint_path: str | Path,
+    config: GreenMimConfig,
+    hub_model_id: str | None,
+    license: str | None,
+    omitted_pictures: set[str],
+    folder: Path,
 ):
     """The card that is there, with another way to load the model; or a new one, which says how little is known."""
     stated = read_license(checkpoint_path)
@@ -275,6 +289,8 @@ def _write_card(
         for name, value in known.items():
             setattr(card.data, name, value)
         card.text = card.text.replace(describe_license({}), describe_license(known))
+        for name in omitted_pictures:
+            card.text = re.sub(rf"!\[[^\]]*\]\({re.escape(name)}\)", "", card.text)
         if "trust_remote_code" in card.text:
             card.text = card.text.replace(f'"{UNKNOWN_NAME}"', f'"{hub_model_id or UNKNOWN_NAME}"')
         else:
@@ -293,9 +309,10 @@ def _write_card(
 
 
 def _copy_companions(source: Path, text: str, folder: Path):
-    """Copies what a card refers to: the text of a license, and the pictures that it shows."""
-    pictures = [source / name for name in re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)]
-    for path in [*source.glob("LICENSE*"), *pictures]:
+    """Copies the text of a license, and the pictures that a card shows. Nothing else: a folder may hold secrets."""
+    names = re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)
+    names = [name for name in names if Path(name).suffix.lower() in PICTURE_SUFFIXES]
+    for path in [source / name for name in (*LICENSE_FILES, *names)]:
         if path.is_file() and path.resolve().is_relative_to(source.resolve()):
             target = folder / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -347,15 +364,26 @@ def main():
     )
     parser.add_argument("--hub_model_id", help="Where to: 'organization/name'.")
     parser.add_argument("--private", action="store_true", help="A repository that is created is private.")
+    parser.add_argument(
+        "--public_pictures",
+        action="store_true",
+        help="Show reconstructions.png and predictions.png, with images of the training, also in a public repository.",
+    )
     parser.add_argument("--revision", help="Branch to upload to, created if it does not exist. Default: main.")
     args = parser.parse_args()
     if args.push_to_hub != (args.hub_model_id is not None):
         parser.error("--push_to_hub and --hub_model_id go together")
-    if not args.push_to_hub and (args.private or args.revision):
-        parser.error("--private and --revision are for --push_to_hub")
+    if not args.push_to_hub and (args.private or args.revision or args.public_pictures):
+        parser.error("--private, --public_pictures and --revision are for --push_to_hub")
     try:
         publish(
-            args.checkpoint_path, args.output_dir, args.hub_model_id, args.private, args.revision, license=args.license
+            args.checkpoint_path,
+            args.output_dir,
+            args.hub_model_id,
+            args.private,
+            args.revision,
+            args.license,
+            args.public_pictures,
         )
     except (HfHubHTTPError, httpx.HTTPError) as error:
         parser.exit(

@@ -30,6 +30,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +54,7 @@ TRAINING_SETTINGS = (
 DIVISION_SETTINGS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_workers", "shuffle_buffer_size")
 COUNTS = (
     "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "max_train_steps", "logging_steps",
-    "eval_steps", "checkpointing_steps", "checkpoints_total_limit",
+    "eval_steps", "checkpointing_steps", "checkpoints_total_limit", "ddp_timeout",
 )
 # the schedulers of transformers that need no further arguments
 SchedulerName = Literal["cosine", "linear", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"]
@@ -111,6 +112,9 @@ class RunArguments:
     resume_from_checkpoint: str | None = HfArg(
         default=None, help="'latest' (in --output_dir; if there is none, the run starts), or a folder."
     )
+    ddp_timeout: int = HfArg(
+        default=1800, help="Seconds after which several processes stop waiting for one that does not answer."
+    )
     with_tracking: bool = HfArg(default=False, help="Report to trackers.")
     report_to: str = HfArg(default="all", help="tensorboard, wandb, trackio, ..., or all that are installed.")
     license: str | None = HfArg(default=None, help="License of the weights, by its name on the Hub: apache-2.0, ...")
@@ -144,7 +148,7 @@ def make_accelerator(args: RunArguments):
     """The accelerator, with the trackers."""
     import torch
     from accelerate import Accelerator
-    from accelerate.utils import DistributedType, ProjectConfiguration
+    from accelerate.utils import DistributedType, InitProcessGroupKwargs, ProjectConfiguration
     from huggingface_hub import get_token
 
     try:
@@ -154,6 +158,7 @@ def make_accelerator(args: RunArguments):
             cpu=not torch.accelerator.is_available(),  # else several processes on a CPU would not know of each other
             log_with=args.report_to if args.with_tracking else None,
             project_config=ProjectConfiguration(args.output_dir, logging_dir=str(Path(args.output_dir) / "logs")),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=args.ddp_timeout))],
         )
     except ValueError as error:
         raise UserError(str(error)) from error

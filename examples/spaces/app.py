@@ -44,6 +44,7 @@ from matplotlib.figure import Figure
 
 from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimImageProcessorPil, make_plan, sample_masks
 from modeling_greenmim.checkpoint_folders import load_checkpoint
+from modeling_greenmim.image_conversion_greenmim import turn_upright
 from modeling_greenmim.masking_greenmim import get_unit_grid
 from modeling_greenmim.plotting import GroupLayout, draw_groups, get_group_layout
 
@@ -57,6 +58,7 @@ SHOWN_SIDE = 384  # of the images on the page, in pixels
 HIDDEN_GRAY = 210
 DEFAULT_RATIO = 0.75
 NUM_TIMINGS = 3
+UPLOAD_SECONDS = 3600  # uploads and results are removed after this time
 MAX_TIMED_IMAGES = 32  # one small image would only time the overhead
 TIMING_SECONDS = 0.4  # for the timing of whole images: of a large model, fewer images are timed
 
@@ -100,8 +102,10 @@ def open_image(path: str | None) -> PIL.Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 limit = f"the limit is {MAX_PIXELS // 1_000_000} million"
                 raise UnreadableImageError(f"This image has {image.width} x {image.height} pixels; {limit}.")
-            return PIL.ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+            return turn_upright(image).convert("RGB")
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # decoders raise anything on damaged files
         raise UnreadableImageError("This file is not an image that can be read.") from error
 
 
@@ -254,7 +258,7 @@ def build_page(demonstration: Demonstration):
             # PNG keeps pixels as they are
             return gr.Image(label=title, show_label=False, format="png", interactive=False, buttons=[])
 
-    with gr.Blocks(title="GreenMIM") as page:
+    with gr.Blocks(title="GreenMIM", delete_cache=(UPLOAD_SECONDS // 4, UPLOAD_SECONDS)) as page:
         gr.Markdown(INTRODUCTION.format(height=height, width=width))
         mask = gr.State(demonstration.draw_mask(DEFAULT_RATIO, "random", 0))
         with gr.Row():

@@ -16,14 +16,17 @@
 import argparse
 import math
 import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from transformers import HfArgumentParser
 
+from ..redaction import redact_addresses, redact_command
 from .errors import UserError
+
+
+HOW_TO_RESUME = "All checkpoints are whole: --resume_from_checkpoint latest resumes."
 
 
 class StoppedBySignal(Exception):
@@ -56,7 +59,7 @@ def run_command(
     parser = HfArgumentParser(argument_classes, **settings)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name, rank = Path(sys.argv[0]).name, os.environ.get("RANK", "0")
-    command = shlex.join(["python", name, *arguments])
+    command = redact_command(["python", name, *arguments])
     if (num_processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
         command = f"# in each of {num_processes} processes\n{command}"
     try:
@@ -65,14 +68,21 @@ def run_command(
         run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command)
     except UserError as error:
         # of an error in a worker, without the traceback before it
-        message = str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip()
+        message = redact_addresses(str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip())
         sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{message}")
     except StoppedBySignal as stop:
         if rank == "0":
             print(f"\n{name}: {stop}", file=sys.stderr)
         sys.exit(128 + stop.number)  # as a shell reports it
     except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted. All checkpoints are whole: --resume_from_checkpoint latest resumes.")
+        sys.exit(f"{name}: interrupted. {HOW_TO_RESUME}")
+    except RuntimeError as error:
+        if num_processes == 1 or "timed out" not in str(error).lower():
+            raise
+        sys.exit(
+            f"{name}: process {rank}: another process has not answered within --ddp_timeout. Look for the reason in its log. "
+            f"{HOW_TO_RESUME}"
+        )
 
 
 def check_range(arguments, name: str, smallest: float, largest: float | None = None):

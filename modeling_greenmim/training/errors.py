@@ -20,6 +20,8 @@ from pathlib import Path
 
 import PIL
 
+from ..redaction import redact_addresses
+
 
 FEW_UNREADABLE = 10
 
@@ -68,7 +70,7 @@ def describe_error(error: Exception) -> str:
 
 
 def make_printable(name: str | Path) -> str:
-    """A name without characters that cannot be stored, or control a terminal."""
-    if (name := str(name)).isprintable():
+    """A name without secrets of an address, and without characters that cannot be stored, or control a terminal."""
+    if (name := redact_addresses(str(name))).isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)

@@ -49,6 +49,9 @@ class FineTuningArguments(TrainingArguments):
 
     layer_decay: float = HfArg(default=0.8, help="Ratio of the learning rates of a layer and of the layer above.")
     ema_decay: float | None = HfArg(default=None, help="Keep a moving average of the weights, with this decay.")
+    public_pictures: bool = HfArg(
+        default=False, help="Let a model folder that is uploaded publicly show images of the evaluation."
+    )
     num_train_epochs: float = HfArg(default=30.0, help="Epochs to train.")
     learning_rate: float = HfArg(default=1e-3, help="Highest learning rate, that of the last layer.")
     weight_decay: float = HfArg(default=0.05, help="Weight decay of AdamW, for weight matrices only.")

@@ -63,6 +63,10 @@ class DataArguments:
         "named and counted; if there are more, the run stops.",
     )
     max_pixels: int = HfArg(default=50_000_000, help="Height times width above which an image counts as unreadable.")
+    public_pictures: bool = HfArg(
+        default=False,
+        help="Let a model folder that is uploaded publicly show held-out images and their reconstructions.",
+    )
     allow_external_files: bool = HfArg(
         default=False, help="Open files and addresses that rows name instead of images. Only for data that you trust."
     )

@@ -24,6 +24,7 @@ from transformers.utils import logging
 
 from .. import GreenMimConfig
 from ..parameter_groups import get_decay_parameter_names
+from ..redaction import redact_argument
 from .errors import UserError, check_unreadable, describe_unknown
 from .evaluation import Evaluation
 from .micro_batches import get_weighted_loss, prepare_inputs
@@ -241,7 +242,8 @@ def pretrain(
     settings = {"train_dir": train_dir and str(train_dir), "output_dir": str(output_dir), **settings}
     if isinstance(config, (str, Path)):
         settings["config_name_or_path"], config = str(config), None
-    call = ", ".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
+    shown = {name: redact_argument(value) for name, value in settings.items() if not name.endswith("token")}
+    call = ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not None)
     command = f"python -c {shlex.quote(f'from modeling_greenmim.training import pretrain; pretrain({call})')}"
     parser = HfArgumentParser((DataArguments, ModelArguments, TrainingArguments))
     known = sorted(setting.name for kind in parser.dataclass_types for setting in fields(kind))

@@ -35,6 +35,7 @@ from .. import GreenMimConfig, publish
 from ..checkpoint_folders import create_folder
 from ..model_card import describe_encoder, has_greenmim_encoder, make_model_card, make_pipeline_usage
 from ..plotting import draw_loss_curve
+from ..redaction import redact_addresses
 from .command_line import get_name
 from .errors import UserError
 
@@ -76,7 +77,8 @@ def describe_data(args: "DataArguments", num_train_images: int | None) -> str:
     """Names of the images, without their paths on this machine, and their number."""
     name, others = get_name(args.dataset_name or args.train_dir or ""), ""
     if args.data_files:
-        name = "/".join(Path(args.data_files[0]).absolute().parts[-2:])
+        name = args.data_files[0]
+        name = redact_addresses(name) if "://" in name else "/".join(Path(name).absolute().parts[-2:])
         others = f" and {len(args.data_files) - 1} other files" if len(args.data_files) > 1 else ""
     return f"`{name}`{others}, {describe_number(num_train_images)}"
 
@@ -84,6 +86,7 @@ def describe_data(args: "DataArguments", num_train_images: int | None) -> str:
 def describe_training(sentences: str, rows: dict, command: str, pictures: dict[str, Picture]) -> str:
     """How weights came about, for a card: sentences, a table of `rows` and the software, the command, and pictures."""
     rows = rows | {"software": ", ".join(f"{name} {version(name)}" for name in SOFTWARE)}
+    rows = {name: str(value).replace("|", "\\|") for name, value in rows.items()}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     shown = "".join(f"\n\n![{caption}]({name})" for name, (caption, _) in pictures.items())
     return f"{sentences}\n\n| | |\n|---|---|\n{table}\n\nThe command:\n\n```bash\n{command}\n```{shown}"
@@ -119,6 +122,15 @@ def explain_errors(folder: Path, hub_model_id: str | None) -> Iterator[None]:
         raise UserError(message) from error
 
 
+def keep_private(pictures: dict[str, Picture], hub_model_id: str | None, private: bool, public_pictures: bool):
+    """Removes pictures that show images of the user, where a model folder is uploaded publicly and they were not asked for."""
+    if hub_model_id is None or private or public_pictures:
+        return
+    for name in publish.PICTURES_OF_IMAGES & pictures.keys():
+        del pictures[name]
+        print(f"{name} shows your images: it is not uploaded to the public {hub_model_id} without --public_pictures.")
+
+
 def write_model_folder(
     folder: Path,
     model: PreTrainedModel,
@@ -137,7 +149,7 @@ def write_model_folder(
         for name, (_, content) in pictures.items():
             (new / name).write_bytes(content)
         if isinstance(model.config, GreenMimConfig):
-            publish.publish(new, folder, hub_model_id, private=private)
+            publish.publish(new, folder, hub_model_id, private=private, public_pictures=True)  # those that were kept
             return
         with create_folder(folder) as complete:
             shutil.copytree(new, complete, dirs_exist_ok=True)
@@ -225,6 +237,7 @@ class PretrainingReport:
             pictures = {"loss_curve.png": ("Loss over the steps", loss_curve)}
             if (path := get_picture_path(output_dir, self.step)).is_file():
                 pictures["reconstructions.png"] = "Held-out images and their reconstructions", path.read_bytes()
+            keep_private(pictures, hub_model_id, private, self.data.args.public_pictures)
             card = self.make_card(pictures, hub_model_id)
             write_model_folder(folder, model, self.pretrained.image_processor, card, pictures, hub_model_id, private)
         self._print_summary(folder, hub_model_id)
@@ -313,8 +326,9 @@ class FineTuningReport:
             pictures = {}
             if self.picture is not None:
                 pictures["predictions.png"] = "Predictions on images of the evaluation", make_png(self.picture)
-            card = self.make_card(pictures, hub_model_id)
             private = bool(args.hub_private_repo)
+            keep_private(pictures, hub_model_id, private, args.public_pictures)
+            card = self.make_card(pictures, hub_model_id)
             write_model_folder(folder, model, image_processor, card, pictures, hub_model_id, private)
         (title, value), *_ = self.results.items()
         condition = ", after import modeling_greenmim" if has_greenmim_encoder(model.config) else ""

@@ -17,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -256,9 +257,11 @@ def test_a_card_that_is_there_is_kept(tmp_path):
     save_model(GreenMimModel, tmp_path / "model")
     text = "---\nlicense: cc-by-nc-4.0\ntags:\n- lichens\n---\n# Lichens\n\nTrained on 300 photographs.\n"
     text += "![A lichen](pictures/lichen.png) ![Not ours](../secret.png)\n"
-    (tmp_path / "model" / "README.md").write_text(text)
     (tmp_path / "model" / "pictures").mkdir()
-    for name in ("LICENSE", "pictures/lichen.png", "optimizer.pt", "../secret.png"):
+    text += "![A key](.env) ![Another](id_rsa) ![A page](page.svg)\n"
+    (tmp_path / "model" / "README.md").write_text(text)
+    secrets = ("optimizer.pt", "../secret.png", ".env", "id_rsa", "LICENSE_KEY.txt", "page.svg")
+    for name in ("LICENSE", "pictures/lichen.png", *secrets):
         (tmp_path / "model" / name).touch()
     with pytest.raises(ValueError, match="'cc-by-nc-4.0'.*'mit' would contradict"):
         publish(tmp_path / "model", tmp_path / "public", license="mit")
@@ -267,7 +270,22 @@ def test_a_card_that_is_there_is_kept(tmp_path):
     assert card.data.license == "cc-by-nc-4.0" and card.data.tags == ["lichens"]
     assert "Trained on 300 photographs." in card.text and "trust_remote_code=True" in card.text
     assert (tmp_path / "public" / "pictures" / "lichen.png").exists() and (tmp_path / "public" / "LICENSE").exists()
-    assert not list((tmp_path / "public").rglob("secret.png")) + list((tmp_path / "public").rglob("optimizer.pt"))
+    assert not {path.name for path in (tmp_path / "public").rglob("*")} & {Path(name).name for name in secrets}
+
+
+@pytest.mark.usefixtures("without_loading", "hub")
+@pytest.mark.parametrize(
+    ("settings", "shown"), [({}, False), ({"private": True}, True), ({"public_pictures": True}, True)]
+)
+def test_images_of_a_run_are_public_on_request_only(tmp_path, settings, shown):
+    save_model(GreenMimModel, tmp_path / "model")
+    (tmp_path / "model" / "README.md").write_text("![Loss](loss_curve.png)\n![Images](reconstructions.png)\n")
+    for name in ("loss_curve.png", "reconstructions.png"):
+        (tmp_path / "model" / name).touch()
+    folder = publish(tmp_path / "model", tmp_path / "public", hub_model_id="me/model", **settings)
+    assert (folder / "reconstructions.png").exists() == shown
+    assert ("reconstructions.png" in (folder / "README.md").read_text()) == shown
+    assert (folder / "loss_curve.png").exists()
 
 
 def test_wrong_use(tmp_path, monkeypatch, capsys):

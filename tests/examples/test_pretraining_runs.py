@@ -110,6 +110,18 @@ class Run:
         self.kill()
 
 
+@pytest.mark.slow
+def test_a_process_that_does_not_answer_ends_the_run_after_the_timeout(folder, tmp_path):
+    options = "--max_train_steps=100000", "--checkpointing_steps=5", "--ddp_timeout=10", "--num_workers=0"
+    run = Run(folder, tmp_path / "run", *options, kind="files", processes=2)
+    run.wait_for("checkpoint-5")
+    frozen = psutil.Process(run.process.pid).children()[-1]
+    frozen.suspend()
+    output = run.finish(returncode=1)  # the launcher kills the other after 30 seconds
+    assert "another process has not answered within --ddp_timeout" in output and "latest resumes" in output
+    assert not frozen.is_running()
+
+
 def get_history(output_dir: Path, step: int) -> list[tuple]:
     run_state = json.loads((output_dir / f"checkpoint-{step}" / "run.json").read_text())
     return [(record["step"], record["loss"]) for record in run_state["progress"]["history"] if "loss" in record]

@@ -13,6 +13,7 @@
 # limitations under the License.
 """The Space without a browser: what it computes, its page, and the folder that is uploaded."""
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,21 @@ def test_uploads_that_cannot_be_read_raise(tmp_path, name):
         app.open_image(str(tmp_path / name))
 
 
+def test_uploads_with_damaged_exif_are_shown(tmp_path):
+    exif = b"Exif\0\0MM\0*" + b"\xff" * 40
+    PIL.Image.effect_noise((64, 48), 90).save(tmp_path / "image.jpg", exif=exif)
+    assert app.open_image(str(tmp_path / "image.jpg")).size == (64, 48)
+
+
+def test_uploads_on_which_a_decoder_stumbles_raise(tmp_path, monkeypatch):
+    def stumble(image):
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    monkeypatch.setattr(app, "turn_upright", stumble)
+    with pytest.raises(app.UnreadableImageError, match="not an image that can be read"):
+        app.open_image(FLOWER)
+
+
 def test_uploads_with_too_many_pixels_raise(tmp_path, monkeypatch):
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
     monkeypatch.setattr(app, "MAX_PIXELS", 63)
@@ -187,6 +203,10 @@ def functions(page):
 def test_the_page_has_its_controls(page):
     labels = {component.label for component in page.blocks.values() if getattr(component, "label", None)}
     assert {"Image", "Fraction of units to hide", "Mask sampler", "Seed", "Stage", "Token mixer"} <= labels
+
+
+def test_uploads_are_removed_after_an_hour(page):
+    assert page.delete_cache[1] == 3600
 
 
 def test_the_page_shows_four_images(functions):

@@ -14,12 +14,14 @@
 """The command line: what the user reads instead of a traceback."""
 
 import os
+import shlex
 import signal
 from dataclasses import dataclass
 
 import pytest
 from transformers.hf_argparser import HfArg
 
+from modeling_greenmim.redaction import redact_command
 from modeling_greenmim.training.command_line import (
     StoppedBySignal,
     check_num_processes,
@@ -118,6 +120,35 @@ def test_folders_are_named_without_their_place(tmp_path):
     assert get_name(str(tmp_path / "my_run")) == "my_run"
     assert get_name(str(tmp_path / "my_run" / "model")) == "my_run/model"
     assert get_name("me/repository") == "me/repository"
+
+
+@pytest.mark.parametrize(
+    ("argument", "redacted"),
+    [
+        ("https://me:SECRET@host:80/a/0.parquet?token=SECRET#SECRET", "https://host:80/a/0.parquet"),
+        ("simplecache::http://SECRET@host/0.parquet", "simplecache::http://host/0.parquet"),
+        ("hf://datasets/me/images@main/data/*.parquet", "hf://datasets/me/images@main/data/*.parquet"),
+        ("/home/SECRET/images/0.parquet", "path/to/0.parquet"),
+        ("--train_dir=/home/SECRET/images", "--train_dir=path/to/images"),
+        ("data/images", "data/images"),
+        ("1e-3", "1e-3"),
+    ],
+)
+def test_commands_have_no_secrets_and_places(argument, redacted):
+    assert redact_command(["python", argument]) == shlex.join(["python", redacted])
+
+
+def test_commands_have_no_tokens():
+    command = redact_command(["run.py", "--hub_token", "SECRET", "--seed=1", "--hub_token=SECRET", "hf_" + "a" * 30])
+    assert command == "run.py --hub_token TOKEN --seed=1 --hub_token=TOKEN '<TOKEN>'"
+
+
+def test_errors_have_no_secrets():
+    def fail(_, command):
+        raise UserError("Cannot stream https://me:SECRET@host/0.parquet?key=SECRET (404).")
+
+    with pytest.raises(SystemExit, match=r"Cannot stream https://host/0.parquet \(404\)."):
+        run_command(fail, [Arguments], "", [])
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):

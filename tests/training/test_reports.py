@@ -27,7 +27,13 @@ from modeling_greenmim.model_card import make_pipeline_usage
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
-from modeling_greenmim.training.reports import PretrainingReport, describe_data, describe_hardware, describe_number
+from modeling_greenmim.training.reports import (
+    PretrainingReport,
+    describe_data,
+    describe_hardware,
+    describe_number,
+    get_picture_path,
+)
 from tests.helpers.pretraining import CONFIG, write_images
 
 
@@ -59,8 +65,8 @@ def make_report(images, **settings) -> PretrainingReport:
     return PretrainingReport(**defaults | settings)
 
 
-def write(report: PretrainingReport, folder, hub_model_id=None):
-    return report.write(GreenMimForMaskedImageModeling(CONFIG), folder, hub_model_id, private=True)
+def write(report: PretrainingReport, folder, hub_model_id=None, private=True):
+    return report.write(GreenMimForMaskedImageModeling(CONFIG), folder, hub_model_id, private)
 
 
 def test_a_card_has_settings_measurements_and_license_of_the_run(images, tmp_path):
@@ -151,11 +157,37 @@ def test_a_model_folder_that_cannot_be_written_leaves_a_remedy(images, tmp_path,
     assert not (tmp_path / "model").exists() and not list(tmp_path.glob(".new*"))
 
 
+@pytest.mark.parametrize(
+    ("hub_model_id", "private", "public_pictures", "shown"),
+    [
+        (None, False, False, True),
+        ("me/model", True, False, True),
+        ("me/model", False, True, True),
+        ("me/model", False, False, False),
+    ],
+)
+def test_held_out_images_are_public_on_request_only(
+    images, tmp_path, monkeypatch, hub_model_id, private, public_pictures, shown
+):
+    monkeypatch.setattr(publish, "push_to_hub", lambda *_: None)
+    report = make_report(images)
+    report.data.args.public_pictures = public_pictures
+    path = get_picture_path(tmp_path, report.step)
+    path.parent.mkdir()
+    path.write_bytes(b"picture")
+    folder = write(report, tmp_path, hub_model_id, private)
+    assert (folder / "reconstructions.png").exists() == shown
+    assert ("reconstructions.png" in (folder / "README.md").read_text()) == shown
+    assert (folder / "loss_curve.png").exists()
+
+
 def test_data_are_named_without_their_place(images, tmp_path):
     files = [str(tmp_path / "data" / f"{number}.parquet") for number in range(3)]
     args = DataArguments(data_files=files)
     assert describe_data(args, None) == "`data/0.parquet` and 2 other files, an unknown number of images"
     assert describe_data(DataArguments(train_dir=str(images)), 1) == f"`{images.name}`, 1 image"
+    args = DataArguments(data_files=["http://me:SECRET@host/0.parquet?key=SECRET"])
+    assert describe_data(args, 2) == "`http://host/0.parquet`, 2 images"
     assert describe_number(5000) == "5,000 images"
 
 
