@@ -31,6 +31,7 @@ import torch
 from .configuration_greenmim import GreenMimConfig
 from .layout_greenmim import TokenLayout, get_unit_mask
 from .masking_greenmim import get_unit_grid, sample_masks
+from .mixer_dilated_greenmim import GreenMimDilatedAttention
 from .mixer_global_greenmim import GreenMimGlobalAttention
 from .mixer_greenmim import GreenMimTokenMixer
 from .mixer_spatial_reduction_greenmim import GreenMimSpatialReductionAttention
@@ -52,6 +53,7 @@ TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
     "mask_unit": GreenMimMaskUnitAttention,
     "spatial_reduction": GreenMimSpatialReductionAttention,
     "global": GreenMimGlobalAttention,
+    "dilated": GreenMimDilatedAttention,
 }
 
 

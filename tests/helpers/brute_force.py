@@ -152,6 +152,36 @@ def mix_with_reduced_keys(config, stage, mixer, states, hidden):
     return mixer.o_proj(output).view(batch, height, width, -1)
 
 
+def mix_dilated_neighbors(config, stage, mixer, states, hidden):
+    """DilateFormer: each third of the heads attends to the 3 x 3 neighbors at its dilation; those beyond the border are zeros."""
+    batch, height, width, channels = states.shape
+    query, key, value = (
+        projection(states).permute(0, 3, 1, 2) for projection in (mixer.q_proj, mixer.k_proj, mixer.v_proj)
+    )
+    visible = (~hidden).view(batch, 1, height, width).to(states.dtype)
+    thirds = []
+    for dilation, third in zip((1, 2, 3), torch.arange(channels).chunk(3)):
+        heads = mixer.num_heads // 3
+        keys, values, is_visible, is_inside = (
+            nn.functional.unfold(maps, 3, dilation, padding=dilation).unflatten(1, (-1, 9)).movedim(3, 1)
+            for maps in (key[:, third], value[:, third], visible, torch.ones_like(visible))
+        )  # (batch, tokens, channels, 9)
+        queries = query[:, third].flatten(2).transpose(1, 2).unflatten(2, (heads, -1))
+        keys, values = (states.unflatten(2, (heads, -1)) for states in (keys, values))  # (batch, tokens, heads, d, 9)
+        scores = (queries[..., None] * keys).sum(3)
+        if mixer.similarity is None:
+            scores = scores / queries.shape[-1] ** 0.5
+        else:
+            scale = mixer.similarity.logit_scale.exp().clamp(max=100).view(3, heads)[dilation - 1]
+            lengths = queries.norm(dim=-1)[..., None] * keys.norm(dim=3)
+            scores = scores / lengths.where(lengths > 0, 1) * scale[:, None]  # the score of a zero key is 0
+        is_hidden = (is_inside == 1) & (is_visible == 0)
+        is_hidden[..., 4] = False  # hidden tokens attend to themselves at least: their output is not looked at
+        weights = scores.masked_fill(is_hidden, float("-inf")).softmax(-1)
+        thirds.append((weights[:, :, :, None] * values).sum(-1).flatten(2))
+    return mixer.o_proj(torch.cat(thirds, dim=-1)).view(states.shape)
+
+
 def make_kernel(weight: torch.Tensor, side: int, channels: int) -> torch.Tensor:
     """The kernel of a convolution from a linear layer over the tokens of a unit, of which bits of columns and rows alternate."""
     kernel = weight.new_zeros(len(weight), channels, side, side)
@@ -177,6 +207,7 @@ FULL_GRID_MIXERS: dict[str, Callable] = {
     "mask_unit": mix_mask_units,
     "global": mix_globally,
     "spatial_reduction": mix_with_reduced_keys,
+    "dilated": mix_dilated_neighbors,
 }
 
 

@@ -121,6 +121,14 @@ MODELS = {
     "no-position-bias": {"position_bias": "none", "token_mixers": ["mask_unit", SWIN, SWIN], "window_size": 3},
     "position-encoding": {"conditional_position_encoding": True, "window_size": 3},
     "merging-bias": {"merging_bias": True, "merging_norm_placement": "after", "embedding_norm_eps": 1e-3},
+    "dilated": {"token_mixers": "dilated", "embed_dim": 24, "num_heads": (3, 6, 6)},
+    "dilated-cosine": {"token_mixers": "dilated", "embed_dim": 24, "num_heads": 3, "attention_similarity": "cosine"},
+    "dilateformer": {
+        "token_mixers": ["dilated", "dilated", "global"],
+        "embed_dim": 24,
+        "num_heads": 3,
+        "conditional_position_encoding": True,
+    },
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(
@@ -368,3 +376,23 @@ def test_a_mixer_that_no_layer_has_must_be_known_all_the_same():
 def test_shifted_windows_of_one_token_are_refused():
     with pytest.raises(ValueError, match="window_size.*at least 2.*'shifted_window'.*got 1"):
         GreenMimModel(make_config("swin", window_size=1))
+
+
+# Neighbors at three dilations
+
+
+def test_dilated_attention_beyond_the_border_is_to_keys_and_values_of_zero():
+    config = make_config("dilated")
+    mixer = TOKEN_MIXERS["dilated"](config, 0).double()
+    token = make_images(1, 8, batch_size=1).view(1, 1, 24)  # an image of one token
+    plan = TOKEN_MIXERS["dilated"].make_full_plan((1, 1), config, 0)
+    output, _ = mixer(token, mixer.prepare(plan, token, config, 0))
+    query, key, value = (projection(token).view(3, 8) for projection in (mixer.q_proj, mixer.k_proj, mixer.v_proj))
+    exponential = ((query * key).sum(-1, keepdim=True) / 8**0.5).exp()  # that of a zero key is 1
+    expected = mixer.o_proj((exponential / (exponential + 8) * value).flatten())
+    torch.testing.assert_close(output.flatten(), expected, rtol=0, atol=1e-12)
+
+
+def test_heads_that_three_dilations_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="divisible by 3.*'dilated', got 4 in stage 2"):
+        GreenMimModel(make_config("dilated", num_heads=(3, 4, 6)))
