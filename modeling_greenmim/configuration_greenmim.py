@@ -48,7 +48,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Number of attention heads in each stage, or in all.
         token_mixers (`list[list[str]]`, *optional*):
             Names of the token mixers in each stage, cycled over its layers: `"window"`, `"shifted_window"`, `"mask_unit"`,
-            `"spatial_reduction"`, `"global"` or `"dilated"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its
+            `"spatial_reduction"`, `"global"`, `"dilated"` or `"cluster"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its
             name, and so may a model. By default Swin's, `["window", "shifted_window"]` in every stage.
         window_size (`int`, *optional*, defaults to 7):
             Side of the attention windows in tokens.
@@ -63,6 +63,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             default the side of the windows, or of the stage's grid at `image_size` where that is smaller.
         norm_placement (`str`, *optional*, defaults to `"before"`):
             Whether the norms of a layer are `"before"` its attention and its MLP, or `"after"` them, as in Swin V2.
+        norm_type (`str`, *optional*, defaults to `"layer"`):
+            The norms of a layer: `"layer"` normalizes each token, `"group"` all visible tokens of an image together, as in Context
+            Clusters.
         merging_norm_placement (`str`, *optional*, defaults to `"before"`):
             Whether the norm of the patch merging is `"before"` its projection or `"after"` it, as in Swin V2 and Twins.
         merging_bias (`bool`, *optional*, defaults to `False`):
@@ -163,6 +166,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     position_bias: str = "table"
     pretrained_window_sizes: list[int] | tuple[int, ...] | None = None
     norm_placement: str = "before"
+    norm_type: str = "layer"
     merging_norm_placement: str = "before"
     merging_bias: bool = False
     conditional_position_encoding: bool = False
@@ -330,6 +334,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             self.merging_bias or self.conditional_position_encoding or self.embedding_norm_eps is not None
         )
         has_swin_stages = self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
+        has_other_modules |= any(getattr(self, name) != choices[0] for name, choices in _OTHER_CHOICES.items())
         return has_swin_stages and not has_other_modules
 
     def get_bias_window_size(self, stage: int, window_size: int) -> int:
@@ -438,7 +443,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"The {hidden_size} channels of stage {stage} (`hidden_sizes={self.hidden_sizes}`, "
                     f"`embed_dim={self.embed_dim}`) are not divisible by its {num_heads} heads: change one of them."
                 )
-        for name, choices in _CHOICES.items():
+        for name, choices in {**_CHOICES, **_OTHER_CHOICES}.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
         window_sizes = self.pretrained_window_sizes
@@ -513,6 +518,8 @@ _CHOICES = {
     "norm_placement": ("before", "after"),
     "merging_norm_placement": ("before", "after"),
 }
+# what both Swins have, and what neither has
+_OTHER_CHOICES = {"norm_type": ("layer", "group")}
 # names of our fields in timm, Swin, MAE and SimMIM
 _OTHER_NAMES = {
     "ape": "use_absolute_embeddings",

@@ -40,6 +40,7 @@ from .layout_greenmim import (
     units_to_images,
 )
 from .mixer_greenmim import GreenMimMLP
+from .normalization_greenmim import LAYER_NORMS
 from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, move_plan
 from .position_bias_greenmim import get_position_converters
 from .position_encoding_greenmim import GreenMimConditionalPositionEncoding
@@ -165,8 +166,9 @@ class GreenMimLayer(GradientCheckpointingLayer):
         super().__init__()
         hidden_size = config.hidden_sizes[stage]
         self.attention = get_token_mixer(token_mixer)(config, stage)
-        self.layernorm_before = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
-        self.layernorm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
+        norm_class = LAYER_NORMS[config.norm_type]
+        self.layernorm_before = norm_class(hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_after = norm_class(hidden_size, eps=config.layer_norm_eps)
         self.mlp = GreenMimMLP(config, hidden_size, int(config.mlp_ratios[stage] * hidden_size))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.drop_path = SwinDropPath(drop_path_rate)

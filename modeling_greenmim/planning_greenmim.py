@@ -31,6 +31,7 @@ import torch
 from .configuration_greenmim import GreenMimConfig
 from .layout_greenmim import TokenLayout, get_unit_mask
 from .masking_greenmim import get_unit_grid, sample_masks
+from .mixer_cluster_greenmim import GreenMimContextCluster
 from .mixer_dilated_greenmim import GreenMimDilatedAttention
 from .mixer_global_greenmim import GreenMimGlobalAttention
 from .mixer_greenmim import GreenMimTokenMixer
@@ -54,6 +55,7 @@ TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
     "spatial_reduction": GreenMimSpatialReductionAttention,
     "global": GreenMimGlobalAttention,
     "dilated": GreenMimDilatedAttention,
+    "cluster": GreenMimContextCluster,
 }
 
 

@@ -22,13 +22,15 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "modeling_greenmim"
 # the files that are copied into model repositories; each may import those above it only
 LAYERS = [
-    ["configuration_greenmim", "gathering_greenmim", "masking_greenmim", "packing_greenmim"],
+    ["configuration_greenmim", "gathering_greenmim", "masking_greenmim", "packing_greenmim"]
+    + ["normalization_greenmim"],
     ["position_bias_greenmim"],
     ["group_bias_greenmim", "image_conversion_greenmim", "layout_greenmim"],
     ["embeddings_greenmim", "image_processing_pil_greenmim", "mixer_greenmim", "teacher_greenmim"]
     + ["neighbors_greenmim"],
     ["image_processing_greenmim", "mixer_window_greenmim", "mixer_global_greenmim", "reconstruction_greenmim"]
-    + ["mixer_spatial_reduction_greenmim", "position_encoding_greenmim", "mixer_dilated_greenmim"],
+    + ["mixer_spatial_reduction_greenmim", "position_encoding_greenmim", "mixer_dilated_greenmim"]
+    + ["mixer_cluster_greenmim"],
     ["planning_greenmim"],
     ["modeling_greenmim"],
 ]

@@ -17,6 +17,7 @@ It shares the weights of a model, but none of its code for windows, groups, orde
 grid to whole windows, roll it, cut it, and label the regions that the roll has brought together.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -182,6 +183,45 @@ def mix_dilated_neighbors(config, stage, mixer, states, hidden):
     return mixer.o_proj(torch.cat(thirds, dim=-1)).view(states.shape)
 
 
+def mix_clusters(config, stage, mixer, states, hidden):
+    """Context Clusters: one region and head after the other, with the means of visible tokens as centers."""
+    batch, height, width, channels = states.shape
+    features, values = mixer.feature_proj(states), mixer.value_proj(states)
+    visible = ~hidden.view(batch, height, width)
+    mixed = torch.zeros_like(states)
+    side = config.window_size
+    row_side, column_side = min(side, height), min(side, width)
+    for image, top, left, head in itertools.product(
+        range(batch), range(0, height, row_side), range(0, width, column_side), range(config.num_heads[stage])
+    ):
+        rows, columns = slice(top, top + row_side), slice(left, left + column_side)
+        channel = torch.arange(channels).chunk(config.num_heads[stage])[head]
+        is_visible = visible[image, rows, columns]
+        feature, value = (maps[image, rows, columns][..., channel] for maps in (features, values))
+        centers = {}  # by their tokens
+        for row_cell, column_cell in itertools.product(
+            *((slice(0, -(-length // 2)), slice(length // 2, length)) for length in (row_side, column_side))
+        ):
+            is_member = torch.zeros_like(is_visible)
+            is_member[row_cell, column_cell] = is_visible[row_cell, column_cell]
+            if is_member.any():
+                centers[tuple(is_member.flatten().tolist())] = feature[is_member].mean(0), value[is_member].mean(0)
+        if not centers:
+            continue
+        center_feature, center_value = (torch.stack(means) for means in zip(*centers.values()))
+        cosine = nn.functional.cosine_similarity(feature[is_visible][:, None], center_feature, dim=-1)
+        similarity = 1 / (1 + (-mixer.similarity_scale * cosine - mixer.similarity_bias).exp())
+        similarity, choice = similarity.max(-1)
+        dispatched = torch.zeros_like(value[is_visible])
+        for center in range(len(center_value)):
+            weights = similarity[choice == center][:, None]
+            total = center_value[center] + (weights * value[is_visible][choice == center]).sum(0)
+            dispatched[choice == center] = weights * total / (1 + weights.sum())
+        index = torch.nonzero(is_visible) + torch.tensor([top, left])
+        mixed[image, index[:, 0, None], index[:, 1, None], channel] = dispatched
+    return mixer.output_proj(mixed)
+
+
 def make_kernel(weight: torch.Tensor, side: int, channels: int) -> torch.Tensor:
     """The kernel of a convolution from a linear layer over the tokens of a unit, of which bits of columns and rows alternate."""
     kernel = weight.new_zeros(len(weight), channels, side, side)
@@ -190,6 +230,17 @@ def make_kernel(weight: torch.Tensor, side: int, channels: int) -> torch.Tensor:
             place = sum(((column >> bit & 1) * 2 + (row >> bit & 1)) * 4**bit for bit in range(side.bit_length() - 1))
             kernel[:, :, row, column] = weight[:, place * channels : (place + 1) * channels]
     return kernel
+
+
+def normalize(norm: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """A norm of a layer. That of groups has the mean and the variance of visible tokens, over all of their channels."""
+    if not isinstance(norm, nn.GroupNorm):
+        return norm(states)
+    visible = (~hidden).view(*states.shape[:3], 1).to(states.dtype)
+    count = visible.sum((1, 2, 3), keepdim=True) * states.shape[-1]
+    mean = (states * visible).sum((1, 2, 3), keepdim=True) / count
+    variance = ((states - mean).square() * visible).sum((1, 2, 3), keepdim=True) / count
+    return (states - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
 
 
 def encode_positions(module: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
@@ -208,6 +259,7 @@ FULL_GRID_MIXERS: dict[str, Callable] = {
     "global": mix_globally,
     "spatial_reduction": mix_with_reduced_keys,
     "dilated": mix_dilated_neighbors,
+    "cluster": mix_clusters,
 }
 
 
@@ -252,7 +304,9 @@ def brute_force_encoder(
             )
             for norm, branch in zip(norms, branches):
                 is_first = config.norm_placement == "before"
-                states = states + (branch(norm(states)) if is_first else norm(branch(states)))
+                branch_input = normalize(norm, states, hidden) if is_first else states
+                output = branch(branch_input)
+                states = states + (output if is_first else normalize(norm, output, hidden))
             if layer == 0 and module.position_encoding is not None:
                 states = encode_positions(module.position_encoding, states, hidden)
         if module.downsample is not None:

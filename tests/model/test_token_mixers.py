@@ -16,8 +16,10 @@
 A new mixer adds a row to `MODELS`, and its computation over the full grid to `FULL_GRID_MIXERS` of `brute_force.py`.
 """
 
+import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import AutoModelForMaskedImageModeling
@@ -31,6 +33,7 @@ from modeling_greenmim import (
     make_plan,
     sample_masks,
 )
+from modeling_greenmim.layout_greenmim import TokenLayout
 from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
 from modeling_greenmim.planning_greenmim import measure_group_shapes
 from modeling_greenmim.publish import publish
@@ -129,6 +132,9 @@ MODELS = {
         "num_heads": 3,
         "conditional_position_encoding": True,
     },
+    "cluster": {"token_mixers": "cluster", "window_size": 3, "patch_size": 4, "depths": (2, 2), "num_heads": (1, 2)},
+    "context_cluster": {"token_mixers": "cluster", "norm_type": "group"},
+    "group-norms": {"norm_type": "group", "norm_placement": "after", "window_size": 3},
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(
@@ -396,3 +402,62 @@ def test_dilated_attention_beyond_the_border_is_to_keys_and_values_of_zero():
 def test_heads_that_three_dilations_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="divisible by 3.*'dilated', got 4 in stage 2"):
         GreenMimModel(make_config("dilated", num_heads=(3, 4, 6)))
+
+
+# Clusters
+
+
+def cluster_images(mixer, maps, config, centers_side=2):
+    """Context Clusters of full images that are made of whole regions, `(batch, channels, height, width)`."""
+    side, heads = config.window_size, config.num_heads[0]
+    grid = (maps.shape[2] // side, maps.shape[3] // side)
+
+    def cut(projection):
+        projected = projection(maps.movedim(1, 3)).movedim(3, 1).unflatten(1, (heads, -1))
+        projected = projected.unflatten(4, (grid[1], side)).unflatten(3, (grid[0], side))
+        return projected.permute(0, 1, 3, 5, 2, 4, 6).flatten(0, 3)  # (regions, channels, side, side)
+
+    feature, value = cut(mixer.feature_proj), cut(mixer.value_proj)
+    center_feature, center_value = (
+        nn.functional.adaptive_avg_pool2d(states, centers_side).flatten(2) for states in (feature, value)
+    )
+    feature, value = feature.flatten(2), value.flatten(2)
+    cosine = nn.functional.cosine_similarity(center_feature[..., None], feature[:, :, None], dim=1)
+    similarity = (mixer.similarity_scale * cosine + mixer.similarity_bias).sigmoid()  # (regions, centers, tokens)
+    similarity = similarity * (similarity == similarity.amax(1, keepdim=True))
+    aggregated = torch.einsum("rmn,rcn->rcm", similarity, value) + center_value
+    aggregated = aggregated / (1 + similarity.sum(2))[:, None]
+    dispatched = torch.einsum("rmn,rcm->rcn", similarity, aggregated).unflatten(0, (-1, heads, *grid))
+    dispatched = dispatched.unflatten(5, (side, side)).permute(0, 2, 5, 3, 6, 1, 4).flatten(5)
+    return mixer.output_proj(dispatched.flatten(1, 2).flatten(2, 3))
+
+
+@pytest.mark.parametrize("window_size", [4, 7])
+def test_clusters_of_full_images_equal_the_papers(window_size):
+    config = make_config("context_cluster", window_size=window_size, num_heads=2)
+    mixer = (
+        make_model(GreenMimModel, "context_cluster", window_size=window_size, num_heads=2).encoder.layers[0].blocks[0]
+    )
+    mixer, height, width = mixer.attention, 2 * window_size, 3 * window_size
+    tokens = make_images(height, 16 * window_size, batch_size=2).reshape(2, height * width, 16)
+    plan = type(mixer).make_full_plan((height, width), config, 0)
+    actual, _ = mixer(tokens, mixer.prepare(plan, tokens, config, 0))
+    expected = cluster_images(mixer, tokens.transpose(1, 2).unflatten(2, (height, width)), config)
+    torch.testing.assert_close(actual, expected.flatten(1, 2), rtol=0, atol=1e-12)
+
+
+def test_centers_without_tokens_of_their_own_are_not_chosen():
+    config = make_config("cluster", depths=(1,), num_heads=1)  # regions of 3 x 3 tokens
+    grid, tokens = (6, 3), torch.zeros(1, 3, 16)
+    # in the upper region, the token in the middle is in all four cells; in the lower one, two are in the right cells
+    layout = TokenLayout(grid, 1, np.array([[1, 3, 5]]), np.array([[1, 2, 2]]))
+    plan = {
+        key: torch.from_numpy(value) for key, value in TOKEN_MIXERS["cluster"].make_plan(layout, config, 0).items()
+    }
+    prepared = TOKEN_MIXERS["cluster"].prepare(plan, tokens, config, 0)
+    assert prepared.is_candidate.view(2, 4).tolist() == [[True, False, False, False], [False, True, False, True]]
+
+
+def test_an_unknown_norm_is_refused():
+    with pytest.raises(StrictDataclassError, match="norm_type.*must be one of .*'group'.*got 'batch'"):
+        make_config("swin", norm_type="batch")
