@@ -58,6 +58,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         position_bias (`str`, *optional*, defaults to `"table"`):
             Where the biases of window and mask unit attention come from: a learned `"table"`, or `"continuous"`, an MLP over the
             offsets, as in Swin V2, which fits every window size. With `"none"`, there are no biases, as in Twins.
+        score_modulation (`str`, *optional*):
+            What multiplies the scores of window and mask unit attention before the position bias is added: `"gaussian_mixture"`, a
+            learned mixture of Gaussians of the distance of two tokens, for each layer and head. Attention is eager then.
         pretrained_window_sizes (`list[int]` or `tuple[int, ...]`, *optional*):
             Side of the windows that the continuous position bias of each stage was trained with, which normalizes its offsets. By
             default the side of the windows, or of the stage's grid at `image_size` where that is smaller.
@@ -164,6 +167,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     window_size: int = 7
     attention_similarity: str = "dot_product"
     position_bias: str = "table"
+    score_modulation: str | None = None
     pretrained_window_sizes: list[int] | tuple[int, ...] | None = None
     norm_placement: str = "before"
     norm_type: str = "layer"
@@ -519,7 +523,7 @@ _CHOICES = {
     "merging_norm_placement": ("before", "after"),
 }
 # what both Swins have, and what neither has
-_OTHER_CHOICES = {"norm_type": ("layer", "group")}
+_OTHER_CHOICES: dict[str, tuple] = {"norm_type": ("layer", "group"), "score_modulation": (None, "gaussian_mixture")}
 # names of our fields in timm, Swin, MAE and SimMIM
 _OTHER_NAMES = {
     "ape": "use_absolute_embeddings",

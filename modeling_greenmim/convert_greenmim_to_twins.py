@@ -109,6 +109,7 @@ def _check_architecture(config: GreenMimConfig):
         **TWINS_SETTINGS,
         "norm_placement": "before",
         "norm_type": "layer",
+        "score_modulation": None,
         "attention_similarity": "dot_product",
         "hidden_act": "gelu",
         "use_absolute_embeddings": False,

@@ -41,7 +41,7 @@ from .layout_greenmim import (
 )
 from .mixer_greenmim import GreenMimMLP
 from .normalization_greenmim import LAYER_NORMS
-from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, move_plan
+from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, make_token_mixer, move_plan
 from .position_bias_greenmim import get_position_converters
 from .position_encoding_greenmim import GreenMimConditionalPositionEncoding
 from .reconstruction_greenmim import (
@@ -165,7 +165,7 @@ class GreenMimLayer(GradientCheckpointingLayer):
     def __init__(self, config: GreenMimConfig, stage: int, token_mixer: str, drop_path_rate: float):
         super().__init__()
         hidden_size = config.hidden_sizes[stage]
-        self.attention = get_token_mixer(token_mixer)(config, stage)
+        self.attention = make_token_mixer(token_mixer, config, stage)
         norm_class = LAYER_NORMS[config.norm_type]
         self.layernorm_before = norm_class(hidden_size, eps=config.layer_norm_eps)
         self.layernorm_after = norm_class(hidden_size, eps=config.layer_norm_eps)
@@ -308,6 +308,17 @@ class GreenMimPreTrainedModel(PreTrainedModel):
     def __init__(self, config: GreenMimConfig, *inputs, **kwargs):
         config.validate()  # again: `from_pretrained` sets keywords after the configuration was made
         super().__init__(config, *inputs, **kwargs)
+
+    def get_correct_attn_implementation(self, requested_attention: str | None, is_init_check: bool = False) -> str:
+        """Also refuses what cannot modulate scores."""
+        if self.config.score_modulation is None:
+            return super().get_correct_attn_implementation(requested_attention, is_init_check)
+        if requested_attention not in (None, "eager"):
+            raise ValueError(
+                f"Cannot use `attn_implementation={requested_attention!r}` with `score_modulation={self.config.score_modulation!r}` "
+                "because it multiplies the scores, and fused attention only adds to them. Pass `attn_implementation='eager'`."
+            )
+        return "eager"
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):

@@ -145,8 +145,10 @@ def _get_offsets(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows and columns from a token to the cells of its neighborhoods, `(num_dilations, kernel_size**2)` each."""
     steps = torch.arange(kernel_size, device=device) - kernel_size // 2
-    scales = torch.tensor(list(dilations), device=device)[:, None]
-    return scales * steps.repeat_interleave(kernel_size), scales * steps.repeat(kernel_size)
+    rows, columns = steps.repeat_interleave(kernel_size), steps.repeat(kernel_size)
+    return torch.stack([dilation * rows for dilation in dilations]), torch.stack(
+        [dilation * columns for dilation in dilations]
+    )
 
 
 __all__ = ["HIDDEN_NEIGHBOR", "OUTSIDE_NEIGHBOR", "find_full_neighbors", "find_neighbors", "gather_neighbors"]

@@ -42,6 +42,7 @@ from .mixer_window_greenmim import (
     GreenMimWindowAttention,
 )
 from .packing_greenmim import EMPTY_SET, search_static_shape
+from .score_modulation_greenmim import MODULATED_MIXERS
 
 
 # static shapes are measured on this many masks, in a limited number of batches
@@ -72,6 +73,14 @@ def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
             f"own in `{__name__}.TOKEN_MIXERS` before you use it."
         )
     return TOKEN_MIXERS[name]
+
+
+def make_token_mixer(name: str, config: GreenMimConfig, stage: int) -> GreenMimTokenMixer:
+    """The token mixer of a layer, with `config.score_modulation` where it has that."""
+    mixer_class = get_token_mixer(name)
+    if config.score_modulation is not None:
+        mixer_class = MODULATED_MIXERS.get(mixer_class, mixer_class)
+    return mixer_class(config, stage)
 
 
 def make_plan(
@@ -303,6 +312,7 @@ __all__ = [
     "get_token_mixer",
     "make_full_plan",
     "make_plan",
+    "make_token_mixer",
     "measure_group_shapes",
     "move_plan",
 ]

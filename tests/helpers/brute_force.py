@@ -57,7 +57,7 @@ def attend(attention, states, hidden, labels, bias=None):
         projection(tokens).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    scores = get_scores(attention, query, key)
+    scores = get_scores(attention, query, key) * get_modulation(attention, height, width)
     if bias is not None:
         scores = scores + bias
     allowed = (labels[:, None] == labels) & ~hidden[:, None, None, :]
@@ -66,6 +66,17 @@ def attend(attention, states, hidden, labels, bias=None):
     weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
     output = (weights @ value).transpose(1, 2).flatten(2)
     return attention.o_proj(output).view(batch, height, width, -1)
+
+
+def get_modulation(attention: nn.Module, height: int, width: int) -> torch.Tensor | float:
+    """The mixture of Gaussians that multiplies the scores of all pairs of places, `(heads, n, n)`, or 1."""
+    mixture = getattr(attention, "score_modulation", None)
+    if mixture is None:
+        return 1.0
+    places = torch.cartesian_prod(torch.arange(height), torch.arange(width)).double()
+    squares = torch.cdist(places, places).square()
+    kernels = zip(mixture.alpha[..., None, None], mixture.sigma[..., None, None])
+    return sum(alpha * (-squares / (2 * (sigma**2 + 1e-5))).exp() for alpha, sigma in kernels)
 
 
 def get_offset_bias(table: torch.Tensor, side: int, height: int, width: int) -> torch.Tensor:

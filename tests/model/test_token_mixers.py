@@ -31,6 +31,7 @@ from modeling_greenmim import (
     GreenMimForMaskedImageModeling,
     GreenMimModel,
     make_plan,
+    mixer_greenmim,
     sample_masks,
 )
 from modeling_greenmim.layout_greenmim import TokenLayout
@@ -135,6 +136,13 @@ MODELS = {
     "cluster": {"token_mixers": "cluster", "window_size": 3, "patch_size": 4, "depths": (2, 2), "num_heads": (1, 2)},
     "context_cluster": {"token_mixers": "cluster", "norm_type": "group"},
     "group-norms": {"norm_type": "group", "norm_placement": "after", "window_size": 3},
+    "gaussian_mixture": {"score_modulation": "gaussian_mixture", "window_size": 3},
+    "gaussian_mixture-mask_unit": {
+        "score_modulation": "gaussian_mixture",
+        "token_mixers": ["mask_unit", ["window", "mask_unit"], "global"],
+        "attention_similarity": "cosine",
+        "position_bias": "none",
+    },
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(
@@ -189,6 +197,8 @@ def make_masks(image_size, sampler="random", per_sample=True, batch_size=3) -> t
 @ROWS
 @pytest.mark.parametrize("attn_implementation", [pytest.param("eager", marks=pytest.mark.slow), "sdpa"])
 def test_visible_tokens_equal_the_full_grid(row, image_size, sampler, per_sample, attn_implementation):
+    if make_config(row).score_modulation is not None:
+        attn_implementation = "eager"  # the only one
     model = make_model(GreenMimModel, row, attn_implementation=attn_implementation)
     pixel_values, mask = make_images(*image_size), make_masks(image_size, sampler, per_sample)
     with torch.no_grad():
@@ -313,7 +323,7 @@ def test_weights_are_initialized_with_the_range_of_the_configuration(row):
     torch.manual_seed(0)
     model = GreenMimForMaskedImageModeling(make_config(row, initializer_range=0.1))
     for name, parameter in model.named_parameters():
-        if parameter.ndim > 1 and parameter.numel() > 8:
+        if parameter.ndim > 1 and parameter.numel() > 8 and "score_modulation" not in name:
             assert parameter.std().item() == pytest.approx(0.1, rel=0.35), name
 
 
@@ -461,3 +471,64 @@ def test_centers_without_tokens_of_their_own_are_not_chosen():
 def test_an_unknown_norm_is_refused():
     with pytest.raises(StrictDataclassError, match="norm_type.*must be one of .*'group'.*got 'batch'"):
         make_config("swin", norm_type="batch")
+
+
+# Modulated scores
+
+
+def test_a_gaussian_mixture_multiplies_the_scores_before_the_bias_is_added():
+    """Swin of one window, on a full image: the scores are linear in `alpha`, and those of 0 are the bias."""
+    config = make_config("gaussian_mixture", window_size=4, num_heads=2)
+    (layer,) = make_model(GreenMimModel, "gaussian_mixture", window_size=4, num_heads=2).encoder.layers[0].blocks[:1]
+    mixer, tokens = layer.attention, make_images(4, 16, batch_size=1).reshape(1, 12, 16)  # 3 x 4 tokens
+    plan = TOKEN_MIXERS["window"].make_full_plan((3, 4), config, 0)
+    output, _ = mixer(tokens, mixer.prepare(plan, tokens, config, 0))
+
+    query, key, value = (
+        projection(tokens[0]).unflatten(1, (2, 8)).transpose(0, 1)
+        for projection in (mixer.q_proj, mixer.k_proj, mixer.v_proj)
+    )
+    alpha, sigma = mixer.score_modulation.alpha, mixer.score_modulation.sigma
+    scores = query @ key.transpose(1, 2) / 8**0.5
+    for head, i, j in np.ndindex(2, 12, 12):
+        row, column = i // 4 - j // 4, i % 4 - j % 4
+        gaussians = torch.exp(-(row**2 + column**2) / (2 * (sigma[:, head] ** 2 + 1e-5)))
+        bias = mixer.relative_position_bias.relative_position_bias_table[(row + 3) * 7 + column + 3, head]
+        scores[head, i, j] = scores[head, i, j] * (alpha[:, head] * gaussians).sum() + bias
+    expected = mixer.o_proj((scores.softmax(-1) @ value).transpose(0, 1).flatten(1))
+    torch.testing.assert_close(output[0], expected, rtol=0, atol=1e-12)
+
+
+def test_gaussians_start_as_in_the_paper():
+    torch.manual_seed(0)
+    model = GreenMimModel(make_config("gaussian_mixture", depths=(8, 8, 8), num_heads=16))
+    mixtures = [layer.attention.score_modulation for stage in model.encoder.layers for layer in stage.blocks]
+    alpha, sigma = (torch.cat([getattr(mixture, name) for mixture in mixtures]) for name in ("alpha", "sigma"))
+    assert alpha.mean().item() == pytest.approx(0, abs=0.2) and alpha.std().item() == pytest.approx(2, rel=0.1)
+    assert sigma.mean().item() == pytest.approx(10, rel=0.1) and sigma.std().item() == pytest.approx(10, rel=0.1)
+
+
+def test_mask_units_of_one_token_have_no_mixture():
+    model = make_model(GreenMimModel, "gaussian_mixture", token_mixers="mask_unit")
+    mixers = [stage.blocks[0].attention for stage in model.encoder.layers]
+    assert [mixer.score_modulation is None for mixer in mixers] == [False, False, True]
+    assert model(make_images(64, 64), make_masks((64, 64))).last_hidden_state.isfinite().all()
+
+
+def test_modulated_scores_need_eager_attention():
+    model = GreenMimModel(make_config("gaussian_mixture"))
+    assert model.config._attn_implementation == "eager"
+    message = "Cannot use `attn_implementation='sdpa'`.*multiplies the scores.*attn_implementation='eager'"
+    with pytest.raises(ValueError, match=message):
+        GreenMimModel(make_config("gaussian_mixture", attn_implementation="sdpa"))
+    with pytest.raises(ValueError, match=message):
+        model.set_attn_implementation("sdpa")
+
+
+def test_modulated_scores_are_not_cut_into_launches(monkeypatch):
+    model = make_model(GreenMimModel, "gaussian_mixture")
+    pixel_values, mask = make_images(64, 64), make_masks((64, 64), per_sample=False)
+    with torch.no_grad():
+        expected = model(pixel_values, mask).last_hidden_state
+        monkeypatch.setattr(mixer_greenmim, "MAX_HEADS", 5)
+        assert torch.equal(model(pixel_values, mask).last_hidden_state, expected)
