@@ -28,7 +28,13 @@ from .configuration_greenmim import GreenMimConfig
 from .group_bias_greenmim import MASKED_SCORE
 from .layout_greenmim import TokenLayout
 from .mixer_greenmim import GreenMimAttention, GreenMimTokenMixer
-from .neighbors_greenmim import HIDDEN_NEIGHBOR, find_full_neighbors, find_neighbors, gather_neighbors
+from .neighbors_greenmim import (
+    HIDDEN_NEIGHBOR,
+    find_full_neighbors,
+    find_neighbors,
+    gather_neighbors,
+    get_neighbor_rows,
+)
 
 
 KERNEL_SIZE = 3
@@ -38,9 +44,7 @@ DILATIONS = (1, 2, 3)
 class DilatedNeighbors(NamedTuple):
     """A neighbor plan, ready for all layers of a stage: each head of a token has neighbors of its own."""
 
-    neighbors: (
-        torch.Tensor
-    )  # (batch_size * num_tokens * num_heads, 9), counted over the batch; negative where there is none
+    rows: torch.Tensor  # (batch_size * num_tokens * num_heads, 9), from `get_neighbor_rows`
     attention_mask: torch.Tensor  # (num_masks, num_tokens * num_heads, 1, 9)
 
 
@@ -81,25 +85,19 @@ class GreenMimDilatedAttention(GreenMimAttention, GreenMimTokenMixer):
     def prepare(
         cls, plan: dict[str, torch.Tensor], hidden_states: torch.Tensor, config: GreenMimConfig, stage: int
     ) -> DilatedNeighbors:
-        batch_size, num_tokens, _ = hidden_states.shape
         num_heads = config.num_heads[stage]  # type: ignore[index]
         neighbors = plan["neighbors"].repeat_interleave(num_heads // len(DILATIONS), dim=2)
         scores = hidden_states.new_zeros(neighbors.shape).masked_fill(neighbors == HIDDEN_NEIGHBOR, MASKED_SCORE)
-        images, heads = (torch.arange(number, device=neighbors.device) for number in (batch_size, num_heads))
-        rows = (images[:, None, None, None] * num_tokens + neighbors) * num_heads + heads[:, None]
-        rows = torch.where(neighbors < 0, neighbors, rows)
-        return DilatedNeighbors(rows.flatten(0, 2), scores.flatten(1, 2)[:, :, None])
+        rows = get_neighbor_rows(neighbors, hidden_states.shape[0])
+        return DilatedNeighbors(rows, scores.flatten(1, 2)[:, :, None])
 
     def forward(
         self, hidden_states: torch.Tensor, prepared: DilatedNeighbors, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         # the heads of a token are rows, and those of all tokens the heads of the attention
         query, key, value = (states.reshape(-1, self.head_dim) for states in self.project(hidden_states))
-        key, value = (gather_neighbors(states, prepared.neighbors) for states in (key, value))
-        query, key, value = (
-            states.view(hidden_states.shape[0], -1, num_keys, self.head_dim)
-            for states, num_keys in ((query, 1), (key, KERNEL_SIZE**2), (value, KERNEL_SIZE**2))
-        )
+        states = (query[:, None], gather_neighbors(key, prepared.rows), gather_neighbors(value, prepared.rows))
+        query, key, value = (tensor.unflatten(0, (hidden_states.shape[0], -1)) for tensor in states)
         attn_output, attn_weights = self.attend(query, key, value, prepared.attention_mask, **kwargs)
         return self.o_proj(attn_output.reshape(hidden_states.shape)), attn_weights
 

@@ -100,43 +100,62 @@ def find_full_neighbors(
     return (rows * width + columns).masked_fill(is_outside, OUTSIDE_NEIGHBOR).flatten(0, 1)[None]
 
 
-def gather_neighbors(states: torch.Tensor, neighbors: torch.Tensor) -> torch.Tensor:
+def get_neighbor_rows(neighbors: torch.Tensor, batch_size: int) -> torch.Tensor:
     """
-    Copies the neighbors of each token. Neighbors that are hidden or outside are zero.
+    Places of neighbors among all heads of all tokens of a batch.
 
     Args:
-        states (`torch.Tensor` of shape `(num_tokens, channels)`):
-            The tokens of the batch.
-        neighbors (`torch.Tensor` of integers and shape `(num_tokens, kernel_size**2)`):
-            Neighbors of one dilation, counted over the batch; negative where there is none.
+        neighbors (`torch.Tensor` of integers and shape `(num_masks, num_tokens, num_heads, kernel_size**2)`):
+            A neighbor plan, repeated so that each head has the neighbors of one dilation.
+        batch_size (`int`):
+            Images in the batch, each with its own mask or all with the same.
 
     Returns:
-        `torch.Tensor` of shape `(num_tokens, kernel_size**2, channels)`.
+        `torch.Tensor` of integers and shape `(batch_size * num_tokens * num_heads, kernel_size**2)`, for [`gather_neighbors`].
     """
-    return _GatherNeighbors.apply(states, neighbors)
+    _, num_tokens, num_heads, _ = neighbors.shape
+    images, heads = (torch.arange(number, device=neighbors.device) for number in (batch_size, num_heads))
+    rows = (images[:, None, None, None] * num_tokens + neighbors) * num_heads + heads[:, None]
+    return torch.where(neighbors < 0, neighbors, rows).flatten(0, 2)
+
+
+def gather_neighbors(states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """
+    Copies the neighbors of each head of each token. Neighbors that are hidden or outside are zero.
+
+    Args:
+        states (`torch.Tensor` of shape `(batch_size * num_tokens * num_heads, channels)`):
+            The tokens.
+        rows (`torch.Tensor` of integers and shape `(batch_size * num_tokens * num_heads, kernel_size**2)`):
+            Places of the neighbors, from [`get_neighbor_rows`].
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size * num_tokens * num_heads, kernel_size**2, channels)`.
+    """
+    return _GatherNeighbors.apply(states, rows)
 
 
 class _GatherNeighbors(torch.autograd.Function):
     """The gradient is a gather as well: where B is the right neighbor of A, A is the left neighbor of B."""
 
     @staticmethod
-    def forward(ctx, states, neighbors):
-        ctx.save_for_backward(neighbors)
-        return _gather_rows(states, neighbors)
+    def forward(ctx, states, rows):
+        ctx.save_for_backward(rows)
+        return _gather_rows(states, rows)
 
     @staticmethod
     def backward(ctx, grad_gathered):
-        (neighbors,) = ctx.saved_tensors
-        num_cells = neighbors.shape[1]
-        opposite = neighbors.flip(1)
-        cells = opposite * num_cells + torch.arange(num_cells, device=neighbors.device, dtype=neighbors.dtype)
+        (rows,) = ctx.saved_tensors
+        num_cells = rows.shape[1]
+        opposite = rows.flip(1)
+        cells = opposite * num_cells + torch.arange(num_cells, device=rows.device, dtype=rows.dtype)
         cells = torch.where(opposite < 0, opposite, cells)
         return _gather_rows(grad_gathered.flatten(0, 1), cells).sum(1), None
 
 
-def _gather_rows(rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Rows by their index, which may have any shape; zeros for a negative one."""
-    gathered = rows.index_select(0, index.clamp(min=0).flatten()).view(*index.shape, rows.shape[1])
+def _gather_rows(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Rows of states, zeros for a negative index."""
+    gathered = states.index_select(0, index.clamp(min=0).flatten()).view(*index.shape, states.shape[1])
     return gathered.masked_fill_((index < 0)[..., None], 0)
 
 
@@ -151,4 +170,11 @@ def _get_offsets(
     )
 
 
-__all__ = ["HIDDEN_NEIGHBOR", "OUTSIDE_NEIGHBOR", "find_full_neighbors", "find_neighbors", "gather_neighbors"]
+__all__ = [
+    "HIDDEN_NEIGHBOR",
+    "OUTSIDE_NEIGHBOR",
+    "find_full_neighbors",
+    "find_neighbors",
+    "gather_neighbors",
+    "get_neighbor_rows",
+]

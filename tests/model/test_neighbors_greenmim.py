@@ -25,6 +25,7 @@ from modeling_greenmim.neighbors_greenmim import (
     find_full_neighbors,
     find_neighbors,
     gather_neighbors,
+    get_neighbor_rows,
 )
 
 
@@ -56,6 +57,13 @@ def test_neighbors_of_a_full_image_are_those_of_a_mask_that_hides_nothing(kernel
     layout = TokenLayout.from_visible_indices(units, (4, 5), unit_side=1)  # row-major, as units are single tokens
     expected = find_neighbors(layout, kernel_size, dilations)
     assert find_full_neighbors((4, 5), kernel_size, dilations).tolist() == expected.tolist()
+
+
+def test_rows_count_the_heads_of_all_images():
+    neighbors = torch.tensor([[[[1, -1], [0, -2]], [[0, 1], [1, 0]]]])  # of 2 heads of 2 tokens
+    # token, then head, inside an image; two images share the plan
+    expected = [[2, -1], [1, -2], [0, 2], [3, 1], [6, -1], [5, -2], [4, 6], [7, 5]]
+    assert get_neighbor_rows(neighbors, batch_size=2).tolist() == expected
 
 
 def test_gathered_neighbors_and_their_gradient():
