@@ -48,8 +48,8 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Number of attention heads in each stage, or in all.
         token_mixers (`list[list[str]]`, *optional*):
             Names of the token mixers in each stage, cycled over its layers: `"window"`, `"shifted_window"`, `"mask_unit"`,
-            `"spatial_reduction"`, `"global"`, `"dilated"` or `"cluster"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its
-            name, and so may a model. By default Swin's, `["window", "shifted_window"]` in every stage.
+            `"spatial_reduction"`, `"global"`, `"dilated"` or `"cluster"`, or one that was added to `TOKEN_MIXERS`. A stage with one
+            mixer may be given as its name, and so may a model. By default Swin's, `["window", "shifted_window"]` in every stage.
         window_size (`int`, *optional*, defaults to 7):
             Side of the attention windows in tokens.
         attention_similarity (`str`, *optional*, defaults to `"dot_product"`):

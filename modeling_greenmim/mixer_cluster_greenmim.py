@@ -50,8 +50,8 @@ class ClusterRegions(NamedTuple):
 class GreenMimContextCluster(GreenMimTokenMixer):
     """
     Clusters the tokens of each region, by head. With the similarity `s = sigmoid(scale * cosine + bias)` of a token to the center
-    that it chose, a center of value `v` aggregates `(v + sum(s_i * v_i)) / (1 + sum(s_i))` over its tokens, and each of them receives `s_i`
-    times that.
+    that it chose, a center of value `v` aggregates `(v + sum(s_i * v_i)) / (1 + sum(s_i))` over its tokens, and each of them
+    receives `s_i` times that.
 
     Centers are means of visible tokens. One without any cannot be chosen, and neither can one with the same tokens as another.
     """
@@ -75,7 +75,9 @@ class GreenMimContextCluster(GreenMimTokenMixer):
         cls, layout: TokenLayout, config: GreenMimConfig, stage: int, group_shape: tuple[int | None, int] | None = None
     ) -> dict[str, np.ndarray]:
         num_masks = len(layout.rows)
-        places, (num_regions, *sides) = locate(layout.rows, layout.columns, layout.grid_size, config.window_size)
+        places, (num_regions, *sides) = _locate_tokens(
+            layout.rows, layout.columns, layout.grid_size, config.window_size
+        )
         num_places = num_regions * sides[0] * sides[1]
         scatter_index = (np.arange(num_masks)[:, None] * num_places + places).reshape(-1)
         gather_index = np.full(num_masks * num_places, EMPTY_PLACE)
@@ -94,7 +96,9 @@ class GreenMimContextCluster(GreenMimTokenMixer):
     ) -> dict[str, torch.Tensor]:
         height, width = grid_size
         cells = torch.arange(height * width, device=device)
-        scatter_index, (num_regions, *sides) = locate(cells // width, cells % width, grid_size, config.window_size)
+        scatter_index, (num_regions, *sides) = _locate_tokens(
+            cells // width, cells % width, grid_size, config.window_size
+        )
         gather_index = torch.full((num_regions * sides[0] * sides[1],), EMPTY_PLACE, device=device)
         gather_index = gather_index.scatter(0, scatter_index, cells)
         return {"gather_index": gather_index.view(num_regions, *sides), "scatter_index": scatter_index}
@@ -105,7 +109,7 @@ class GreenMimContextCluster(GreenMimTokenMixer):
     ) -> ClusterRegions:
         gather_index, scatter_index = plan["gather_index"], plan["scatter_index"]
         is_empty = gather_index.flatten() == EMPTY_PLACE
-        cells = get_cells(gather_index.shape[1], gather_index.shape[2], gather_index.device)
+        cells = _get_cells(gather_index.shape[1], gather_index.shape[2], gather_index.device)
         members = cells & ~is_empty.view(-1, 1, cells.shape[1])  # (regions, centers, places)
         is_candidate = members.any(dim=2)
         for center in range(1, NUM_CENTERS):
@@ -135,13 +139,12 @@ class GreenMimContextCluster(GreenMimTokenMixer):
             for projection in (self.feature_proj, self.value_proj)
         )
         pooling = prepared.pooling.to(values.dtype)
+        # (copies, regions, heads, places or centers, channels)
         features, values, center_features, center_values = (
-            states.unflatten(-1, (-1, self.head_dim)).transpose(
-                2, 3
-            )  # (copies, regions, heads, places or centers, channels)
+            states.unflatten(-1, (-1, self.head_dim)).transpose(2, 3)
             for states in (features, values, pooling @ features, pooling @ values)
         )
-        cosines = normalize(features) @ normalize(center_features).transpose(-1, -2)
+        cosines = _normalize(features) @ _normalize(center_features).transpose(-1, -2)
         scores = self.similarity_scale * cosines + self.similarity_bias
         scores = scores.masked_fill(~prepared.is_candidate, -torch.inf)
         choice = nn.functional.one_hot(scores.argmax(dim=-1), NUM_CENTERS)
@@ -153,7 +156,7 @@ class GreenMimContextCluster(GreenMimTokenMixer):
         return self.output_proj(scatter_slots(mixed, *indices).view(hidden_states.shape)), None
 
 
-def locate(rows, columns, grid_size: tuple[int, int], window_size: int):
+def _locate_tokens(rows, columns, grid_size: tuple[int, int], window_size: int):
     """
     Places of tokens (arrays or tensors of coordinates) among those of all regions, and the shape of these: the number of regions,
     and the rows and columns of places in each.
@@ -164,7 +167,7 @@ def locate(rows, columns, grid_size: tuple[int, int], window_size: int):
     return (regions * height + rows % height) * width + columns % width, (region_rows * region_columns, height, width)
 
 
-def get_cells(height: int, width: int, device: torch.device) -> torch.Tensor:
+def _get_cells(height: int, width: int, device: torch.device) -> torch.Tensor:
     """The places over which the mean of each center is, as in adaptive average pooling to 2 x 2: `bool`, `(4, places)`."""
     rows, columns = (torch.arange(side, device=device) for side in (height, width))
     (top, bottom), (left, right) = (
@@ -174,7 +177,7 @@ def get_cells(height: int, width: int, device: torch.device) -> torch.Tensor:
     return torch.stack(cells).flatten(1)
 
 
-def normalize(states: torch.Tensor) -> torch.Tensor:
+def _normalize(states: torch.Tensor) -> torch.Tensor:
     """Vectors of length 1; those of length 0 stay so, also in float16."""
     lengths = torch.linalg.vector_norm(
         states, dim=-1, keepdim=True, dtype=torch.promote_types(states.dtype, torch.float32)

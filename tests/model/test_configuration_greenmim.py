@@ -130,6 +130,8 @@ def test_what_others_have_added_survives_json(tmp_path):
         ({"windows_size": 14}, "windows_size=14.*window_size"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon.*layer_norm_eps"),
         ({"position_bias": "learned"}, "position_bias.*'none'.*'learned'"),
+        ({"norm_type": "batch"}, "norm_type.*'group'.*'batch'"),
+        ({"score_modulation": "gaussian"}, "score_modulation.*'gaussian_mixture'.*'gaussian'"),
         ({"window": 3}, "window=3.*window_size"),
         ({"decoder_depth": 3}, "decoder_depth=3.*decoder_num_hidden_layers"),
         ({"hidden_size": 96}, r"hidden_size=96.*hidden_sizes=\[64, 128, 256, 512\].*512 follows"),
