@@ -78,8 +78,8 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Number of attention heads in each stage, or in all.
         token_mixers (`list[list[str]]`, *optional*):
             Names of the token mixers in each stage, cycled over its layers: `"window"`, `"shifted_window"`, `"mask_unit"`,
-            `"spatial_reduction"` or `"global"`, or one that was added to `TOKEN_MIXERS`. A stage with one mixer may be given as its
-            name, and so may a model. By default Swin's, `["window", "shifted_window"]` in every stage.
+            `"spatial_reduction"`, `"global"`, `"dilated"` or `"cluster"`, or one that was added to `TOKEN_MIXERS`. A stage with one
+            mixer may be given as its name, and so may a model. By default Swin's, `["window", "shifted_window"]` in every stage.
         window_size (`int`, *optional*, defaults to 7):
             Side of the attention windows in tokens.
         attention_similarity (`str`, *optional*, defaults to `"dot_product"`):
@@ -88,11 +88,17 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         position_bias (`str`, *optional*, defaults to `"table"`):
             Where the biases of window and mask unit attention come from: a learned `"table"`, or `"continuous"`, an MLP over the
             offsets, as in Swin V2, which fits every window size. With `"none"`, there are no biases, as in Twins.
+        score_modulation (`str`, *optional*):
+            What multiplies the scores of window and mask unit attention before the position bias is added: `"gaussian_mixture"`, a
+            learned mixture of Gaussians of the distance of two tokens, for each layer and head. Attention is eager then.
         pretrained_window_sizes (`list[int]` or `tuple[int, ...]`, *optional*):
             Side of the windows that the continuous position bias of each stage was trained with, which normalizes its offsets. By
             default the side of the windows, or of the stage's grid at `image_size` where that is smaller.
         norm_placement (`str`, *optional*, defaults to `"before"`):
             Whether the norms of a layer are `"before"` its attention and its MLP, or `"after"` them, as in Swin V2.
+        norm_type (`str`, *optional*, defaults to `"layer"`):
+            The norms of a layer: `"layer"` normalizes each token, `"group"` all visible tokens of an image together, as in Context
+            Clusters.
         merging_norm_placement (`str`, *optional*, defaults to `"before"`):
             Whether the norm of the patch merging is `"before"` its projection or `"after"` it, as in Swin V2 and Twins.
         merging_bias (`bool`, *optional*, defaults to `False`):
@@ -191,8 +197,10 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     window_size: int = 7
     attention_similarity: str = "dot_product"
     position_bias: str = "table"
+    score_modulation: str | None = None
     pretrained_window_sizes: list[int] | tuple[int, ...] | None = None
     norm_placement: str = "before"
+    norm_type: str = "layer"
     merging_norm_placement: str = "before"
     merging_bias: bool = False
     conditional_position_encoding: bool = False
@@ -363,6 +371,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             self.merging_bias or self.conditional_position_encoding or self.embedding_norm_eps is not None
         )
         has_swin_stages = self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
+        has_other_modules |= any(getattr(self, name) != choices[0] for name, choices in _OTHER_CHOICES.items())
         return has_swin_stages and not has_other_modules
 
     def get_bias_window_size(self, stage: int, window_size: int) -> int:
@@ -475,7 +484,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"The {hidden_size} channels of stage {stage} (`hidden_sizes={self.hidden_sizes}`, "
                     f"`embed_dim={self.embed_dim}`) are not divisible by its {num_heads} heads: change one of them."
                 )
-        for name, choices in {**_CHOICES, "decoder_attention": ("self", "cross")}.items():
+        for name, choices in {**_CHOICES, **_OTHER_CHOICES, "decoder_attention": ("self", "cross")}.items():
             check_choice(name, getattr(self, name), choices)
         window_sizes = self.pretrained_window_sizes
         if window_sizes is not None and len(window_sizes) != self.num_layers:
@@ -555,6 +564,8 @@ _CHOICES = {
     "norm_placement": ("before", "after"),
     "merging_norm_placement": ("before", "after"),
 }
+# what both Swins have, and what neither has
+_OTHER_CHOICES: dict[str, tuple] = {"norm_type": ("layer", "group"), "score_modulation": (None, "gaussian_mixture")}
 # names of our fields in timm, Swin, MAE and SimMIM
 _OTHER_NAMES = {
     "ape": "use_absolute_embeddings",

@@ -108,6 +108,8 @@ def _check_architecture(config: GreenMimConfig):
     needed = {
         **TWINS_SETTINGS,
         "norm_placement": "before",
+        "norm_type": "layer",
+        "score_modulation": None,
         "attention_similarity": "dot_product",
         "hidden_act": "gelu",
         "use_absolute_embeddings": False,

@@ -93,9 +93,11 @@ def make_one_hot_pairs(
     return PairIndex((num_groups, num_slots), index, one_hot, _get_pairs_of_offset(window_size, index.device))
 
 
-def look_up_bias(biases: torch.Tensor, pairs: PairIndex, dtype: torch.dtype) -> torch.Tensor:
+def look_up_bias(
+    biases: torch.Tensor, pairs: PairIndex, dtype: torch.dtype, masked_value: float = MASKED_SCORE
+) -> torch.Tensor:
     """
-    Bias of each pair of slots; a large negative number for a pair of different windows.
+    Bias of each pair of slots; by default a large negative number for a pair of different windows.
 
     Args:
         biases (`torch.Tensor` of shape `(num_offsets, num_heads)`):
@@ -104,14 +106,16 @@ def look_up_bias(biases: torch.Tensor, pairs: PairIndex, dtype: torch.dtype) -> 
             From [`make_pair_index`].
         dtype (`torch.dtype`):
             Dtype of the result.
+        masked_value (`float`, *optional*, defaults to -3e4):
+            Value for a pair of different windows.
 
     Returns:
         `torch.Tensor` of shape `(groups, num_heads, slots, slots)`.
     """
     if pairs.one_hot is not None:
-        return _LookUpBias.apply(biases, *pairs[1:], dtype)
+        return _LookUpBias.apply(biases, *pairs[1:], dtype, masked_value)
     num_groups, num_slots = pairs.shape
-    biases = nn.functional.pad(biases, (0, 0, 0, 1), value=MASKED_SCORE)
+    biases = nn.functional.pad(biases, (0, 0, 0, 1), value=masked_value)
     # every group looks into a copy of its own: gradients then meet inside a group only, not all in one table
     copies = biases.t().repeat(1, num_groups)  # (heads, groups * rows)
     bias = copies.index_select(1, pairs.index).view(-1, num_groups, num_slots, num_slots)
@@ -120,10 +124,10 @@ def look_up_bias(biases: torch.Tensor, pairs: PairIndex, dtype: torch.dtype) -> 
 
 class _LookUpBias(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, biases, index, one_hot, pairs_of_offset, dtype):
+    def forward(ctx, biases, index, one_hot, pairs_of_offset, dtype, masked_value):
         ctx.save_for_backward(one_hot, pairs_of_offset)
         ctx.dtype = biases.dtype
-        rows = nn.functional.pad(biases.t().to(dtype), (0, 1), value=MASKED_SCORE)
+        rows = nn.functional.pad(biases.t().to(dtype), (0, 1), value=masked_value)
         bias = rows.index_select(1, index.flatten()).view(-1, *index.shape).transpose(0, 1)
         return bias[..., : index.shape[1]]
 
@@ -140,7 +144,7 @@ class _LookUpBias(torch.autograd.Function):
         sums = sums.view(num_places, num_heads, num_places).transpose(0, 1).reshape(num_heads, num_places**2)
         sums = nn.functional.pad(sums.to(ctx.dtype), (0, 1))
         gradient = sums.index_select(1, pairs_of_offset.flatten()).view(num_heads, -1, num_places).sum(dim=2)
-        return gradient.t(), None, None, None, None
+        return gradient.t(), None, None, None, None, None
 
 
 def _get_pairs_of_offset(window_size: int, device: torch.device) -> torch.Tensor:

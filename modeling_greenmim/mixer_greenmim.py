@@ -165,10 +165,16 @@ def eager_attention_forward(
     attention_mask: torch.Tensor | None,
     scaling: float,
     dropout: float = 0.0,
+    score_modulation: torch.Tensor | None = None,
     **kwargs: Unpack[TransformersKwargs],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Swin's eager attention; weights are returned with `module.num_heads` heads, also where groups are further heads."""
+    """
+    Swin's eager attention; weights are returned with `module.num_heads` heads, also where groups are further heads. Scores are
+    multiplied by `score_modulation` before `attention_mask` is added.
+    """
     attn_weights = torch.matmul(query * scaling, key.transpose(2, 3))
+    if score_modulation is not None:
+        attn_weights = attn_weights * score_modulation
     if attention_mask is not None:
         attn_weights += attention_mask
     shape = attn_weights.shape
@@ -281,7 +287,8 @@ class GreenMimAttention(nn.Module):
         if attention_mask is not None:
             attention_mask = attention_mask.to(query.dtype)
         settings = {"dropout": self.attention_dropout if self.training else 0.0, "scaling": self.scaling, **kwargs}
-        num_launches = -(-query.shape[1] // MAX_HEADS)
+        # only eager attention takes a modulation, and it has no limit
+        num_launches = 1 if "score_modulation" in kwargs else -(-query.shape[1] // MAX_HEADS)
         if num_launches == 1:
             attn_output, attn_weights = attention_interface(self, query, key, value, attention_mask, **settings)
         else:

@@ -43,7 +43,8 @@ from .layout_greenmim import (
     units_to_images,
 )
 from .mixer_greenmim import GreenMimMLP
-from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, move_plan
+from .normalization_greenmim import LAYER_NORMS
+from .planning_greenmim import check_plan, get_token_mixer, make_full_plan, make_plan, make_token_mixer, move_plan
 from .position_bias_greenmim import get_position_converters
 from .position_encoding_greenmim import GreenMimConditionalPositionEncoding
 from .reconstruction_greenmim import (
@@ -144,9 +145,10 @@ class GreenMimLayer(GradientCheckpointingLayer):
     def __init__(self, config: GreenMimConfig, stage: int, token_mixer: str, drop_path_rate: float):
         super().__init__()
         hidden_size = config.hidden_sizes[stage]
-        self.attention = get_token_mixer(token_mixer)(config, stage)
-        self.layernorm_before = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
-        self.layernorm_after = nn.LayerNorm(hidden_size, eps=config.layer_norm_eps)
+        self.attention = make_token_mixer(token_mixer, config, stage)
+        norm_class = LAYER_NORMS[config.norm_type]
+        self.layernorm_before = norm_class(hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_after = norm_class(hidden_size, eps=config.layer_norm_eps)
         self.mlp = GreenMimMLP(config, hidden_size, int(config.mlp_ratios[stage] * hidden_size))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.drop_path = SwinDropPath(drop_path_rate)
@@ -292,6 +294,17 @@ class GreenMimPreTrainedModel(PreTrainedModel):
     def save_pretrained(self, *args, **kwargs):
         check_architecture(self.architecture, self.config)
         super().save_pretrained(*args, **kwargs)
+
+    def get_correct_attn_implementation(self, requested_attention: str | None, is_init_check: bool = False) -> str:
+        """Also refuses what cannot modulate scores."""
+        if self.config.score_modulation is None:
+            return super().get_correct_attn_implementation(requested_attention, is_init_check)
+        if requested_attention not in (None, "eager"):
+            raise ValueError(
+                f"Cannot use `attn_implementation={requested_attention!r}` with `score_modulation={self.config.score_modulation!r}` "
+                "because it multiplies the scores, and fused attention only adds to them. Pass `attn_implementation='eager'`."
+            )
+        return "eager"
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):

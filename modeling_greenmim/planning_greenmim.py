@@ -33,6 +33,8 @@ from .configuration_greenmim import GreenMimConfig
 from .input_checks_greenmim import check_config
 from .layout_greenmim import TokenLayout, get_unit_mask
 from .masking_greenmim import get_unit_grid, sample_masks
+from .mixer_cluster_greenmim import GreenMimContextCluster
+from .mixer_dilated_greenmim import GreenMimDilatedAttention
 from .mixer_global_greenmim import GreenMimGlobalAttention
 from .mixer_greenmim import GreenMimTokenMixer
 from .mixer_spatial_reduction_greenmim import GreenMimSpatialReductionAttention
@@ -42,6 +44,7 @@ from .mixer_window_greenmim import (
     GreenMimWindowAttention,
 )
 from .packing_greenmim import EMPTY_SET, search_static_shape
+from .score_modulation_greenmim import MODULATED_MIXERS
 from .validation_greenmim import check_choice, check_count, check_keywords, describe
 
 
@@ -55,6 +58,8 @@ TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
     "mask_unit": GreenMimMaskUnitAttention,
     "spatial_reduction": GreenMimSpatialReductionAttention,
     "global": GreenMimGlobalAttention,
+    "dilated": GreenMimDilatedAttention,
+    "cluster": GreenMimContextCluster,
 }
 
 
@@ -84,6 +89,14 @@ def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
     advice = f"Register a mixer of your own in `{__name__}.TOKEN_MIXERS` before you use it."
     check_choice("token_mixers", name, TOKEN_MIXERS, advice)
     return TOKEN_MIXERS[name]
+
+
+def make_token_mixer(name: str, config: GreenMimConfig, stage: int) -> GreenMimTokenMixer:
+    """The token mixer of a layer, with `config.score_modulation` where it has that."""
+    mixer_class = get_token_mixer(name)
+    if config.score_modulation is not None:
+        mixer_class = MODULATED_MIXERS.get(mixer_class, mixer_class)
+    return mixer_class(config, stage)
 
 
 def make_plan(
@@ -340,6 +353,7 @@ __all__ = [
     "get_token_mixer",
     "make_full_plan",
     "make_plan",
+    "make_token_mixer",
     "measure_group_shapes",
     "move_plan",
 ]

@@ -63,7 +63,8 @@ def check_height_and_width(name: str, value: Any, unit: str) -> None:
 
 def check_choice(name: str, value: Any, choices: Collection[Any], advice: str = "") -> None:
     """Raises a `ValueError` if a value is none of the choices."""
-    if not isinstance(value, str) or value not in choices:
+    is_choice = value in choices if isinstance(value, str) else value is None and None in choices
+    if not is_choice:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"`{name}` must be one of {listed}, got {describe(value)}.{advice and f' {advice}'}")
 

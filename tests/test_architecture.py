@@ -23,12 +23,16 @@ PACKAGE = Path(__file__).parents[1] / "modeling_greenmim"
 # the files that are copied into model repositories; each may import those above it only
 LAYERS = [
     ["validation_greenmim"],
-    ["configuration_greenmim", "gathering_greenmim", "masking_greenmim", "packing_greenmim"],
+    ["configuration_greenmim", "gathering_greenmim", "masking_greenmim", "packing_greenmim"]
+    + ["normalization_greenmim"],
     ["position_bias_greenmim"],
     ["input_checks_greenmim", "group_bias_greenmim", "image_conversion_greenmim", "layout_greenmim"],
-    ["embeddings_greenmim", "image_processing_pil_greenmim", "mixer_greenmim", "teacher_greenmim"],
+    ["embeddings_greenmim", "image_processing_pil_greenmim", "mixer_greenmim", "teacher_greenmim"]
+    + ["neighbors_greenmim"],
     ["image_processing_greenmim", "mixer_window_greenmim", "mixer_global_greenmim", "reconstruction_greenmim"]
-    + ["mixer_spatial_reduction_greenmim", "position_encoding_greenmim"],
+    + ["mixer_spatial_reduction_greenmim", "position_encoding_greenmim", "mixer_dilated_greenmim"]
+    + ["mixer_cluster_greenmim"],
+    ["score_modulation_greenmim"],
     ["planning_greenmim"],
     ["modeling_greenmim"],
 ]
@@ -59,7 +63,8 @@ def test_shifted_windows_are_named_where_they_are_defined_only(module):
         elif isinstance(node, (ast.Name, ast.Attribute, ast.ClassDef, ast.FunctionDef)):
             name = getattr(node, "id", getattr(node, "attr", getattr(node, "name", "")))
             words |= {name} if "shifted" in name.lower() else set()
-    assert not words or module in ("configuration_greenmim", "mixer_window_greenmim", "planning_greenmim")
+    modules = ("configuration_greenmim", "mixer_window_greenmim", "planning_greenmim", "score_modulation_greenmim")
+    assert not words or module in modules
 
 
 def test_the_network_is_shorter_than_900_lines():

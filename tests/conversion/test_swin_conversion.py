@@ -534,8 +534,11 @@ def test_command_lines(tmp_path, module):
         {"merging_bias": True},
         {**V2, "conditional_position_encoding": True},
         {"embedding_norm_eps": 1e-5},
+        {"norm_type": "group"},
+        {**V2, "score_modulation": "gaussian_mixture"},
     ],
-    ids=["mixers", "width", "mlp", "cosine", "nearly V2", "Twins", "no bias", "merging", "encoding", "epsilon"],
+    ids=["mixers", "width", "mlp", "cosine", "nearly V2", "Twins", "no bias", "merging", "encoding", "epsilon"]
+    + ["norms", "modulation"],
 )
 def test_only_a_swin_becomes_a_swin(tmp_path, convert, settings):
     save_model(GreenMimModel, tmp_path / "model", **settings)

@@ -126,6 +126,7 @@ def test_queries_keys_and_values_of_a_swin_are_one_matrix(tmp_path):
         ("twins", GreenMimModel, {"conditional_position_encoding": False}, "'conditional_position_encoding'"),
         ("twins", GreenMimModel, {"embedding_norm_eps": None}, "Cannot convert.*'embedding_norm_eps': None"),
         ("twins", GreenMimModel, {"token_mixers": ["window", "spatial_reduction", "global"]}, "'global'"),
+        ("twins", GreenMimModel, {"score_modulation": "gaussian_mixture"}, "'score_modulation': 'gaussian_mixture'"),
         ("twins", GreenMimModel, {"use_absolute_embeddings": True}, "'use_absolute_embeddings'.*publish"),
         ("twins", GreenMimModel, {"image_size": (60, 64)}, r"cuts off.*\(60, 64\).*unit of 8.*image_size"),
         ("twins", GreenMimModel, {"window_size": 12}, r"stage 3.*window \(12\).*\(8 x 8\).*image_size"),

@@ -17,6 +17,7 @@ It shares the weights of a model, but none of its code for windows, groups, orde
 grid to whole windows, roll it, cut it, and label the regions that the roll has brought together.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -56,7 +57,7 @@ def attend(attention, states, hidden, labels, bias=None):
         projection(tokens).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    scores = get_scores(attention, query, key)
+    scores = get_scores(attention, query, key) * get_modulation(attention, height, width)
     if bias is not None:
         scores = scores + bias
     allowed = (labels[:, None] == labels) & ~hidden[:, None, None, :]
@@ -65,6 +66,17 @@ def attend(attention, states, hidden, labels, bias=None):
     weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
     output = (weights @ value).transpose(1, 2).flatten(2)
     return attention.o_proj(output).view(batch, height, width, -1)
+
+
+def get_modulation(attention: nn.Module, height: int, width: int) -> torch.Tensor | float:
+    """The mixture of Gaussians that multiplies the scores of all pairs of places, `(heads, n, n)`, or 1."""
+    mixture = getattr(attention, "score_modulation", None)
+    if mixture is None:
+        return 1.0
+    places = torch.cartesian_prod(torch.arange(height), torch.arange(width)).double()
+    squares = torch.cdist(places, places).square()
+    kernels = zip(mixture.alpha[..., None, None], mixture.sigma[..., None, None])
+    return sum(alpha * (-squares / (2 * (sigma**2 + 1e-5))).exp() for alpha, sigma in kernels)
 
 
 def get_offset_bias(table: torch.Tensor, side: int, height: int, width: int) -> torch.Tensor:
@@ -152,6 +164,75 @@ def mix_with_reduced_keys(config, stage, mixer, states, hidden):
     return mixer.o_proj(output).view(batch, height, width, -1)
 
 
+def mix_dilated_neighbors(config, stage, mixer, states, hidden):
+    """DilateFormer: each third of the heads attends to the 3 x 3 neighbors at its dilation; those beyond the border are zeros."""
+    batch, height, width, channels = states.shape
+    query, key, value = (
+        projection(states).permute(0, 3, 1, 2) for projection in (mixer.q_proj, mixer.k_proj, mixer.v_proj)
+    )
+    visible = (~hidden).view(batch, 1, height, width).to(states.dtype)
+    thirds = []
+    for dilation, third in zip((1, 2, 3), torch.arange(channels).chunk(3)):
+        heads = mixer.num_heads // 3
+        keys, values, is_visible, is_inside = (
+            nn.functional.unfold(maps, 3, dilation, padding=dilation).unflatten(1, (-1, 9)).movedim(3, 1)
+            for maps in (key[:, third], value[:, third], visible, torch.ones_like(visible))
+        )  # (batch, tokens, channels, 9)
+        queries = query[:, third].flatten(2).transpose(1, 2).unflatten(2, (heads, -1))
+        keys, values = (states.unflatten(2, (heads, -1)) for states in (keys, values))  # (batch, tokens, heads, d, 9)
+        scores = (queries[..., None] * keys).sum(3)
+        if mixer.similarity is None:
+            scores = scores / queries.shape[-1] ** 0.5
+        else:
+            scale = mixer.similarity.logit_scale.exp().clamp(max=100).view(3, heads)[dilation - 1]
+            lengths = queries.norm(dim=-1)[..., None] * keys.norm(dim=3)
+            scores = scores / lengths.where(lengths > 0, 1) * scale[:, None]  # the score of a zero key is 0
+        is_hidden = (is_inside == 1) & (is_visible == 0)
+        is_hidden[..., 4] = False  # hidden tokens attend to themselves at least: their output is not looked at
+        weights = scores.masked_fill(is_hidden, float("-inf")).softmax(-1)
+        thirds.append((weights[:, :, :, None] * values).sum(-1).flatten(2))
+    return mixer.o_proj(torch.cat(thirds, dim=-1)).view(states.shape)
+
+
+def mix_clusters(config, stage, mixer, states, hidden):
+    """Context Clusters: one region and head after the other, with the means of visible tokens as centers."""
+    batch, height, width, channels = states.shape
+    features, values = mixer.feature_proj(states), mixer.value_proj(states)
+    visible = ~hidden.view(batch, height, width)
+    mixed = torch.zeros_like(states)
+    side = config.window_size
+    row_side, column_side = min(side, height), min(side, width)
+    for image, top, left, head in itertools.product(
+        range(batch), range(0, height, row_side), range(0, width, column_side), range(config.num_heads[stage])
+    ):
+        rows, columns = slice(top, top + row_side), slice(left, left + column_side)
+        channel = torch.arange(channels).chunk(config.num_heads[stage])[head]
+        is_visible = visible[image, rows, columns]
+        feature, value = (maps[image, rows, columns][..., channel] for maps in (features, values))
+        centers = {}  # by their tokens
+        for row_cell, column_cell in itertools.product(
+            *((slice(0, -(-length // 2)), slice(length // 2, length)) for length in (row_side, column_side))
+        ):
+            is_member = torch.zeros_like(is_visible)
+            is_member[row_cell, column_cell] = is_visible[row_cell, column_cell]
+            if is_member.any():
+                centers[tuple(is_member.flatten().tolist())] = feature[is_member].mean(0), value[is_member].mean(0)
+        if not centers:
+            continue
+        center_feature, center_value = (torch.stack(means) for means in zip(*centers.values()))
+        cosine = nn.functional.cosine_similarity(feature[is_visible][:, None], center_feature, dim=-1)
+        similarity = 1 / (1 + (-mixer.similarity_scale * cosine - mixer.similarity_bias).exp())
+        similarity, choice = similarity.max(-1)
+        dispatched = torch.zeros_like(value[is_visible])
+        for center in range(len(center_value)):
+            weights = similarity[choice == center][:, None]
+            total = center_value[center] + (weights * value[is_visible][choice == center]).sum(0)
+            dispatched[choice == center] = weights * total / (1 + weights.sum())
+        index = torch.nonzero(is_visible) + torch.tensor([top, left])
+        mixed[image, index[:, 0, None], index[:, 1, None], channel] = dispatched
+    return mixer.output_proj(mixed)
+
+
 def make_kernel(weight: torch.Tensor, side: int, channels: int) -> torch.Tensor:
     """The kernel of a convolution from a linear layer over the tokens of a unit, of which bits of columns and rows alternate."""
     kernel = weight.new_zeros(len(weight), channels, side, side)
@@ -160,6 +241,17 @@ def make_kernel(weight: torch.Tensor, side: int, channels: int) -> torch.Tensor:
             place = sum(((column >> bit & 1) * 2 + (row >> bit & 1)) * 4**bit for bit in range(side.bit_length() - 1))
             kernel[:, :, row, column] = weight[:, place * channels : (place + 1) * channels]
     return kernel
+
+
+def normalize(norm: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """A norm of a layer. That of groups has the mean and the variance of visible tokens, over all of their channels."""
+    if not isinstance(norm, nn.GroupNorm):
+        return norm(states)
+    visible = (~hidden).view(*states.shape[:3], 1).to(states.dtype)
+    count = visible.sum((1, 2, 3), keepdim=True) * states.shape[-1]
+    mean = (states * visible).sum((1, 2, 3), keepdim=True) / count
+    variance = ((states - mean).square() * visible).sum((1, 2, 3), keepdim=True) / count
+    return (states - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
 
 
 def encode_positions(module: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
@@ -177,6 +269,8 @@ FULL_GRID_MIXERS: dict[str, Callable] = {
     "mask_unit": mix_mask_units,
     "global": mix_globally,
     "spatial_reduction": mix_with_reduced_keys,
+    "dilated": mix_dilated_neighbors,
+    "cluster": mix_clusters,
 }
 
 
@@ -221,7 +315,9 @@ def brute_force_encoder(
             )
             for norm, branch in zip(norms, branches):
                 is_first = config.norm_placement == "before"
-                states = states + (branch(norm(states)) if is_first else norm(branch(states)))
+                branch_input = normalize(norm, states, hidden) if is_first else states
+                output = branch(branch_input)
+                states = states + (output if is_first else normalize(norm, output, hidden))
             if layer == 0 and module.position_encoding is not None:
                 states = encode_positions(module.position_encoding, states, hidden)
         if module.downsample is not None:

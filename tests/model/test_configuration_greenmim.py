@@ -129,6 +129,8 @@ def test_what_others_have_added_survives_json(tmp_path):
         ({"windows_size": 14}, "windows_size=14.*window_size"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon.*layer_norm_eps"),
         ({"position_bias": "learned"}, "position_bias.*'none'.*'learned'"),
+        ({"norm_type": "batch"}, "norm_type.*'group'.*'batch'"),
+        ({"score_modulation": "gaussian"}, "score_modulation.*'gaussian_mixture'.*'gaussian'"),
         ({"window": 3}, "window=3.*window_size"),
         ({"decoder_depth": 3}, "decoder_depth=3.*decoder_num_hidden_layers"),
         ({"hidden_size": 96}, r"hidden_size=96.*hidden_sizes=\[64, 128, 256, 512\].*512 follows"),
@@ -179,8 +181,13 @@ def test_ready_twins_are_those_of_timm(path):
     assert GreenMimConfig.from_json_file(path).to_dict() == GreenMimConfig(**TWINS_MODELS[name]).to_dict()
 
 
+NO_SWINS = ("twins", "dilated", "cluster", "gaussian_mixture")
+
+
 @pytest.mark.parametrize(
-    "path", [path for path in sorted(CONFIGS.glob("*.json")) if "twins" not in path.stem], ids=lambda path: path.stem
+    "path",
+    [path for path in sorted(CONFIGS.glob("*.json")) if not any(name in path.stem for name in NO_SWINS)],
+    ids=lambda path: path.stem,
 )
 def test_ready_swins_have_the_parameters_of_transformers(path):
     config, settings = GreenMimConfig.from_json_file(path), json.loads(path.read_text())
@@ -196,6 +203,7 @@ def test_the_ready_configurations():
     swin_v2 = ("tiny_window8_256", "small_window8_256", "base_window8_256", "large_window12_192")
     twins = ("twins_svt_small", "twins_svt_base", "twins_svt_large", "twins_pcpvt_small")
     small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96"}
+    small |= {"greenmim_dilated_64", "greenmim_cluster_64", "greenmim_gaussian_mixture_64"}
     variants = [*(f"{name}_224" for name in swin + twins), *(f"swinv2_{name}" for name in swin_v2)]
     assert names == {f"greenmim_{variant}" for variant in variants} | small
 

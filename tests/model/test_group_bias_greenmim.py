@@ -67,6 +67,14 @@ def test_the_bias_of_each_pair_is_that_of_its_offset(kind, window_size):
                 assert torch.equal(bias[group, :, first, second], expected)
 
 
+@pytest.mark.parametrize("kind", ["copies", "one-hot"])
+def test_pairs_of_different_windows_have_the_masked_value(kind):
+    sets, positions = get_groups(3)
+    factors = look_up_bias(torch.ones(25, 2), make_pairs(kind, sets, positions, 3), torch.float64, masked_value=0.5)
+    expected = torch.where(sets[:, :, None] == sets[:, None, :], 1.0, 0.5)
+    assert torch.equal(factors, expected[:, None].expand_as(factors).double())
+
+
 @pytest.mark.parametrize("window_size", [3, 5, 7])
 def test_both_look_ups_have_the_same_gradient(window_size):
     """Where slots are empty, or windows differ, attention has no gradient, and the look-ups need not agree."""

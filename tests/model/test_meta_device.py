@@ -28,6 +28,7 @@ from modeling_greenmim import (
     GreenMimConfig,
     GreenMimForImageClassification,
     GreenMimForMaskedImageModeling,
+    GreenMimModel,
     make_plan,
     sample_masks,
 )
@@ -92,6 +93,28 @@ def take_step(model: torch.nn.Module, inputs: dict, get_loss=lambda outputs: out
 def test_a_masked_step_waits_for_nothing(settings, per_sample, attn_implementation):
     config = GreenMimConfig(**SETTINGS, **settings, attn_implementation=attn_implementation)
     take_step(GreenMimForMaskedImageModeling(config), make_masked_inputs(config, per_sample))
+
+
+OTHER_OPERATORS = {
+    "dilated": {"token_mixers": "dilated", "embed_dim": 24, "num_heads": 3},
+    "cluster": {"token_mixers": "cluster", "norm_type": "group"},
+    "gaussian_mixture": {"score_modulation": "gaussian_mixture"},
+}
+
+
+@pytest.mark.parametrize("per_sample", [True, False], ids=["own masks", "shared mask"])
+@pytest.mark.parametrize("name", OTHER_OPERATORS)
+def test_a_masked_step_of_other_operators_waits_for_nothing(name, per_sample):
+    config = GreenMimConfig(**{**SETTINGS, **OTHER_OPERATORS[name]})
+    take_step(GreenMimForMaskedImageModeling(config), make_masked_inputs(config, per_sample))
+
+
+@pytest.mark.parametrize("image_size", [(64, 64), (61, 67)], ids=["whole windows", "padded"])
+@pytest.mark.parametrize("name", OTHER_OPERATORS)
+def test_a_step_of_other_operators_on_full_images_waits_for_nothing(name, image_size):
+    model = GreenMimModel(GreenMimConfig(**{**SETTINGS, **OTHER_OPERATORS[name]}))
+    inputs = {"pixel_values": torch.empty(4, 3, *image_size, device="meta")}
+    take_step(model, inputs, lambda outputs: outputs.pooler_output.mean())
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable.*:FutureWarning")

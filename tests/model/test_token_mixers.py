@@ -20,6 +20,7 @@ import copy
 import multiprocessing
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -33,8 +34,10 @@ from modeling_greenmim import (
     GreenMimForMaskedImageModeling,
     GreenMimModel,
     make_plan,
+    mixer_greenmim,
     sample_masks,
 )
+from modeling_greenmim.layout_greenmim import TokenLayout
 from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
 from modeling_greenmim.planning_greenmim import measure_group_shapes
 from modeling_greenmim.publish import publish
@@ -127,6 +130,24 @@ MODELS = {
     "no-position-bias": {"position_bias": "none", "token_mixers": ["mask_unit", SWIN, SWIN], "window_size": 3},
     "position-encoding": {"conditional_position_encoding": True, "window_size": 3},
     "merging-bias": {"merging_bias": True, "merging_norm_placement": "after", "embedding_norm_eps": 1e-3},
+    "dilated": {"token_mixers": "dilated", "embed_dim": 24, "num_heads": (3, 6, 6)},
+    "dilated-cosine": {"token_mixers": "dilated", "embed_dim": 24, "num_heads": 3, "attention_similarity": "cosine"},
+    "dilateformer": {
+        "token_mixers": ["dilated", "dilated", "global"],
+        "embed_dim": 24,
+        "num_heads": 3,
+        "conditional_position_encoding": True,
+    },
+    "cluster": {"token_mixers": "cluster", "window_size": 3, "patch_size": 4, "depths": (2, 2), "num_heads": (1, 2)},
+    "context_cluster": {"token_mixers": "cluster", "norm_type": "group"},
+    "group-norms": {"norm_type": "group", "norm_placement": "after", "window_size": 3},
+    "gaussian_mixture": {"score_modulation": "gaussian_mixture", "window_size": 3},
+    "gaussian_mixture-mask_unit": {
+        "score_modulation": "gaussian_mixture",
+        "token_mixers": ["mask_unit", ["window", "mask_unit"], "global"],
+        "attention_similarity": "cosine",
+        "position_bias": "none",
+    },
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(
@@ -181,6 +202,8 @@ def make_masks(image_size, sampler="random", per_sample=True, batch_size=3) -> t
 @ROWS
 @pytest.mark.parametrize("attn_implementation", [pytest.param("eager", marks=pytest.mark.slow), "sdpa"])
 def test_visible_tokens_equal_the_full_grid(row, image_size, sampler, per_sample, attn_implementation):
+    if make_config(row).score_modulation is not None:
+        attn_implementation = "eager"  # the only one
     model = make_model(GreenMimModel, row, attn_implementation=attn_implementation)
     pixel_values, mask = make_images(*image_size), make_masks(image_size, sampler, per_sample)
     with torch.no_grad():
@@ -305,7 +328,7 @@ def test_weights_are_initialized_with_the_range_of_the_configuration(row):
     torch.manual_seed(0)
     model = GreenMimForMaskedImageModeling(make_config(row, initializer_range=0.1))
     for name, parameter in model.named_parameters():
-        if parameter.ndim > 1 and parameter.numel() > 8:
+        if parameter.ndim > 1 and parameter.numel() > 8 and "score_modulation" not in name:
             assert parameter.std().item() == pytest.approx(0.1, rel=0.35), name
 
 
@@ -396,3 +419,138 @@ def test_a_mixer_that_no_layer_has_must_be_known_all_the_same():
 def test_shifted_windows_of_one_token_are_refused():
     with pytest.raises(ValueError, match="window_size.*at least 2.*'shifted_window'.*got 1"):
         GreenMimModel(make_config("swin", window_size=1))
+
+
+# Neighbors at three dilations
+
+
+def test_dilated_attention_beyond_the_border_is_to_keys_and_values_of_zero():
+    config = make_config("dilated")
+    mixer = TOKEN_MIXERS["dilated"](config, 0).double()
+    token = make_images(1, 8, batch_size=1).view(1, 1, 24)  # an image of one token
+    plan = TOKEN_MIXERS["dilated"].make_full_plan((1, 1), config, 0)
+    output, _ = mixer(token, mixer.prepare(plan, token, config, 0))
+    query, key, value = (projection(token).view(3, 8) for projection in (mixer.q_proj, mixer.k_proj, mixer.v_proj))
+    exponential = ((query * key).sum(-1, keepdim=True) / 8**0.5).exp()  # that of a zero key is 1
+    expected = mixer.o_proj((exponential / (exponential + 8) * value).flatten())
+    torch.testing.assert_close(output.flatten(), expected, rtol=0, atol=1e-12)
+
+
+def test_heads_that_three_dilations_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="divisible by 3.*'dilated', got 4 in stage 2"):
+        GreenMimModel(make_config("dilated", num_heads=(3, 4, 6)))
+
+
+# Clusters
+
+
+def cluster_images(mixer, maps, config):
+    """Context Clusters of full images that are made of whole regions, `(batch, channels, height, width)`."""
+    side, heads = config.window_size, config.num_heads[0]
+    grid = (maps.shape[2] // side, maps.shape[3] // side)
+
+    def cut(projection):
+        projected = projection(maps.movedim(1, 3)).movedim(3, 1).unflatten(1, (heads, -1))
+        projected = projected.unflatten(4, (grid[1], side)).unflatten(3, (grid[0], side))
+        return projected.permute(0, 1, 3, 5, 2, 4, 6).flatten(0, 3)  # (regions, channels, side, side)
+
+    feature, value = cut(mixer.feature_proj), cut(mixer.value_proj)
+    center_feature, center_value = (
+        nn.functional.adaptive_avg_pool2d(states, 2).flatten(2) for states in (feature, value)
+    )
+    feature, value = feature.flatten(2), value.flatten(2)
+    cosine = nn.functional.cosine_similarity(center_feature[..., None], feature[:, :, None], dim=1)
+    similarity = (mixer.similarity_scale * cosine + mixer.similarity_bias).sigmoid()  # (regions, centers, tokens)
+    similarity = similarity * (similarity == similarity.amax(1, keepdim=True))
+    aggregated = torch.einsum("rmn,rcn->rcm", similarity, value) + center_value
+    aggregated = aggregated / (1 + similarity.sum(2))[:, None]
+    dispatched = torch.einsum("rmn,rcm->rcn", similarity, aggregated).unflatten(0, (-1, heads, *grid))
+    dispatched = dispatched.unflatten(5, (side, side)).permute(0, 2, 5, 3, 6, 1, 4).flatten(5)
+    return mixer.output_proj(dispatched.flatten(1, 2).flatten(2, 3))
+
+
+@pytest.mark.parametrize("window_size", [4, 7])
+def test_clusters_of_full_images_equal_the_papers(window_size):
+    config = make_config("context_cluster", window_size=window_size, num_heads=2)
+    mixer = (
+        make_model(GreenMimModel, "context_cluster", window_size=window_size, num_heads=2).encoder.layers[0].blocks[0]
+    )
+    mixer, height, width = mixer.attention, 2 * window_size, 3 * window_size
+    tokens = make_images(height, 16 * window_size, batch_size=2).reshape(2, height * width, 16)
+    plan = type(mixer).make_full_plan((height, width), config, 0)
+    actual, _ = mixer(tokens, mixer.prepare(plan, tokens, config, 0))
+    expected = cluster_images(mixer, tokens.transpose(1, 2).unflatten(2, (height, width)), config)
+    torch.testing.assert_close(actual, expected.flatten(1, 2), rtol=0, atol=1e-12)
+
+
+def test_centers_without_tokens_of_their_own_are_not_chosen():
+    config = make_config("cluster", depths=(1,), num_heads=1)  # regions of 3 x 3 tokens
+    grid, tokens = (6, 3), torch.zeros(1, 3, 16)
+    # in the upper region, the token in the middle is in all four cells; in the lower one, two are in the right cells
+    layout = TokenLayout(grid, 1, np.array([[1, 3, 5]]), np.array([[1, 2, 2]]))
+    plan = {
+        key: torch.from_numpy(value) for key, value in TOKEN_MIXERS["cluster"].make_plan(layout, config, 0).items()
+    }
+    prepared = TOKEN_MIXERS["cluster"].prepare(plan, tokens, config, 0)
+    assert prepared.is_candidate.view(2, 4).tolist() == [[True, False, False, False], [False, True, False, True]]
+
+
+# Modulated scores
+
+
+def test_a_gaussian_mixture_multiplies_the_scores_before_the_bias_is_added():
+    """Swin of one window, on a full image: the scores are linear in `alpha`, and those of 0 are the bias."""
+    config = make_config("gaussian_mixture", window_size=4, num_heads=2)
+    (layer,) = make_model(GreenMimModel, "gaussian_mixture", window_size=4, num_heads=2).encoder.layers[0].blocks[:1]
+    mixer, tokens = layer.attention, make_images(4, 16, batch_size=1).reshape(1, 12, 16)  # 3 x 4 tokens
+    plan = TOKEN_MIXERS["window"].make_full_plan((3, 4), config, 0)
+    output, _ = mixer(tokens, mixer.prepare(plan, tokens, config, 0))
+
+    query, key, value = (
+        projection(tokens[0]).unflatten(1, (2, 8)).transpose(0, 1)
+        for projection in (mixer.q_proj, mixer.k_proj, mixer.v_proj)
+    )
+    alpha, sigma = mixer.score_modulation.alpha, mixer.score_modulation.sigma
+    scores = query @ key.transpose(1, 2) / 8**0.5
+    for head, i, j in np.ndindex(2, 12, 12):
+        row, column = i // 4 - j // 4, i % 4 - j % 4
+        gaussians = torch.exp(-(row**2 + column**2) / (2 * (sigma[:, head] ** 2 + 1e-5)))
+        bias = mixer.relative_position_bias.relative_position_bias_table[(row + 3) * 7 + column + 3, head]
+        scores[head, i, j] = scores[head, i, j] * (alpha[:, head] * gaussians).sum() + bias
+    expected = mixer.o_proj((scores.softmax(-1) @ value).transpose(0, 1).flatten(1))
+    torch.testing.assert_close(output[0], expected, rtol=0, atol=1e-12)
+
+
+def test_gaussians_start_as_in_the_paper():
+    torch.manual_seed(0)
+    model = GreenMimModel(make_config("gaussian_mixture", depths=(8, 8, 8), num_heads=16))
+    mixtures = [layer.attention.score_modulation for stage in model.encoder.layers for layer in stage.blocks]
+    alpha, sigma = (torch.cat([getattr(mixture, name) for mixture in mixtures]) for name in ("alpha", "sigma"))
+    assert alpha.mean().item() == pytest.approx(0, abs=0.2) and alpha.std().item() == pytest.approx(2, rel=0.1)
+    assert sigma.mean().item() == pytest.approx(10, rel=0.1) and sigma.std().item() == pytest.approx(10, rel=0.1)
+
+
+def test_mask_units_of_one_token_have_no_mixture():
+    model = make_model(GreenMimModel, "gaussian_mixture", token_mixers="mask_unit")
+    mixers = [stage.blocks[0].attention for stage in model.encoder.layers]
+    assert [mixer.score_modulation is None for mixer in mixers] == [False, False, True]
+    assert model(make_images(64, 64), make_masks((64, 64))).last_hidden_state.isfinite().all()
+
+
+def test_modulated_scores_need_eager_attention():
+    model = GreenMimModel(make_config("gaussian_mixture"))
+    assert model.config._attn_implementation == "eager"
+    message = "Cannot use `attn_implementation='sdpa'`.*multiplies the scores.*attn_implementation='eager'"
+    with pytest.raises(ValueError, match=message):
+        GreenMimModel(make_config("gaussian_mixture", attn_implementation="sdpa"))
+    with pytest.raises(ValueError, match=message):
+        model.set_attn_implementation("sdpa")
+
+
+def test_modulated_scores_are_not_cut_into_launches(monkeypatch):
+    model = make_model(GreenMimModel, "gaussian_mixture")
+    pixel_values, mask = make_images(64, 64), make_masks((64, 64), per_sample=False)
+    with torch.no_grad():
+        expected = model(pixel_values, mask).last_hidden_state
+        monkeypatch.setattr(mixer_greenmim, "MAX_HEADS", 5)
+        assert torch.equal(model(pixel_values, mask).last_hidden_state, expected)
