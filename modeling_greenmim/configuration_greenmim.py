@@ -92,6 +92,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             the other norms in Twins. By default `layer_norm_eps`.
         mask_ratio (`float`, *optional*, defaults to 0.75):
             Fraction of the mask units that pre-training hides, in the open interval (0, 1).
+        secondary_mask_ratio (`float`, *optional*, defaults to 0.0):
+            Fraction of the visible units whose tokens pre-training replaces by a learned token, as in UM-MAE, at least 0 and below 1.
+            The collator draws them; the model replaces those of `secondary_masked_pos`.
         reconstruction_target (`str`, *optional*, defaults to `"normalized_pixels"`):
             What the decoders predict of each cell, the pixels of one token of their stage: `"pixels"`, `"normalized_pixels"`, by
             the mean and the variance of the cell, `"hog"`, or one that was added to `RECONSTRUCTION_TARGETS`. Saved
@@ -177,6 +180,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     embedding_norm_eps: float | None = None
     mask_ratio: float | int = 0.75
+    secondary_mask_ratio: float | int = 0.0
     reconstruction_target: str = "normalized_pixels"
     reconstruction_weight: float | int = 1.0
     decoder_loss_weights: float | int | list[float | int] | tuple[float | int, ...] = 1.0
@@ -449,7 +453,12 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             )
         if not 0.0 < self.mask_ratio < 1.0:
             raise ValueError(f"`mask_ratio` must lie between 0 and 1, both excluded, got {self.mask_ratio}.")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
+        for name in (
+            "hidden_dropout_prob",
+            "attention_probs_dropout_prob",
+            "drop_path_rate",
+            "secondary_mask_ratio",
+        ):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` must be at least 0 and below 1, got {getattr(self, name)}.")
         self._validate_decoders()

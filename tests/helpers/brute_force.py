@@ -186,7 +186,10 @@ def pad_to_multiple(states: torch.Tensor, multiple: int) -> torch.Tensor:
 
 
 def brute_force_encoder(
-    model: GreenMimModel, pixel_values: torch.Tensor, unit_mask: torch.Tensor | None = None
+    model: GreenMimModel,
+    pixel_values: torch.Tensor,
+    unit_mask: torch.Tensor | None = None,
+    secondary_mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """
     Encodes the full grid with hidden tokens masked out of every mixer. Without a mask, images may have any size.
@@ -202,7 +205,12 @@ def brute_force_encoder(
 
     embeddings = model.embeddings
     padded = pad_to_multiple(pixel_values.permute(0, 2, 3, 1), config.patch_size).permute(0, 3, 1, 2)
-    states = embeddings.norm(embeddings.patch_embeddings.projection(padded).permute(0, 2, 3, 1))
+    states = embeddings.patch_embeddings.projection(padded).permute(0, 2, 3, 1)
+    if secondary_mask is not None:
+        side = unit // config.patch_size
+        is_replaced = secondary_mask.view(unit_mask.shape).repeat_interleave(side, 1).repeat_interleave(side, 2)
+        states = torch.where(is_replaced[..., None], embeddings.mask_token, states)
+    states = embeddings.norm(states)
     if embeddings.position_embeddings is not None:
         states = states + embeddings.position_embeddings.view(1, *states.shape[1:3], -1)
     outputs = []
