@@ -36,6 +36,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Size of the images in pixels, (height, width). Other sizes can be run as well.
         patch_size (`int`, *optional*, defaults to 4):
             Side of a patch in pixels.
+        patch_kernel_size (`int`, *optional*):
+            Side in pixels of the squares that are embedded, at least `patch_size`, the stride: larger ones overlap, such as 7 with
+            patches of 4 in T2T-ViT. By default `patch_size`. Hidden pixels contribute zero.
         num_channels (`int`, *optional*, defaults to 3):
             Number of channels of the images.
         embed_dim (`int`, *optional*, defaults to 128):
@@ -67,6 +70,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Whether the norm of the patch merging is `"before"` its projection or `"after"` it, as in Swin V2 and Twins.
         merging_bias (`bool`, *optional*, defaults to `False`):
             Whether the projection of the patch merging has a bias, as in Twins.
+        merging_kernel_size (`int`, *optional*):
+            Side in tokens of the squares that merge into one token, at least 2, the stride: those of 3 overlap, as in PVTv2. They merge
+            by a convolution, with a norm of each token. By default 2 x 2 tokens merge as in Swin. Hidden tokens contribute zero.
         conditional_position_encoding (`bool`, *optional*, defaults to `False`):
             Whether each stage adds a 3 x 3 depth-wise convolution of its tokens to them after its first layer, as in Twins.
         mlp_ratio (`float`, `list[float]` or `tuple[float, ...]`, *optional*, defaults to 4.0):
@@ -157,6 +163,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     image_size: int | list[int] | tuple[int, int] = 224
     patch_size: int = 4
+    patch_kernel_size: int | None = None
     num_channels: int = 3
     embed_dim: int = 128
     depths: list[int] | tuple[int, ...] = (2, 2, 18, 2)
@@ -168,6 +175,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     norm_placement: str = "before"
     merging_norm_placement: str = "before"
     merging_bias: bool = False
+    merging_kernel_size: int | None = None
     conditional_position_encoding: bool = False
     mlp_ratio: float | int | list[float | int] | tuple[float | int, ...] = 4.0
     qkv_bias: bool = True
@@ -331,7 +339,11 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     @property
     def _has_swin_shape(self) -> bool:
         has_other_modules = (
-            self.merging_bias or self.conditional_position_encoding or self.embedding_norm_eps is not None
+            self.merging_bias
+            or self.conditional_position_encoding
+            or self.embedding_norm_eps is not None
+            or self.patch_kernel_size is not None
+            or self.merging_kernel_size is not None
         )
         has_swin_stages = self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
         return has_swin_stages and not has_other_modules
@@ -430,6 +442,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         for name in ("patch_size", "num_channels", "embed_dim", "window_size"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}.")
+        for name, stride in (("patch_kernel_size", self.patch_size), ("merging_kernel_size", 2)):
+            if (kernel_size := getattr(self, name)) is not None and kernel_size < stride:
+                raise ValueError(f"`{name}` must be at least the stride, {stride}, got {kernel_size}.")
         stages = zip(self.hidden_sizes, self.depths, self.num_heads, self.mlp_ratios)
         for stage, (hidden_size, depth, num_heads, mlp_ratio) in enumerate(stages, start=1):
             if depth < 1 or num_heads < 1 or hidden_size < 1 or int(mlp_ratio * hidden_size) < 1:

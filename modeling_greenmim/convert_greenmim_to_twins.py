@@ -111,6 +111,8 @@ def _check_architecture(config: GreenMimConfig):
         "attention_similarity": "dot_product",
         "hidden_act": "gelu",
         "use_absolute_embeddings": False,
+        "patch_kernel_size": None,
+        "merging_kernel_size": None,
     }
     different = {name: getattr(config, name) for name, value in needed.items() if getattr(config, name) != value}
     if not any(_has_mixers(config, names) for names in (TOKEN_MIXERS_OF_SVT, TOKEN_MIXERS_OF_PCPVT)):

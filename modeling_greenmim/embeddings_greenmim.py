@@ -20,6 +20,7 @@ from transformers import initialization as init
 from .configuration_greenmim import GreenMimConfig
 from .gathering_greenmim import select_tokens
 from .layout_greenmim import get_grid_size, get_hidden_pixels, units_to_patches, view_units
+from .overlapping_greenmim import GreenMimOverlappingPatchEmbeddings, GreenMimOverlappingPatchMerging
 from .position_bias_greenmim import interpolate_position_embeddings
 
 
@@ -69,7 +70,9 @@ class GreenMimEmbeddings(nn.Module):
         self.mask_unit_size = config.mask_unit_size
         self.unit_side = config.get_unit_side(0)
         self.position_grid = (image_size[0] // config.patch_size, image_size[1] // config.patch_size)
-        self.patch_embeddings = GreenMimPatchEmbeddings(config)
+        is_overlapping = config.patch_kernel_size is not None
+        embeddings_class = GreenMimOverlappingPatchEmbeddings if is_overlapping else GreenMimPatchEmbeddings
+        self.patch_embeddings = embeddings_class(config)
         self.position_embeddings = None
         if config.use_absolute_embeddings:
             num_patches = self.position_grid[0] * self.position_grid[1]
@@ -149,10 +152,15 @@ class GreenMimPatchMerging(nn.Module):
         self.is_norm_first = config.merging_norm_placement == "before"
         self.norm = nn.LayerNorm(merged_size if self.is_norm_first else next_size, eps=config.get_embedding_norm_eps())
 
-    def forward(self, hidden_states: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
-        """Tokens of a full grid, given as `grid_size`, are row-major; those of visible units lie side by side already."""
+    def forward(
+        self, hidden_states: torch.Tensor, grid_size: tuple[int, int], visible_indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        Tokens of a full grid are row-major; those of visible units lie side by side already. `grid_size` is that of the full image
+        in either case.
+        """
         batch_size, _, channels = hidden_states.shape
-        if grid_size is not None:
+        if visible_indices is None:
             height, width = grid_size
             hidden_states = hidden_states.view(batch_size, height, width, channels)
             hidden_states = nn.functional.pad(hidden_states, (0, 0, 0, width % 2, 0, height % 2))
@@ -163,4 +171,17 @@ class GreenMimPatchMerging(nn.Module):
         return self.norm(self.reduction(hidden_states))
 
 
-__all__ = ["GreenMimEmbeddings", "GreenMimPatchEmbeddings", "GreenMimPatchMerging", "to_feature_map"]
+def make_patch_merging(config: GreenMimConfig, stage: int) -> nn.Module:
+    """The module that leads from the tokens of a stage, from 0, to those of the next."""
+    if config.merging_kernel_size is not None:
+        return GreenMimOverlappingPatchMerging(config, stage)
+    return GreenMimPatchMerging(config, stage)
+
+
+__all__ = [
+    "GreenMimEmbeddings",
+    "GreenMimPatchEmbeddings",
+    "GreenMimPatchMerging",
+    "make_patch_merging",
+    "to_feature_map",
+]

@@ -31,7 +31,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
-from .embeddings_greenmim import GreenMimEmbeddings, GreenMimPatchMerging, to_feature_map
+from .embeddings_greenmim import GreenMimEmbeddings, make_patch_merging, to_feature_map
 from .layout_greenmim import (
     check_secondary_mask,
     get_grid_size,
@@ -232,7 +232,7 @@ class GreenMimStage(nn.Module):
         if config.conditional_position_encoding:
             self.position_encoding = GreenMimConditionalPositionEncoding(config, stage)
         is_last = stage == config.num_layers - 1
-        self.downsample = None if is_last else GreenMimPatchMerging(config, stage)
+        self.downsample = None if is_last else make_patch_merging(config, stage)
 
     def forward(
         self,
@@ -258,7 +258,7 @@ class GreenMimStage(nn.Module):
 
         before_merging = hidden_states
         if self.downsample is not None:
-            hidden_states = self.downsample(hidden_states, grid_size if visible_indices is None else None)
+            hidden_states = self.downsample(hidden_states, grid_size, visible_indices)
         return hidden_states, attn_weights, before_merging
 
 

@@ -163,7 +163,13 @@ SWIN_V2 = SwinFamily(
 FAMILIES = (SWIN, SWIN_V2)
 ARCHITECTURES = {name: architecture for family in FAMILIES for name, architecture in family.architectures.items()}
 SWIN_CONFIGS = tuple(family.config_class for family in FAMILIES)
-_TWINS_FIELDS = ("merging_bias", "conditional_position_encoding", "embedding_norm_eps")
+_OTHER_FIELDS = (
+    "merging_bias",
+    "conditional_position_encoding",
+    "embedding_norm_eps",
+    "patch_kernel_size",
+    "merging_kernel_size",
+)
 
 
 def get_family(config: GreenMimConfig) -> SwinFamily:
@@ -172,10 +178,10 @@ def get_family(config: GreenMimConfig) -> SwinFamily:
         return SWIN
     if config.is_swin_v2:
         return SWIN_V2
-    names = ("token_mixers", "hidden_sizes", "mlp_ratio", *SWIN_V2.settings, *_TWINS_FIELDS)
+    names = ("token_mixers", "hidden_sizes", "mlp_ratio", *SWIN_V2.settings, *_OTHER_FIELDS)
     raise ValueError(
         "Cannot convert to a Swin because it has windows and shifted windows, channels that double, one `mlp_ratio`, all the "
-        f"fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and none of Twins ({', '.join(_TWINS_FIELDS)}); this model has "
+        f"fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and none of {', '.join(_OTHER_FIELDS)}; this model has "
         f"{', '.join(f'`{name}={getattr(config, name)!r}`' for name in names)}. Publish the model with its own code instead: "
         "`python -m modeling_greenmim.publish`."
     )

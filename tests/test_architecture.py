@@ -25,8 +25,14 @@ LAYERS = [
     ["configuration_greenmim", "gathering_greenmim", "masking_greenmim", "packing_greenmim"],
     ["position_bias_greenmim"],
     ["group_bias_greenmim", "image_conversion_greenmim", "layout_greenmim"],
-    ["embeddings_greenmim", "image_processing_pil_greenmim", "mixer_greenmim", "teacher_greenmim"],
-    ["image_processing_greenmim", "mixer_window_greenmim", "mixer_global_greenmim", "reconstruction_greenmim"]
+    ["image_processing_pil_greenmim", "mixer_greenmim", "overlapping_greenmim", "teacher_greenmim"],
+    [
+        "embeddings_greenmim",
+        "image_processing_greenmim",
+        "mixer_window_greenmim",
+        "mixer_global_greenmim",
+        "reconstruction_greenmim",
+    ]
     + ["mixer_spatial_reduction_greenmim", "position_encoding_greenmim"],
     ["planning_greenmim"],
     ["modeling_greenmim"],

@@ -121,6 +121,14 @@ MODELS = {
     "no-position-bias": {"position_bias": "none", "token_mixers": ["mask_unit", SWIN, SWIN], "window_size": 3},
     "position-encoding": {"conditional_position_encoding": True, "window_size": 3},
     "merging-bias": {"merging_bias": True, "merging_norm_placement": "after", "embedding_norm_eps": 1e-3},
+    "overlapping": {"patch_kernel_size": 5, "merging_kernel_size": 3, "token_mixers": ["mask_unit", SWIN, "global"]},
+    "overlapping-even": {
+        "patch_kernel_size": 8,
+        "merging_kernel_size": 4,
+        "merging_norm_placement": "after",
+        "merging_bias": True,
+        "token_mixers": ["mask_unit", "global", "global"],
+    },
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(
