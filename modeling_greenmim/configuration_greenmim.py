@@ -70,6 +70,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Whether the norm of the patch merging is `"before"` its projection or `"after"` it, as in Swin V2 and Twins.
         merging_bias (`bool`, *optional*, defaults to `False`):
             Whether the projection of the patch merging has a bias, as in Twins.
+        merging (`str`, *optional*, defaults to `"projection"`):
+            How tokens merge into one of the next stage: by a `"projection"`, or by their `"mean"`, without weights, between stages of
+            equal `hidden_sizes`.
         merging_kernel_size (`int`, *optional*):
             Side in tokens of the squares that merge into one token, at least 2, the stride: those of 3 overlap, as in PVTv2. They merge
             by a convolution, with a norm of each token. By default 2 x 2 tokens merge as in Swin. Hidden tokens contribute zero.
@@ -93,6 +96,8 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Standard deviation of the normal distribution that initializes weight matrices and the mask token.
         layer_norm_eps (`float`, *optional*, defaults to 1e-5):
             Epsilon of every layer normalization, decoder included. transformers' Swin can only represent 1e-5.
+        embedding_norm (`bool`, *optional*, defaults to `True`):
+            Whether the patch embeddings are normalized, as in Swin; those of a plain ViT are not.
         embedding_norm_eps (`float`, *optional*):
             Epsilon of the norms of the patch embeddings, of the patch merging and of spatial reduction, which differs from that of
             the other norms in Twins. By default `layer_norm_eps`.
@@ -175,6 +180,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     norm_placement: str = "before"
     merging_norm_placement: str = "before"
     merging_bias: bool = False
+    merging: str = "projection"
     merging_kernel_size: int | None = None
     conditional_position_encoding: bool = False
     mlp_ratio: float | int | list[float | int] | tuple[float | int, ...] = 4.0
@@ -186,6 +192,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     use_absolute_embeddings: bool = False
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-5
+    embedding_norm: bool = True
     embedding_norm_eps: float | None = None
     mask_ratio: float | int = 0.75
     secondary_mask_ratio: float | int = 0.0
@@ -338,13 +345,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     @property
     def _has_swin_shape(self) -> bool:
-        has_other_modules = (
-            self.merging_bias
-            or self.conditional_position_encoding
-            or self.embedding_norm_eps is not None
-            or self.patch_kernel_size is not None
-            or self.merging_kernel_size is not None
-        )
+        has_other_modules = any(getattr(self, name) != value for name, value in VALUES_OF_SWINS.items())
         has_swin_stages = self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
         return has_swin_stages and not has_other_modules
 
@@ -445,6 +446,15 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
         for name, stride in (("patch_kernel_size", self.patch_size), ("merging_kernel_size", 2)):
             if (kernel_size := getattr(self, name)) is not None and kernel_size < stride:
                 raise ValueError(f"`{name}` must be at least the stride, {stride}, got {kernel_size}.")
+        if self.merging not in ("projection", "mean"):
+            raise ValueError(f"`merging` must be 'projection' or 'mean', got {self.merging!r}.")
+        if self.merging == "mean" and (
+            len(set(self.hidden_sizes)) > 1 or self.merging_bias or self.merging_kernel_size is not None
+        ):
+            raise ValueError(
+                "`merging='mean'` has no weights: it must be used with equal `hidden_sizes` and without `merging_bias` and "
+                f"`merging_kernel_size`, got {self.hidden_sizes}, {self.merging_bias} and {self.merging_kernel_size}."
+            )
         stages = zip(self.hidden_sizes, self.depths, self.num_heads, self.mlp_ratios)
         for stage, (hidden_size, depth, num_heads, mlp_ratio) in enumerate(stages, start=1):
             if depth < 1 or num_heads < 1 or hidden_size < 1 or int(mlp_ratio * hidden_size) < 1:
@@ -536,6 +546,16 @@ _CHOICES = {
     "position_bias": ("table", "continuous", "none"),
     "norm_placement": ("before", "after"),
     "merging_norm_placement": ("before", "after"),
+}
+# fields that change the modules of an encoder, and their values in Swin and Swin V2
+VALUES_OF_SWINS = {
+    "merging_bias": False,
+    "conditional_position_encoding": False,
+    "embedding_norm": True,
+    "embedding_norm_eps": None,
+    "patch_kernel_size": None,
+    "merging": "projection",
+    "merging_kernel_size": None,
 }
 # names of our fields in timm, Swin, MAE and SimMIM
 _OTHER_NAMES = {

@@ -111,7 +111,9 @@ def _check_architecture(config: GreenMimConfig):
         "attention_similarity": "dot_product",
         "hidden_act": "gelu",
         "use_absolute_embeddings": False,
+        "embedding_norm": True,
         "patch_kernel_size": None,
+        "merging": "projection",
         "merging_kernel_size": None,
     }
     different = {name: getattr(config, name) for name, value in needed.items() if getattr(config, name) != value}

@@ -80,7 +80,9 @@ class GreenMimEmbeddings(nn.Module):
         self.mask_token = None
         if use_mask_token and config.secondary_mask_ratio > 0:
             self.mask_token = nn.Parameter(torch.zeros(1, 1, config.embed_dim))
-        self.norm = nn.LayerNorm(config.embed_dim, eps=config.get_embedding_norm_eps())
+        self.norm = nn.Identity()
+        if config.embedding_norm:
+            self.norm = nn.LayerNorm(config.embed_dim, eps=config.get_embedding_norm_eps())
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def init_weights(self, std: float):
@@ -171,8 +173,23 @@ class GreenMimPatchMerging(nn.Module):
         return self.norm(self.reduction(hidden_states))
 
 
+class GreenMimMeanPatchMerging(nn.Module):
+    """Merges 2 x 2 tokens into their mean, without weights. At the border of an odd grid, it is that of the tokens that exist."""
+
+    def forward(
+        self, hidden_states: torch.Tensor, grid_size: tuple[int, int], visible_indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See [`GreenMimPatchMerging.forward`]."""
+        if visible_indices is not None:
+            return hidden_states.unflatten(1, (-1, 4)).mean(dim=2)
+        maps = nn.functional.avg_pool2d(to_feature_map(hidden_states, grid_size), 2, ceil_mode=True)
+        return maps.flatten(2).transpose(1, 2)
+
+
 def make_patch_merging(config: GreenMimConfig, stage: int) -> nn.Module:
     """The module that leads from the tokens of a stage, from 0, to those of the next."""
+    if config.merging == "mean":
+        return GreenMimMeanPatchMerging()
     if config.merging_kernel_size is not None:
         return GreenMimOverlappingPatchMerging(config, stage)
     return GreenMimPatchMerging(config, stage)
@@ -180,6 +197,7 @@ def make_patch_merging(config: GreenMimConfig, stage: int) -> nn.Module:
 
 __all__ = [
     "GreenMimEmbeddings",
+    "GreenMimMeanPatchMerging",
     "GreenMimPatchEmbeddings",
     "GreenMimPatchMerging",
     "make_patch_merging",

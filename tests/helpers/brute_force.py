@@ -200,6 +200,10 @@ def merge(config: GreenMimConfig, merging: nn.Module, states: torch.Tensor, hidd
         states = (merging.norm(states) if is_first else states) * visible
         states = convolve(merging.reduction, pad_to_multiple(states, 2).permute(0, 3, 1, 2), stride=2)
         return states if is_first else merging.norm(states)
+    if config.merging == "mean":
+        rows, columns = ((side + 1) // 2 for side in states.shape[1:3])
+        blocks = [[states[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] for j in range(columns)] for i in range(rows)]
+        return torch.stack([torch.stack([block.mean(dim=(1, 2)) for block in row], dim=1) for row in blocks], dim=1)
     padded = pad_to_multiple(states, 2)
     states = torch.cat([padded[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], dim=-1)
     return merging.reduction(merging.norm(states)) if is_first else merging.norm(merging.reduction(states))

@@ -180,7 +180,7 @@ def test_ready_twins_are_those_of_timm(path):
     assert GreenMimConfig.from_json_file(path).to_dict() == GreenMimConfig(**TWINS_MODELS[name]).to_dict()
 
 
-NO_SWINS = ("twins", "overlapping")
+NO_SWINS = ("twins", "overlapping", "hierarchical_vit")
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ def test_the_ready_configurations():
     swin = ("tiny_window7", "small_window7", "base_window7", "large_window14")
     swin_v2 = ("tiny_window8_256", "small_window8_256", "base_window8_256", "large_window12_192")
     twins = ("twins_svt_small", "twins_svt_base", "twins_svt_large", "twins_pcpvt_small")
-    small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96", "greenmim_uniform_64", "greenmim_overlapping_64"}
-    variants = [*(f"{name}_224" for name in swin + twins), *(f"swinv2_{name}" for name in swin_v2)]
-    assert names == {f"greenmim_{variant}" for variant in variants} | small
+    small = ("cifar10_32", "pasted_digits_96", "uniform_64", "overlapping_64", "hierarchical_vit_64")
+    variants = [*(f"{name}_224" for name in swin + twins), *(f"swinv2_{name}" for name in swin_v2), *small]
+    assert names == {f"greenmim_{variant}" for variant in variants}
 
 
 @pytest.mark.parametrize("per_sample", [False, True])

@@ -129,6 +129,15 @@ MODELS = {
         "merging_bias": True,
         "token_mixers": ["mask_unit", "global", "global"],
     },
+    "hierarchical-vit": {
+        "token_mixers": ["window", "global", "global"],
+        "window_size": 3,
+        "position_bias": "none",
+        "hidden_sizes": 16,
+        "merging": "mean",
+        "embedding_norm": False,
+    },
+    "mean": {"token_mixers": "global", "hidden_sizes": 16, "merging": "mean"},
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(
