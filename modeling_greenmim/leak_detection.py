@@ -52,13 +52,13 @@ def find_leaks(
     """
     Finds the hidden mask units whose pixels change the outputs of a model, compared bit for bit.
 
-    A model without a leak is called five times, one with a leak once or more for each hidden unit as well.
+    A model without a leak is called four times, one with a leak also once or more for each hidden unit.
 
     Args:
         encode (`Callable`):
             A model in evaluation mode, or a function, that is called as `encode(pixel_values, bool_masked_pos)` and returns a tensor,
-            or any nesting of dictionaries, lists and tuples of tensors. They must depend on visible pixels only, so leave out a loss:
-            its targets are hidden pixels.
+            or any nesting of dictionaries, lists and tuples of tensors. They must depend on visible pixels only, so omit a loss, whose
+            targets are hidden pixels.
         pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
             Images.
         bool_masked_pos (`torch.Tensor` of `bool` and shape `(batch_size, num_units)`):

@@ -53,7 +53,7 @@ from .reconstruction_greenmim import (
 from .teacher_greenmim import GreenMimTeacherProjection, check_teacher_features
 
 
-# weights of modules that only pre-training has
+# weights that only pre-training has
 _PRETRAINING_MODULES = [
     r"^decoder\.",
     r"^stage_decoders\.",

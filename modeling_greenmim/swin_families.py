@@ -171,10 +171,11 @@ def get_family(config: GreenMimConfig) -> SwinFamily:
         return SWIN
     if config.is_swin_v2:
         return SWIN_V2
-    names = ("token_mixers", "hidden_sizes", "mlp_ratio", *SWIN_V2.settings, *VALUES_OF_SWINS)
+    names = ["token_mixers", "hidden_sizes", "mlp_ratio", *SWIN_V2.settings]
+    names += [name for name, value in VALUES_OF_SWINS.items() if getattr(config, name) != value]
     raise ValueError(
         "Cannot convert to a Swin because it has windows and shifted windows, channels that double, one `mlp_ratio`, all the "
-        f"fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and {VALUES_OF_SWINS}; this model has "
+        f"fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and no modules of other models; this model has "
         f"{', '.join(f'`{name}={getattr(config, name)!r}`' for name in names)}. Publish the model with its own code instead: "
         "`python -m modeling_greenmim.publish`."
     )
