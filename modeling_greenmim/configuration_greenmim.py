@@ -66,6 +66,9 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Size of the images in pixels, (height, width). Other sizes can be run as well.
         patch_size (`int`, *optional*, defaults to 4):
             Side of a patch in pixels.
+        patch_kernel_size (`int`, *optional*):
+            Side in pixels of the squares that are embedded, at least `patch_size`, the stride: larger ones overlap, such as 7 with
+            patches of 4 in T2T-ViT. By default `patch_size`. Hidden pixels contribute zero.
         num_channels (`int`, *optional*, defaults to 3):
             Number of channels of the images.
         embed_dim (`int`, *optional*, defaults to 128):
@@ -103,6 +106,12 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Whether the norm of the patch merging is `"before"` its projection or `"after"` it, as in Swin V2 and Twins.
         merging_bias (`bool`, *optional*, defaults to `False`):
             Whether the projection of the patch merging has a bias, as in Twins.
+        merging (`str`, *optional*, defaults to `"projection"`):
+            How tokens merge into one of the next stage: by a `"projection"`, or by their `"mean"`, without weights, between stages of
+            equal `hidden_sizes`.
+        merging_kernel_size (`int`, *optional*):
+            Side in tokens of the squares that merge into one token, at least 2, the stride: those of 3 overlap, as in PVTv2. They merge
+            by a convolution, with a norm of each token. By default 2 x 2 tokens merge as in Swin. Hidden tokens contribute zero.
         conditional_position_encoding (`bool`, *optional*, defaults to `False`):
             Whether each stage adds a 3 x 3 depth-wise convolution of its tokens to them after its first layer, as in Twins.
         mlp_ratio (`float`, `list[float]` or `tuple[float, ...]`, *optional*, defaults to 4.0):
@@ -123,11 +132,16 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
             Standard deviation of the normal distribution that initializes weight matrices and the mask token.
         layer_norm_eps (`float`, *optional*, defaults to 1e-5):
             Epsilon of every layer normalization, decoder included. transformers' Swin can only represent 1e-5.
+        embedding_norm (`bool`, *optional*, defaults to `True`):
+            Whether the patch embeddings are normalized, as in Swin; those of a plain ViT are not.
         embedding_norm_eps (`float`, *optional*):
             Epsilon of the norms of the patch embeddings, of the patch merging and of spatial reduction, which differs from that of
             the other norms in Twins. By default `layer_norm_eps`.
         mask_ratio (`float`, *optional*, defaults to 0.75):
             Fraction of the mask units that pre-training hides, in the open interval (0, 1).
+        secondary_mask_ratio (`float`, *optional*, defaults to 0.0):
+            Fraction of the visible units whose tokens pre-training replaces by a learned token, as in UM-MAE, at least 0 and below 1.
+            The collator draws them; the model replaces those of `secondary_masked_pos`.
         reconstruction_target (`str`, *optional*, defaults to `"normalized_pixels"`):
             What the decoders predict of each cell, the pixels of one token of their stage: `"pixels"`, `"normalized_pixels"`, by
             the mean and the variance of the cell, `"hog"`, or one that was added to `RECONSTRUCTION_TARGETS`. Saved
@@ -190,6 +204,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     image_size: int | list[int] | tuple[int, int] = 224
     patch_size: int = 4
+    patch_kernel_size: int | None = None
     num_channels: int = 3
     embed_dim: int = 128
     depths: list[int] | tuple[int, ...] = (2, 2, 18, 2)
@@ -203,6 +218,8 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     norm_type: str = "layer"
     merging_norm_placement: str = "before"
     merging_bias: bool = False
+    merging: str = "projection"
+    merging_kernel_size: int | None = None
     conditional_position_encoding: bool = False
     mlp_ratio: float | int | list[float | int] | tuple[float | int, ...] = 4.0
     qkv_bias: bool = True
@@ -213,8 +230,10 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
     use_absolute_embeddings: bool = False
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-5
+    embedding_norm: bool = True
     embedding_norm_eps: float | None = None
     mask_ratio: float | int = 0.75
+    secondary_mask_ratio: float | int = 0.0
     reconstruction_target: str = "normalized_pixels"
     reconstruction_weight: float | int = 1.0
     decoder_loss_weights: float | int | list[float | int] | tuple[float | int, ...] = 1.0
@@ -367,11 +386,8 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
 
     @property
     def _has_swin_shape(self) -> bool:
-        has_other_modules = (
-            self.merging_bias or self.conditional_position_encoding or self.embedding_norm_eps is not None
-        )
+        has_other_modules = any(getattr(self, name) != value for name, value in VALUES_OF_SWINS.items())
         has_swin_stages = self._hidden_sizes is None and self._token_mixers is None and len(set(self.mlp_ratios)) == 1
-        has_other_modules |= any(getattr(self, name) != choices[0] for name, choices in _OTHER_CHOICES.items())
         return has_swin_stages and not has_other_modules
 
     def get_bias_window_size(self, stage: int, window_size: int) -> int:
@@ -472,6 +488,16 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"`token_mixers` must be a list of names for each stage, such as ['window', 'shifted_window'], got "
                     f"{names} for stage {stage}."
                 )
+        for name, stride in (("patch_kernel_size", self.patch_size), ("merging_kernel_size", 2)):
+            if (kernel_size := getattr(self, name)) is not None:
+                check_number(name, kernel_size, at_least=stride, kind=Integral)
+        if self.merging == "mean" and (
+            len(set(self.hidden_sizes)) > 1 or self.merging_bias or self.merging_kernel_size is not None
+        ):
+            raise ValueError(
+                "`merging='mean'` has no weights: it must be used with equal `hidden_sizes` and without `merging_bias` and "
+                f"`merging_kernel_size`, got {self.hidden_sizes}, {self.merging_bias} and {self.merging_kernel_size}."
+            )
         stages = zip(self.hidden_sizes, self.depths, self.num_heads, self.mlp_ratios)
         for stage, (hidden_size, depth, num_heads, mlp_ratio) in enumerate(stages, start=1):
             if depth < 1 or num_heads < 1 or hidden_size < 1 or int(mlp_ratio * hidden_size) < 1:
@@ -484,7 +510,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                     f"The {hidden_size} channels of stage {stage} (`hidden_sizes={self.hidden_sizes}`, "
                     f"`embed_dim={self.embed_dim}`) are not divisible by its {num_heads} heads: change one of them."
                 )
-        for name, choices in {**_CHOICES, **_OTHER_CHOICES, "decoder_attention": ("self", "cross")}.items():
+        for name, choices in {**_CHOICES, **_OTHER_CHOICES}.items():
             check_choice(name, getattr(self, name), choices)
         window_sizes = self.pretrained_window_sizes
         if window_sizes is not None and len(window_sizes) != self.num_layers:
@@ -541,6 +567,7 @@ _LIMITS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("decoder_hidden_size", "decoder_num_attention_heads", "decoder_intermediate_size"), _COUNT),
     **dict.fromkeys(("decoder_num_hidden_layers", "pretrained_window_sizes"), {"at_least": 0, "kind": Integral}),
     **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"), _PROBABILITY),
+    "secondary_mask_ratio": _PROBABILITY,
     **dict.fromkeys(("layer_norm_eps", "embedding_norm_eps", "mlp_ratio"), {"above": 0}),
     **dict.fromkeys(("reconstruction_weight", "teacher_loss_weight", "decoder_loss_weights"), {"at_least": 0}),
     "initializer_range": {"at_least": 0},
@@ -564,8 +591,25 @@ _CHOICES = {
     "norm_placement": ("before", "after"),
     "merging_norm_placement": ("before", "after"),
 }
-# what both Swins have, and what neither has
-_OTHER_CHOICES: dict[str, tuple] = {"norm_type": ("layer", "group"), "score_modulation": (None, "gaussian_mixture")}
+# fields with choices that both Swins make in the same way
+_OTHER_CHOICES: dict[str, tuple] = {
+    "norm_type": ("layer", "group"),
+    "score_modulation": (None, "gaussian_mixture"),
+    "merging": ("projection", "mean"),
+    "decoder_attention": ("self", "cross"),
+}
+# fields that change the modules of an encoder, and their values in Swin and Swin V2
+VALUES_OF_SWINS = {
+    "merging_bias": False,
+    "conditional_position_encoding": False,
+    "embedding_norm": True,
+    "embedding_norm_eps": None,
+    "patch_kernel_size": None,
+    "merging": "projection",
+    "merging_kernel_size": None,
+    "norm_type": "layer",
+    "score_modulation": None,
+}
 # names of our fields in timm, Swin, MAE and SimMIM
 _OTHER_NAMES = {
     "ape": "use_absolute_embeddings",

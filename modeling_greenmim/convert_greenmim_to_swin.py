@@ -12,7 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Convert a GreenMIM model to an ordinary Swin Transformer (or V2), which needs nothing but transformers, or nothing but timm.
+Convert a GreenMIM model to an ordinary Swin Transformer (or V2), which needs nothing but transformers, or nothing but timm, or
+which is a checkpoint of microsoft/Swin-Transformer.
 
 What pre-training has made is the encoder; the decoder stays behind. The folder that is written is read by transformers from
 4.57 on, and its features are compared with those of the original before it takes its place.
@@ -53,6 +54,7 @@ from .modeling_greenmim import (
     GreenMimModel,
     GreenMimPreTrainedModel,
 )
+from .original_swin import check_for_original, load_original_in_timm, make_original_state_dict
 from .swin_families import ARCHITECTURES, SWIN_EPS, check_for_transformers, get_family, make_swin_config
 from .timm_folders import compare_with_timm, load_timm_model, make_timm_settings
 from .timm_swin import check_for_timm, make_timm_arguments
@@ -71,6 +73,11 @@ _TIMM_USAGE = """
 import timm
 
 model = timm.create_model("local-dir:path/to/this/folder", pretrained=True)
+"""
+_ORIGINAL_USAGE = """
+import torch
+
+weights = torch.load("path/to/this/folder/checkpoint.pth", weights_only=True)["model"]
 """
 
 
@@ -146,14 +153,8 @@ def convert_greenmim_to_timm(
         Nothing is written then.
     """
     with create_folder(output_dir) as folder:
-        architecture = _get_architecture(checkpoint_path)
-        model = _load_greenmim(checkpoint_path, architecture)
+        model = _load_for_timm(checkpoint_path, allow_eps_difference)
         config = model.config
-        _check_eps(config, allow_eps_difference)
-        if isinstance(model, GreenMimBackbone):
-            raise ValueError(
-                "timm's Swins have no norms of feature maps, but a last norm: convert the encoder or the classifier instead."
-            )
         check_for_timm(config)
         encoder = model if isinstance(model, GreenMimModel) else model.greenmim
         weights = make_timm_state_dict(encoder)
@@ -167,13 +168,65 @@ def convert_greenmim_to_timm(
 
         differences = None
         if is_timm_available():
-            timm_model = load_timm_model(folder)
-            differences = compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), timm_model)
-            check_differences(differences)
-            if config.layer_norm_eps != SWIN_EPS:
-                differences = compare_with_timm(model, timm_model)
+            differences = _compare_in_timm(model, load_timm_model(folder))
         _write_card(checkpoint_path, config, _TIMM_USAGE, differences, folder, library_name="timm")
     return differences
+
+
+def convert_greenmim_to_original_swin(
+    checkpoint_path: str | Path, output_dir: str | Path, allow_eps_difference: bool = False
+) -> dict[str, float] | None:
+    """
+    Writes a folder with a `checkpoint.pth` in the format of microsoft/Swin-Transformer, which SimMIM, LocalMIM, SPViT and mmdetection
+    also read: `{"model": weights}`.
+
+    Args:
+        checkpoint_path (`str` or `Path`):
+            Folder of a GreenMIM model: of pre-training, an encoder or a classifier.
+        output_dir (`str` or `Path`):
+            Folder to write. It must not exist yet, or be empty.
+        allow_eps_difference (`bool`, *optional*, defaults to `False`):
+            Whether to convert a model whose `layer_norm_eps` is not 1e-5, that of the original Swin.
+
+    Returns:
+        `dict[str, float]`, *optional*: the differences of the features when timm reads the file, by name; `None` where timm is not
+        installed, and nothing could be compared.
+
+    Raises:
+        `ValueError`: if the original Swin, or timm's, cannot represent the model, the features differ, or the output folder is not
+        empty. Nothing is written then.
+    """
+    with create_folder(output_dir) as folder:
+        model = _load_for_timm(checkpoint_path, allow_eps_difference)
+        check_for_original(model.config)
+        path = folder / "checkpoint.pth"
+        torch.save({"model": make_original_state_dict(model)}, path)
+        differences = None
+        if is_timm_available():
+            differences = _compare_in_timm(model, load_original_in_timm(path, model))
+        _write_card(checkpoint_path, model.config, _ORIGINAL_USAGE, differences, folder, library_name="pytorch")
+    return differences
+
+
+def _load_for_timm(
+    checkpoint_path: str | Path, allow_eps_difference: bool
+) -> GreenMimModel | GreenMimForImageClassification:
+    model = _load_greenmim(checkpoint_path, _get_architecture(checkpoint_path))
+    _check_eps(model.config, allow_eps_difference)
+    if not isinstance(model, (GreenMimModel, GreenMimForImageClassification)):
+        raise ValueError(
+            "timm's Swins, and the original ones, have no norms of feature maps, but a last norm: convert the encoder or the "
+            "classifier instead."
+        )
+    return model
+
+
+def _compare_in_timm(
+    model: GreenMimModel | GreenMimForImageClassification, timm_model: torch.nn.Module
+) -> dict[str, float]:
+    differences = compare_with_timm(set_layer_norm_eps(model, SWIN_EPS), timm_model)
+    check_differences(differences)
+    return differences if model.config.layer_norm_eps == SWIN_EPS else compare_with_timm(model, timm_model)
 
 
 def _get_architecture(checkpoint_path: str | Path) -> str:
@@ -345,6 +398,9 @@ def _write_card(
     card.save(folder / "README.md")
 
 
+_FORMATS = {"timm": convert_greenmim_to_timm, "original": convert_greenmim_to_original_swin}
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -356,18 +412,24 @@ def main():
         choices=ARCHITECTURES,
         help="Class of transformers. Default: that of the checkpoint, the encoder for one of pre-training.",
     )
-    parser.add_argument("--format", choices=["transformers", "timm"], default="transformers", help="[%(default)s]")
+    parser.add_argument(
+        "--format",
+        choices=["transformers", *_FORMATS],
+        default="transformers",
+        help="original: a checkpoint.pth of microsoft/Swin-Transformer, which SimMIM, LocalMIM, SPViT and mmdetection also read. "
+        "[%(default)s]",
+    )
     parser.add_argument(
         "--allow_eps_difference",
         action="store_true",
         help="Convert a model whose layer_norm_eps is not 1e-5, and print by how much its features differ then.",
     )
     args = parser.parse_args()
-    if args.format == "timm" and args.architecture:
-        parser.error("--architecture is for --format transformers: timm has one Swin")
+    if args.format in _FORMATS and args.architecture:
+        parser.error(f"--architecture is for --format transformers: {args.format} has one Swin")
     try:
-        if args.format == "timm":
-            differences = convert_greenmim_to_timm(args.checkpoint_path, args.output_dir, args.allow_eps_difference)
+        if convert := _FORMATS.get(args.format):
+            differences = convert(args.checkpoint_path, args.output_dir, args.allow_eps_difference)
         else:
             differences = convert_greenmim_to_swin(
                 args.checkpoint_path, args.output_dir, args.architecture, args.allow_eps_difference

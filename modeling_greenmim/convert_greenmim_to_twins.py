@@ -113,6 +113,10 @@ def _check_architecture(config: GreenMimConfig):
         "attention_similarity": "dot_product",
         "hidden_act": "gelu",
         "use_absolute_embeddings": False,
+        "embedding_norm": True,
+        "patch_kernel_size": None,
+        "merging": "projection",
+        "merging_kernel_size": None,
     }
     different = {name: getattr(config, name) for name, value in needed.items() if getattr(config, name) != value}
     if not any(_has_mixers(config, names) for names in (TOKEN_MIXERS_OF_SVT, TOKEN_MIXERS_OF_PCPVT)):

@@ -21,7 +21,13 @@ import torch
 
 from .configuration_greenmim import GreenMimConfig
 from .input_checks_greenmim import check_config, warn_of_raw_pixels
-from .masking_greenmim import MASK_SAMPLERS, get_unit_grid, sample_disjoint_masks, sample_masks
+from .masking_greenmim import (
+    MASK_SAMPLERS,
+    get_unit_grid,
+    sample_disjoint_masks,
+    sample_masks,
+    sample_secondary_masks,
+)
 from .planning_greenmim import make_plan, measure_group_shapes
 from .validation_greenmim import check_choice, check_count, check_flag, check_number, describe, find_meant_name
 
@@ -45,7 +51,7 @@ class GreenMimDataCollator:
         mask_ratio (`float`, *optional*):
             Fraction of the mask units to hide. `config.mask_ratio` by default.
         mask_sampler (`str`, *optional*, defaults to `"random"`):
-            `"random"` or `"block"`, see [`sample_masks`].
+            `"random"`, `"block"` or `"uniform"`, see [`sample_masks`].
         per_sample (`bool`, *optional*, defaults to `True`):
             Whether every image gets a mask of its own, or all of a batch share one.
         masks_per_image (`int`, *optional*, defaults to 1):
@@ -105,8 +111,8 @@ class GreenMimDataCollator:
                 as labels, are not returned: pre-training needs none.
 
         Returns:
-            `dict` with `pixel_values`, `bool_masked_pos` and `plan`, the arguments of
-            [`GreenMimForMaskedImageModeling`]. The masks of an image follow each other.
+            `dict` with `pixel_values`, `bool_masked_pos` and `plan`, and with `config.secondary_mask_ratio` also
+            `secondary_masked_pos`, the arguments of [`GreenMimForMaskedImageModeling`]. The masks of an image follow each other.
 
         Raises:
             `ValueError`: if there is no image, one is not of three dimensions, they differ in size, or are not made of whole
@@ -131,7 +137,8 @@ class GreenMimDataCollator:
             masks = [sample_disjoint_masks(self.masks_per_image, grid_size, mask_ratio, seed) for seed in seeds]
         else:
             masks = [sample_masks(1, grid_size, mask_ratio, self.mask_sampler, seed) for seed in seeds]
-        bool_masked_pos = torch.from_numpy(np.concatenate(masks).repeat(len(images) // len(masks), axis=0))
+        num_repeats = len(images) // len(masks)
+        bool_masked_pos = torch.from_numpy(np.concatenate(masks).repeat(num_repeats, axis=0))
         num_masks = len(bool_masked_pos)
         height, width = shapes[0][-2:]
         image_size, group_shapes = (height, width), None
@@ -144,11 +151,20 @@ class GreenMimDataCollator:
         pixel_values = torch.stack(images)
         warn_of_raw_pixels(pixel_values)
         # `pixel_values` comes first: libraries read the batch size from the first entry
-        return {
+        batch = {
             "pixel_values": pixel_values,
             "bool_masked_pos": bool_masked_pos,
             "plan": make_plan(bool_masked_pos, self.config, image_size, group_shapes),
         }
+        if self.config.secondary_mask_ratio > 0:
+            secondary_masks = [
+                sample_secondary_masks(image_masks, self.config.secondary_mask_ratio, seed)
+                for image_masks, seed in zip(masks, seeds)
+            ]
+            batch["secondary_masked_pos"] = torch.from_numpy(
+                np.concatenate(secondary_masks).repeat(num_repeats, axis=0)
+            )
+        return batch
 
 
 def _check_entries(examples: Sequence[dict]):

@@ -19,7 +19,8 @@ from transformers import initialization as init
 
 from .configuration_greenmim import GreenMimConfig
 from .gathering_greenmim import select_tokens
-from .layout_greenmim import get_grid_size, units_to_patches, view_units
+from .layout_greenmim import get_grid_size, get_hidden_pixels, units_to_patches, view_units
+from .overlapping_greenmim import GreenMimOverlappingPatchEmbeddings, GreenMimOverlappingPatchMerging
 from .position_bias_greenmim import interpolate_position_embeddings
 
 
@@ -57,25 +58,47 @@ class GreenMimPatchEmbeddings(nn.Module):
 
 
 class GreenMimEmbeddings(nn.Module):
-    """Patch embeddings, normalized, with optional absolute position embeddings."""
+    """
+    Patch embeddings, normalized, with optional absolute position embeddings. In pre-training with `config.secondary_mask_ratio`, a
+    mask token stands for the patches of some units.
+    """
 
-    def __init__(self, config: GreenMimConfig):
+    def __init__(self, config: GreenMimConfig, use_mask_token: bool = False):
         super().__init__()
         image_size = config.image_height_and_width
         self.patch_size = config.patch_size
+        self.mask_unit_size = config.mask_unit_size
         self.unit_side = config.get_unit_side(0)
         self.position_grid = (image_size[0] // config.patch_size, image_size[1] // config.patch_size)
-        self.patch_embeddings = GreenMimPatchEmbeddings(config)
+        is_overlapping = config.patch_kernel_size is not None
+        embeddings_class = GreenMimOverlappingPatchEmbeddings if is_overlapping else GreenMimPatchEmbeddings
+        self.patch_embeddings = embeddings_class(config)
         self.position_embeddings = None
         if config.use_absolute_embeddings:
             num_patches = self.position_grid[0] * self.position_grid[1]
             self.position_embeddings = nn.Parameter(torch.zeros(1, num_patches, config.embed_dim))
-        self.norm = nn.LayerNorm(config.embed_dim, eps=config.get_embedding_norm_eps())
+        self.mask_token = None
+        if use_mask_token and config.secondary_mask_ratio > 0:
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, config.embed_dim))
+        self.norm = nn.Identity()
+        if config.embedding_norm:
+            self.norm = nn.LayerNorm(config.embed_dim, eps=config.get_embedding_norm_eps())
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def init_weights(self, std: float):
-        if self.position_embeddings is not None:
-            init.trunc_normal_(self.position_embeddings, std=std)
+        for parameter in (self.position_embeddings, self.mask_token):
+            if parameter is not None:
+                init.trunc_normal_(parameter, std=std)
+
+    def embed_with_mask_token(
+        self, pixel_values: torch.Tensor, visible_indices: torch.Tensor, secondary_masked_pos: torch.Tensor
+    ) -> torch.Tensor:
+        """Patch embeddings of the visible units, with the mask token for those of `secondary_masked_pos`."""
+        # also for the patches of other units that overlap with these
+        is_replaced = get_hidden_pixels(secondary_masked_pos, pixel_values.shape[-2:], self.mask_unit_size)
+        embeddings = self.patch_embeddings(pixel_values.masked_fill(is_replaced, 0), visible_indices)
+        is_replaced = secondary_masked_pos.gather(1, visible_indices).repeat_interleave(self.unit_side**2, dim=1)
+        return torch.where(is_replaced[:, :, None], self.mask_token.to(embeddings.dtype), embeddings)
 
     def get_position_embeddings(
         self, grid_size: tuple[int, int], visible_indices: torch.Tensor | None, interpolate_pos_encoding: bool
@@ -103,8 +126,13 @@ class GreenMimEmbeddings(nn.Module):
         pixel_values: torch.Tensor,
         visible_indices: torch.Tensor | None = None,
         interpolate_pos_encoding: bool = False,
+        secondary_masked_pos: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        embeddings = self.norm(self.patch_embeddings(pixel_values, visible_indices))
+        if secondary_masked_pos is None:
+            embeddings = self.patch_embeddings(pixel_values, visible_indices)
+        else:
+            embeddings = self.embed_with_mask_token(pixel_values, visible_indices, secondary_masked_pos)
+        embeddings = self.norm(embeddings)
         if self.position_embeddings is not None:
             grid_size = get_grid_size(pixel_values.shape[-2:], self.patch_size)
             embeddings = embeddings + self.get_position_embeddings(
@@ -126,10 +154,15 @@ class GreenMimPatchMerging(nn.Module):
         self.is_norm_first = config.merging_norm_placement == "before"
         self.norm = nn.LayerNorm(merged_size if self.is_norm_first else next_size, eps=config.get_embedding_norm_eps())
 
-    def forward(self, hidden_states: torch.Tensor, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
-        """Tokens of a full grid, given as `grid_size`, are row-major; those of visible units lie side by side already."""
+    def forward(
+        self, hidden_states: torch.Tensor, grid_size: tuple[int, int], visible_indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        Tokens of a full grid are row-major; those of visible units lie side by side already. `grid_size` is that of the full image
+        in either case.
+        """
         batch_size, _, channels = hidden_states.shape
-        if grid_size is not None:
+        if visible_indices is None:
             height, width = grid_size
             hidden_states = hidden_states.view(batch_size, height, width, channels)
             hidden_states = nn.functional.pad(hidden_states, (0, 0, 0, width % 2, 0, height % 2))
@@ -140,4 +173,33 @@ class GreenMimPatchMerging(nn.Module):
         return self.norm(self.reduction(hidden_states))
 
 
-__all__ = ["GreenMimEmbeddings", "GreenMimPatchEmbeddings", "GreenMimPatchMerging", "to_feature_map"]
+class GreenMimMeanPatchMerging(nn.Module):
+    """Merges 2 x 2 tokens into their mean, without weights. At the border of an odd grid, it is that of the tokens that exist."""
+
+    def forward(
+        self, hidden_states: torch.Tensor, grid_size: tuple[int, int], visible_indices: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See [`GreenMimPatchMerging.forward`]."""
+        if visible_indices is not None:
+            return hidden_states.unflatten(1, (-1, 4)).mean(dim=2)
+        maps = nn.functional.avg_pool2d(to_feature_map(hidden_states, grid_size), 2, ceil_mode=True)
+        return maps.flatten(2).transpose(1, 2)
+
+
+def make_patch_merging(config: GreenMimConfig, stage: int) -> nn.Module:
+    """The module that leads from the tokens of a stage, from 0, to those of the next."""
+    if config.merging == "mean":
+        return GreenMimMeanPatchMerging()
+    if config.merging_kernel_size is not None:
+        return GreenMimOverlappingPatchMerging(config, stage)
+    return GreenMimPatchMerging(config, stage)
+
+
+__all__ = [
+    "GreenMimEmbeddings",
+    "GreenMimMeanPatchMerging",
+    "GreenMimPatchEmbeddings",
+    "GreenMimPatchMerging",
+    "make_patch_merging",
+    "to_feature_map",
+]

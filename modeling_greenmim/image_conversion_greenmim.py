@@ -27,7 +27,7 @@ import PIL.Image
 from transformers.image_utils import ChannelDimension, SizeDict, is_pil_image, is_valid_image
 from transformers.utils import is_torch_tensor
 
-from .masking_greenmim import MASK_SAMPLERS, get_unit_grid, sample_masks
+from .masking_greenmim import MASK_SAMPLERS, get_unit_grid, sample_masks, sample_secondary_masks
 from .validation_greenmim import (
     check_choice,
     check_count,
@@ -269,6 +269,8 @@ def check_settings(settings: dict):
             continue
         if name == "mask_ratio":
             check_number(name, value, above=0, below=1)
+        elif name == "secondary_mask_ratio":
+            check_number(name, value, at_least=0, below=1)
         elif name == "mask_sampler":
             check_choice(name, value, MASK_SAMPLERS)
         elif name == "mask_unit_size":
@@ -340,18 +342,20 @@ def sample_image_masks(
     mask_unit_size: int,
     mask_seed: int | None,
     mask_per_sample: bool,
-) -> np.ndarray:
+    secondary_mask_ratio: float,
+) -> dict[str, np.ndarray]:
     """
-    Draws masks for processed images, see [`sample_masks`].
+    Draws masks for processed images, see [`sample_masks`] and [`sample_secondary_masks`].
 
     Args:
         images (`list`):
             Channels-first images.
-        mask_ratio, mask_sampler, mask_unit_size, mask_seed, mask_per_sample:
+        mask_ratio, mask_sampler, mask_unit_size, mask_seed, mask_per_sample, secondary_mask_ratio:
             See [`GreenMimImageProcessorKwargs`].
 
     Returns:
-        `np.ndarray` of `bool` and shape `(batch_size, num_units)`.
+        `dict[str, np.ndarray]`: `bool_masked_pos` and, if `secondary_mask_ratio` is not 0, `secondary_masked_pos`, of `bool` and
+        shape `(batch_size, num_units)`.
 
     Raises:
         `ValueError`: if the sizes of the images differ, or are not made of whole mask units.
@@ -363,7 +367,12 @@ def sample_image_masks(
             'Use `size={"height": ..., "width": ...}`, or `do_center_crop=True`.'
         )
     grid_size = get_unit_grid(sizes[0], mask_unit_size)
-    return sample_masks(len(images), grid_size, mask_ratio, mask_sampler, mask_seed, mask_per_sample)
+    num_repeats = 1 if mask_per_sample else len(images)
+    masks = sample_masks(len(images) // num_repeats, grid_size, mask_ratio, mask_sampler, mask_seed)
+    draws = {"bool_masked_pos": masks}
+    if secondary_mask_ratio != 0:
+        draws["secondary_masked_pos"] = sample_secondary_masks(masks, secondary_mask_ratio, mask_seed)
+    return {name: np.repeat(values, num_repeats, axis=0) for name, values in draws.items()}
 
 
 __all__ = [

@@ -64,7 +64,7 @@ class GreenMimImageProcessor(TorchvisionBackend):
     ```"""
 
     valid_kwargs = GreenMimImageProcessorKwargs
-    model_input_names = ["pixel_values", "bool_masked_pos"]
+    model_input_names = ["pixel_values", "bool_masked_pos", "secondary_masked_pos"]
 
     resample = PILImageResampling.BICUBIC
     image_mean = IMAGENET_DEFAULT_MEAN
@@ -83,6 +83,7 @@ class GreenMimImageProcessor(TorchvisionBackend):
     mask_unit_size = 32
     mask_seed = None
     mask_per_sample = True
+    secondary_mask_ratio = 0.0
 
     def __init__(self, **kwargs: Unpack[GreenMimImageProcessorKwargs]):
         check_spelling(kwargs, self.valid_kwargs.__annotations__)
@@ -106,7 +107,7 @@ class GreenMimImageProcessor(TorchvisionBackend):
 
         Returns:
             [`BatchFeature`] with `pixel_values` and, if `do_mask`, `bool_masked_pos` of shape
-            `(batch_size, num_units)`.
+            `(batch_size, num_units)`, and with `secondary_mask_ratio` also `secondary_masked_pos` of the same shape.
         """
         return super().preprocess(images, **kwargs)
 
@@ -139,6 +140,7 @@ class GreenMimImageProcessor(TorchvisionBackend):
         mask_unit_size: int,
         mask_seed: int | None,
         mask_per_sample: bool,
+        secondary_mask_ratio: float,
         return_tensors: str | TensorType | None,
         **kwargs,
     ) -> BatchFeature:
@@ -154,9 +156,16 @@ class GreenMimImageProcessor(TorchvisionBackend):
         )
         if do_mask:
             masks = sample_image_masks(
-                data["pixel_values"], mask_ratio, mask_sampler, mask_unit_size, mask_seed, mask_per_sample
+                data["pixel_values"],
+                mask_ratio,
+                mask_sampler,
+                mask_unit_size,
+                mask_seed,
+                mask_per_sample,
+                secondary_mask_ratio,
             )
-            data["bool_masked_pos"] = list(torch.from_numpy(masks).to(images[0].device))
+            device = images[0].device
+            data.update({name: list(torch.from_numpy(values).to(device)) for name, values in masks.items()})
         return data.convert_to_tensors(return_tensors)
 
 

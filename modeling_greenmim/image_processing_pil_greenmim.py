@@ -48,7 +48,7 @@ class GreenMimImageProcessorKwargs(ImagesKwargs, total=False):
     mask_ratio (`float`, *optional*, defaults to `self.mask_ratio`):
         Share of the mask units to hide, in the open interval (0, 1).
     mask_sampler (`str`, *optional*, defaults to `self.mask_sampler`):
-        `"random"` hides units uniformly, `"block"` hides rectangles of them as in BEiT.
+        `"random"` hides units uniformly, `"block"` hides rectangles of them as in BEiT, `"uniform"` shows one of every 2 x 2.
     mask_unit_size (`int`, *optional*, defaults to `self.mask_unit_size`):
         Height and width of a mask unit in pixels. It must be the one of the model: 32 for a Swin of four stages.
     mask_seed (`int`, *optional*, defaults to `self.mask_seed`):
@@ -56,6 +56,9 @@ class GreenMimImageProcessorKwargs(ImagesKwargs, total=False):
         draws other masks.
     mask_per_sample (`bool`, *optional*, defaults to `self.mask_per_sample`):
         Whether every image gets a mask of its own, or all images of a call share one.
+    secondary_mask_ratio (`float`, *optional*, defaults to `self.secondary_mask_ratio`):
+        Fraction of the visible units that are also returned as `secondary_masked_pos`, for models with
+        `config.secondary_mask_ratio`; none if it is 0.
     """
 
     do_mask: bool | None
@@ -64,6 +67,7 @@ class GreenMimImageProcessorKwargs(ImagesKwargs, total=False):
     mask_unit_size: int | None
     mask_seed: int | None
     mask_per_sample: bool | None
+    secondary_mask_ratio: float | None
 
 
 class GreenMimImageProcessorPil(PilBackend):
@@ -97,7 +101,8 @@ class GreenMimImageProcessorPil(PilBackend):
             float arrays keep their values. With `False`, images keep their channels (any number) and their values.
         kwargs:
             The mask settings `do_mask` (`False`), `mask_ratio` (0.75), `mask_sampler` (`"random"`), `mask_unit_size`
-            (32), `mask_seed` (`None`) and `mask_per_sample` (`True`), see [`GreenMimImageProcessorKwargs`].
+            (32), `mask_seed` (`None`), `mask_per_sample` (`True`) and `secondary_mask_ratio` (0.0), see
+            [`GreenMimImageProcessorKwargs`].
 
     Example:
 
@@ -113,7 +118,7 @@ class GreenMimImageProcessorPil(PilBackend):
     ```"""
 
     valid_kwargs = GreenMimImageProcessorKwargs
-    model_input_names = ["pixel_values", "bool_masked_pos"]
+    model_input_names = ["pixel_values", "bool_masked_pos", "secondary_masked_pos"]
 
     resample = PILImageResampling.BICUBIC
     image_mean = IMAGENET_DEFAULT_MEAN
@@ -132,6 +137,7 @@ class GreenMimImageProcessorPil(PilBackend):
     mask_unit_size = 32
     mask_seed = None
     mask_per_sample = True
+    secondary_mask_ratio = 0.0
 
     def __init__(self, **kwargs: Unpack[GreenMimImageProcessorKwargs]):
         check_spelling(kwargs, self.valid_kwargs.__annotations__)
@@ -157,7 +163,7 @@ class GreenMimImageProcessorPil(PilBackend):
 
         Returns:
             [`BatchFeature`] with `pixel_values` and, if `do_mask`, `bool_masked_pos` of shape
-            `(batch_size, num_units)`.
+            `(batch_size, num_units)`, and with `secondary_mask_ratio` also `secondary_masked_pos` of the same shape.
 
         Raises:
             `TypeError`: if `images` holds anything but images.
@@ -211,6 +217,7 @@ class GreenMimImageProcessorPil(PilBackend):
         mask_unit_size: int,
         mask_seed: int | None,
         mask_per_sample: bool,
+        secondary_mask_ratio: float,
         return_tensors: str | TensorType | None,
         **kwargs,
     ) -> BatchFeature:
@@ -225,11 +232,16 @@ class GreenMimImageProcessorPil(PilBackend):
             **kwargs,
         )
         if do_mask:
-            data["bool_masked_pos"] = list(
-                sample_image_masks(
-                    data["pixel_values"], mask_ratio, mask_sampler, mask_unit_size, mask_seed, mask_per_sample
-                )
+            masks = sample_image_masks(
+                data["pixel_values"],
+                mask_ratio,
+                mask_sampler,
+                mask_unit_size,
+                mask_seed,
+                mask_per_sample,
+                secondary_mask_ratio,
             )
+            data.update({name: list(values) for name, values in masks.items()})
         return data.convert_to_tensors(return_tensors)
 
 

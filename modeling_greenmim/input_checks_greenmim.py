@@ -100,7 +100,7 @@ def warn_of_raw_pixels(pixel_values: torch.Tensor):
 
 def check_no_mask(keywords: dict, purpose: str):
     """Raises a `ValueError` if a mask is among the keywords of a model that always sees full images."""
-    for name in ("bool_masked_pos", "plan"):
+    for name in ("bool_masked_pos", "plan", "secondary_masked_pos"):
         if keywords.get(name) is not None:
             raise ValueError(
                 f"`{name}` is not for {purpose}, which sees full images. Omit it; if it comes from the image processor, "

@@ -276,6 +276,36 @@ def _check_counts(unit_mask: torch.Tensor):
         )
 
 
+def check_secondary_mask(secondary_masked_pos: torch.Tensor, visible_indices: torch.Tensor, num_units: int):
+    """
+    Checks the mask of units whose tokens are replaced. Values are read on the CPU only.
+
+    Args:
+        secondary_masked_pos (`torch.Tensor` of `bool` and shape `(batch_size, num_units)`):
+            The mask, row-major, `True` where a visible unit is replaced.
+        visible_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_visible_units)`):
+            The visible mask units.
+        num_units (`int`):
+            Number of mask units of an image.
+
+    Raises:
+        `ValueError`: if the mask is not boolean, has a different shape, or replaces a hidden unit.
+    """
+    expected = (len(visible_indices), num_units)
+    if secondary_masked_pos.dtype != torch.bool or secondary_masked_pos.shape != expected:
+        raise ValueError(
+            f"`secondary_masked_pos` must be boolean and have the shape {expected}, for mask units, got "
+            f"{secondary_masked_pos.dtype} and {tuple(secondary_masked_pos.shape)}."
+        )
+    if secondary_masked_pos.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if secondary_masked_pos.sum() != secondary_masked_pos.gather(1, visible_indices).sum():
+        raise ValueError(
+            "`secondary_masked_pos` must be True for visible units only, but it also is for hidden ones. Draw it for "
+            "`bool_masked_pos`, with `sample_secondary_masks`."
+        )
+
+
 @dataclass(frozen=True)
 class TokenLayout:
     """
@@ -320,6 +350,7 @@ class TokenLayout:
 __all__ = [
     "TokenLayout",
     "check_images",
+    "check_secondary_mask",
     "get_grid_size",
     "get_hidden_pixels",
     "get_stage_grids",

@@ -134,7 +134,29 @@ def _sample_block_mask(rng: np.random.Generator, grid_size: tuple[int, int], num
     return mask.reshape(-1)
 
 
-MASK_SAMPLERS = {"random": _sample_random_mask, "block": _sample_block_mask}
+def _sample_uniform_mask(rng: np.random.Generator, grid_size: tuple[int, int], num_masked: int) -> np.ndarray:
+    """Shows one of every 2 x 2 units, each of the four corners equally often (UM-MAE, uniform sampling)."""
+    height, width = grid_size
+    if height % 2 or width % 2:
+        raise ValueError(
+            "The mask sampler 'uniform' shows one of every 2 x 2 mask units, so their numbers of rows and columns must be even, got "
+            f"{height} x {width}. Use images with {height + height % 2} x {width + width % 2} mask units, or a different sampler."
+        )
+    num_blocks = height * width // 4
+    if num_masked != 3 * num_blocks:
+        raise ValueError(
+            f"The mask sampler 'uniform' hides three of every four mask units, but the mask ratio hides {num_masked} of "
+            f"{height * width}. Set the mask ratio to 0.75, or use a different sampler."
+        )
+    # if the blocks are not a multiple of four, chance decides which corners are shown once more
+    corners = rng.permutation(rng.permutation(4)[np.arange(num_blocks) % 4])
+    rows, columns = np.divmod(np.arange(num_blocks), width // 2)
+    mask = np.ones(grid_size, dtype=bool)
+    mask[2 * rows + corners // 2, 2 * columns + corners % 2] = False
+    return mask.reshape(-1)
+
+
+MASK_SAMPLERS = {"random": _sample_random_mask, "block": _sample_block_mask, "uniform": _sample_uniform_mask}
 
 
 def sample_masks(
@@ -156,7 +178,8 @@ def sample_masks(
         mask_ratio (`float`):
             Share of the units to hide, in the open interval (0, 1). See [`get_num_visible_units`].
         sampler (`str`, *optional*, defaults to `"random"`):
-            `"random"` hides units uniformly (the paper's choice), `"block"` hides rectangles as in BEiT.
+            `"random"` hides units uniformly (the paper's choice), `"block"` hides rectangles as in BEiT, `"uniform"` shows one of
+            every 2 x 2 units as in UM-MAE (https://huggingface.co/papers/2205.10063), which needs an even grid and a ratio of 0.75.
         seed (`int` or a sequence of `int`, *optional*):
             Seed of the draw, as `numpy.random.default_rng` takes it. Without one, every call draws other masks.
         per_sample (`bool`, *optional*, defaults to `True`):
@@ -167,8 +190,8 @@ def sample_masks(
         hides the same number of units.
 
     Raises:
-        `ValueError`: if the sampler is unknown, the ratio is not in (0, 1), a number is not positive, the seed is none, or the
-        grid has fewer than two units.
+        `ValueError`: if the sampler is unknown, the ratio is not in (0, 1), a number is not positive, the seed is none, the grid has
+        fewer than two units, or the sampler does not fit the grid and the ratio.
 
     Example:
 
@@ -242,4 +265,54 @@ def sample_disjoint_masks(
     return masks
 
 
-__all__ = ["MASK_SAMPLERS", "get_num_visible_units", "get_unit_grid", "sample_disjoint_masks", "sample_masks"]
+def sample_secondary_masks(
+    masks: np.ndarray, secondary_mask_ratio: float, seed: int | Sequence[int] | None = None
+) -> np.ndarray:
+    """
+    Draws the visible units whose tokens a model replaces by a learned token, as in the secondary masking of UM-MAE
+    (https://huggingface.co/papers/2205.10063).
+
+    Args:
+        masks (`np.ndarray` of `bool` and shape `(batch_size, num_units)`):
+            Masks, `True` where a unit is hidden, each with the same number of hidden units.
+        secondary_mask_ratio (`float`):
+            Fraction of the visible units to replace, at least 0 and below 1. Their number is rounded down.
+        seed (`int` or a sequence of `int`, *optional*):
+            Seed of the draw, which may be that of the masks. Without one, every call draws other units.
+
+    Returns:
+        `np.ndarray` of `bool` and shape `(batch_size, num_units)`, `True` where a visible unit is replaced.
+
+    Raises:
+        `ValueError`: if the ratio is negative, or 1 or more.
+
+    Example:
+
+    ```python
+    >>> from modeling_greenmim.masking_greenmim import sample_masks, sample_secondary_masks
+
+    >>> masks = sample_masks(batch_size=2, grid_size=(8, 8), mask_ratio=0.75, seed=0)
+    >>> secondary_masks = sample_secondary_masks(masks, secondary_mask_ratio=0.25, seed=0)
+    >>> secondary_masks.sum(axis=1).tolist(), (secondary_masks & masks).any()
+    ([4, 4], np.False_)
+    ```"""
+    if not 0.0 <= secondary_mask_ratio < 1.0:
+        raise ValueError(f"`secondary_mask_ratio` must be at least 0 and below 1, got {secondary_mask_ratio}.")
+    visible_indices = np.nonzero(~masks)[1].reshape(len(masks), -1)
+    num_replaced = int(visible_indices.shape[1] * secondary_mask_ratio + 1e-6)
+    # a child of the seed: the same seed also draws the masks
+    rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
+    secondary_masks = np.zeros_like(masks)
+    replaced = rng.permuted(visible_indices, axis=1)[:, :num_replaced]
+    np.put_along_axis(secondary_masks, replaced, True, axis=1)
+    return secondary_masks
+
+
+__all__ = [
+    "MASK_SAMPLERS",
+    "get_num_visible_units",
+    "get_unit_grid",
+    "sample_disjoint_masks",
+    "sample_masks",
+    "sample_secondary_masks",
+]

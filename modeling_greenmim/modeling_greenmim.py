@@ -32,10 +32,11 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_greenmim import GreenMimConfig
-from .embeddings_greenmim import GreenMimEmbeddings, GreenMimPatchMerging, to_feature_map
+from .embeddings_greenmim import GreenMimEmbeddings, make_patch_merging, to_feature_map
 from .input_checks_greenmim import check_architecture, check_config, check_inputs, check_no_mask, warn_of_raw_pixels
 from .layout_greenmim import (
     check_images,
+    check_secondary_mask,
     get_grid_size,
     get_hidden_pixels,
     get_stage_grids,
@@ -57,8 +58,13 @@ from .teacher_greenmim import GreenMimTeacherProjection, check_teacher_features
 from .validation_greenmim import check_choice, describe
 
 
-# weights of modules that only pre-training has
-_PRETRAINING_MODULES = [r"^decoder\.", r"^stage_decoders\.", r"^teacher_projection\."]
+# weights that only pre-training has
+_PRETRAINING_MODULES = [
+    r"^decoder\.",
+    r"^stage_decoders\.",
+    r"^teacher_projection\.",
+    r"(^|\.)embeddings\.mask_token$",
+]
 
 
 @dataclass
@@ -208,7 +214,7 @@ class GreenMimStage(nn.Module):
         if config.conditional_position_encoding:
             self.position_encoding = GreenMimConditionalPositionEncoding(config, stage)
         is_last = stage == config.num_layers - 1
-        self.downsample = None if is_last else GreenMimPatchMerging(config, stage)
+        self.downsample = None if is_last else make_patch_merging(config, stage)
 
     def forward(
         self,
@@ -234,7 +240,7 @@ class GreenMimStage(nn.Module):
 
         before_merging = hidden_states
         if self.downsample is not None:
-            hidden_states = self.downsample(hidden_states, grid_size if visible_indices is None else None)
+            hidden_states = self.downsample(hidden_states, grid_size, visible_indices)
         return hidden_states, attn_weights, before_merging
 
 
@@ -327,15 +333,17 @@ class GreenMimModel(GreenMimPreTrainedModel):
             Configuration of the model.
         add_pooling_layer (`bool`, *optional*, defaults to `True`):
             Whether to return the mean of the last hidden state.
+        use_mask_token (`bool`, *optional*, defaults to `False`):
+            Whether to have a mask token for `secondary_masked_pos`, if `config.secondary_mask_ratio` is above 0.
     """
 
     # this model is also loaded from checkpoints of models built on it
     _keys_to_ignore_on_load_unexpected = [*_PRETRAINING_MODULES, r"^classifier\.", r"^hidden_states_norms\."]
 
-    def __init__(self, config: GreenMimConfig, add_pooling_layer: bool = True):
+    def __init__(self, config: GreenMimConfig, add_pooling_layer: bool = True, use_mask_token: bool = False):
         super().__init__(config)
         self.num_features = config.hidden_size
-        self.embeddings = GreenMimEmbeddings(config)
+        self.embeddings = GreenMimEmbeddings(config, use_mask_token=use_mask_token)
         self.encoder = GreenMimEncoder(config)
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.pooler = nn.AdaptiveAvgPool1d(1) if add_pooling_layer else None
@@ -351,6 +359,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
         bool_masked_pos: torch.BoolTensor | None = None,
         plan: dict | None = None,
         interpolate_pos_encoding: bool = False,
+        secondary_masked_pos: torch.BoolTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> GreenMimModelOutput:
         r"""
@@ -365,6 +374,9 @@ class GreenMimModel(GreenMimPreTrainedModel):
                 not, it is made here.
             interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
                 Whether to interpolate absolute position embeddings to the size of the images.
+            secondary_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)`, *optional*):
+                Mask over the mask units, row-major, `True` where the mask token replaces the tokens of a visible unit, see
+                [`~masking_greenmim.sample_secondary_masks`]. Without it, no token is replaced.
 
         Returns:
             [`GreenMimModelOutput`]
@@ -410,8 +422,16 @@ class GreenMimModel(GreenMimPreTrainedModel):
                     f"{len(bool_masked_pos)} masks."
                 )
             visible_indices = plan["visible_indices"].expand(len(pixel_values), -1)
+        if secondary_masked_pos is not None:
+            if visible_indices is None or self.embeddings.mask_token is None:
+                raise ValueError(
+                    "Cannot replace the units of `secondary_masked_pos` because there is no `bool_masked_pos`, or the model has no "
+                    "mask token: it needs `config.secondary_mask_ratio` above 0 and, as an encoder only, `use_mask_token=True`."
+                )
+            unit_grid = get_grid_size(image_size, self.config.mask_unit_size)
+            check_secondary_mask(secondary_masked_pos, visible_indices, unit_grid[0] * unit_grid[1])
 
-        hidden_states = self.embeddings(pixel_values, visible_indices, interpolate_pos_encoding)
+        hidden_states = self.embeddings(pixel_values, visible_indices, interpolate_pos_encoding, secondary_masked_pos)
         stage_inputs, stage_outputs = self.encoder(hidden_states, plan, stage_grids, visible_indices, **kwargs)
         hidden_states = self.layernorm(stage_outputs[-1])
         pooled_output = None
@@ -631,7 +651,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
 
     def __init__(self, config: GreenMimConfig):
         super().__init__(config)
-        self.greenmim = GreenMimModel(config, add_pooling_layer=False)
+        self.greenmim = GreenMimModel(config, add_pooling_layer=False, use_mask_token=True)
         self.decoder = self.stage_decoders = self.teacher_projection = None
         if config.reconstruction_weight > 0:
             decoder_class = DECODERS[config.decoder_attention]
@@ -723,6 +743,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         plan: dict | None = None,
         interpolate_pos_encoding: bool = False,
         teacher_features: torch.FloatTensor | None = None,
+        secondary_masked_pos: torch.BoolTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> GreenMimForMaskedImageModelingOutput:
         r"""
@@ -739,6 +760,8 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
                 Features of the full images by a frozen teacher. A linear projection of the mean over the visible tokens of the last
                 hidden state predicts them; 1 minus the cosine is added to the loss, as in GFM (arXiv 2302.04476). Training a
                 model with `config.teacher_hidden_size` requires them.
+            secondary_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)`, *optional*):
+                See [`GreenMimModel.forward`]. The loss is that of the hidden units, with or without it.
 
         Returns:
             [`GreenMimForMaskedImageModelingOutput`]
@@ -765,7 +788,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         torch.Size([2, 3, 224, 224])
         ```"""
         outputs: GreenMimModelOutput = self.greenmim(
-            pixel_values, bool_masked_pos, plan, interpolate_pos_encoding, **kwargs
+            pixel_values, bool_masked_pos, plan, interpolate_pos_encoding, secondary_masked_pos, **kwargs
         )
         check_teacher_features(teacher_features, self.config, len(pixel_values), self.training)
         # without a mask, an image may end in the middle of a unit, as it may for Swin

@@ -29,7 +29,7 @@ from transformers import (
     Swinv2Model,
 )
 
-from .configuration_greenmim import GreenMimConfig
+from .configuration_greenmim import VALUES_OF_SWINS, GreenMimConfig
 from .layout_greenmim import get_grid_size, get_stage_grids
 from .modeling_greenmim import (
     GreenMimBackbone,
@@ -163,13 +163,6 @@ SWIN_V2 = SwinFamily(
 FAMILIES = (SWIN, SWIN_V2)
 ARCHITECTURES = {name: architecture for family in FAMILIES for name, architecture in family.architectures.items()}
 SWIN_CONFIGS = tuple(family.config_class for family in FAMILIES)
-_OTHER_FIELDS = (
-    "merging_bias",
-    "conditional_position_encoding",
-    "embedding_norm_eps",
-    "norm_type",
-    "score_modulation",
-)
 
 
 def get_family(config: GreenMimConfig) -> SwinFamily:
@@ -178,10 +171,11 @@ def get_family(config: GreenMimConfig) -> SwinFamily:
         return SWIN
     if config.is_swin_v2:
         return SWIN_V2
-    names = ("token_mixers", "hidden_sizes", "mlp_ratio", *SWIN_V2.settings, *_OTHER_FIELDS)
+    names = ["token_mixers", "hidden_sizes", "mlp_ratio", *SWIN_V2.settings]
+    names += [name for name, value in VALUES_OF_SWINS.items() if getattr(config, name) != value]
     raise ValueError(
         "Cannot convert to a Swin because it has windows and shifted windows, channels that double, one `mlp_ratio`, all the "
-        f"fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and none of {', '.join(_OTHER_FIELDS)}; this model has "
+        f"fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and no modules of other models; this model has "
         f"{', '.join(f'`{name}={getattr(config, name)!r}`' for name in names)}. Publish the model with its own code instead: "
         "`python -m modeling_greenmim.publish`."
     )

@@ -27,11 +27,11 @@ LAYERS = [
     + ["normalization_greenmim"],
     ["position_bias_greenmim"],
     ["input_checks_greenmim", "group_bias_greenmim", "image_conversion_greenmim", "layout_greenmim"],
-    ["embeddings_greenmim", "image_processing_pil_greenmim", "mixer_greenmim", "teacher_greenmim"]
+    ["image_processing_pil_greenmim", "mixer_greenmim", "overlapping_greenmim", "teacher_greenmim"]
     + ["neighbors_greenmim"],
-    ["image_processing_greenmim", "mixer_window_greenmim", "mixer_global_greenmim", "reconstruction_greenmim"]
-    + ["mixer_spatial_reduction_greenmim", "position_encoding_greenmim", "mixer_dilated_greenmim"]
-    + ["mixer_cluster_greenmim"],
+    ["embeddings_greenmim", "image_processing_greenmim", "mixer_window_greenmim", "mixer_global_greenmim"]
+    + ["reconstruction_greenmim", "mixer_spatial_reduction_greenmim", "position_encoding_greenmim"]
+    + ["mixer_dilated_greenmim", "mixer_cluster_greenmim"],
     ["score_modulation_greenmim"],
     ["planning_greenmim"],
     ["modeling_greenmim"],

@@ -101,7 +101,7 @@ class ModelArguments:
     )
     image_size: int | None = HfArg(default=None, help="Side of the crops. By default that of the configuration.")
     mask_ratio: float | None = HfArg(default=None, help="Fraction of units to hide. By default that configured.")
-    mask_sampler: Literal["random", "block"] = HfArg(default="random", help="How masks are drawn.")
+    mask_sampler: Literal["random", "block", "uniform"] = HfArg(default="random", help="How masks are drawn.")
     mask_per_sample: bool = HfArg(default=True, help="A mask for each image; without it, those of a batch share one.")
     masks_per_image: int = HfArg(
         default=1,
@@ -122,6 +122,6 @@ class ModelArguments:
         check_range(self, "masks_per_image", 1)
         if self.masks_per_image > 1 and (self.mask_sampler != "random" or not self.mask_per_sample):
             raise UserError(
-                f"--masks_per_image must be 1 with blocks or a mask for a whole batch, got {self.masks_per_image}. Use "
+                f"--masks_per_image must be 1 with a sampler other than random, or a mask for a whole batch, got {self.masks_per_image}. Use "
                 "--mask_sampler random and --mask_per_sample."
             )

@@ -28,7 +28,7 @@ from ..checkpoint_folders import load_checkpoint, make_image_processor, read_ima
 from ..config_files import read_config
 from ..convert_swin_to_greenmim import convert_swin_to_greenmim
 from ..frozen_teacher import Teacher, load_teacher
-from ..masking_greenmim import get_unit_grid, sample_disjoint_masks
+from ..masking_greenmim import get_unit_grid, sample_disjoint_masks, sample_masks
 from ..swin_families import SWIN_CONFIGS
 from .command_line import get_name
 from .errors import UserError, check_unreadable, describe_unknown, make_unreadable_error
@@ -218,8 +218,9 @@ def make_pretrained_model(
             image_size = config.image_height_and_width
             if max(image_size) < (smallest := 2 * config.mask_unit_size):
                 raise ValueError(f"--image_size must be at least {smallest}, two mask units, got {config.image_size}.")
-            # raises, if images of this size are not made of whole units, or have too few
+            # raises, if images of this size are not made of whole units, have too few, or do not fit the sampler
             unit_grid = get_unit_grid(image_size, config.mask_unit_size)
+            sample_masks(1, unit_grid, config.mask_ratio, args.mask_sampler)
             sample_disjoint_masks(args.masks_per_image, unit_grid, config.mask_ratio)
             image_processor = _make_image_processor(args, config)
             if teacher_name is not None:

@@ -83,6 +83,24 @@ def test_samplers_and_ratios_are_used():
     )
 
 
+@pytest.mark.parametrize("settings", [{}, {"per_sample": False}, {"masks_per_image": 2}, {"mask_sampler": "uniform"}])
+def test_secondary_masks_are_visible_units_that_belong_to_the_image(settings):
+    config = GreenMimConfig(**{**CONFIG.to_dict(), "secondary_mask_ratio": 0.25})
+    collator, examples = GreenMimDataCollator(config, **settings), [Images()[index] for index in range(4)]
+    batch, alone = collator(examples), collator(examples[:1])
+    secondary_masks, num_masks = batch["secondary_masked_pos"], settings.get("masks_per_image", 1)
+    assert not (secondary_masks & batch["bool_masked_pos"]).any()
+    assert secondary_masks.sum(dim=1).tolist() == [4] * 4 * num_masks
+    assert torch.equal(secondary_masks[:num_masks], alone["secondary_masked_pos"])
+    assert len(secondary_masks.unique(dim=0)) == (1 if settings == {"per_sample": False} else 4 * num_masks)
+    batch["pixel_values"] = batch["pixel_values"].repeat_interleave(num_masks, dim=0)
+    GreenMimForMaskedImageModeling(config)(**batch).loss.backward()
+
+
+def test_without_a_secondary_ratio_there_is_no_secondary_mask():
+    assert "secondary_masked_pos" not in GreenMimDataCollator(CONFIG)([Images()[0]])
+
+
 def test_bad_images_are_named():
     collator = GreenMimDataCollator(CONFIG)
     with pytest.raises(ValueError, match=r"one shape.*\(3, 32, 32\), \(3, 32, 48\)"):

@@ -39,7 +39,7 @@ from transformers.utils import is_torchvision_available
 from modeling_greenmim import image_conversion_greenmim, image_processing_pil_greenmim
 from modeling_greenmim.image_conversion_greenmim import infer_channel_dimension
 from modeling_greenmim.image_processing_pil_greenmim import GreenMimImageProcessorPil
-from modeling_greenmim.masking_greenmim import sample_masks
+from modeling_greenmim.masking_greenmim import sample_masks, sample_secondary_masks
 
 
 PROCESSORS = {"pil": GreenMimImageProcessorPil}
@@ -357,7 +357,7 @@ def test_input_data_format_is_honored(backend, layout, shape):
 
 def test_no_mask_unless_asked_for(backend):
     assert list(process(backend, make_picture(50, 60))) == ["pixel_values"]
-    assert PROCESSORS[backend].model_input_names == ["pixel_values", "bool_masked_pos"]
+    assert PROCESSORS[backend].model_input_names == ["pixel_values", "bool_masked_pos", "secondary_masked_pos"]
 
 
 @pytest.mark.parametrize("sampler", ["random", "block"])
@@ -369,6 +369,17 @@ def test_masks_are_those_of_the_sampler(backend, sampler, per_sample):
     expected = sample_masks(5, (4, 6), 0.6, sampler, 7, per_sample)
     np.testing.assert_array_equal(inputs["bool_masked_pos"], expected)
     assert len(np.unique(inputs["bool_masked_pos"], axis=0)) == (5 if per_sample else 1)
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_secondary_masks_are_those_of_the_masks(backend, per_sample):
+    kwargs = {"mask_sampler": "uniform", "mask_seed": 7, "mask_per_sample": per_sample, "secondary_mask_ratio": 0.25}
+    size = {"height": 64, "width": 128}
+    inputs = process(backend, [make_picture(50, 60)] * 5, do_mask=True, mask_unit_size=16, size=size, **kwargs)
+    masks = sample_masks(5 if per_sample else 1, (4, 8), 0.75, "uniform", 7)
+    expected = np.broadcast_to(sample_secondary_masks(masks, 0.25, 7), (5, 32))
+    np.testing.assert_array_equal(inputs["secondary_masked_pos"], expected)
+    assert list(inputs) == ["pixel_values", "bool_masked_pos", "secondary_masked_pos"]
 
 
 def test_masks_differ_without_a_seed(backend):
@@ -511,6 +522,7 @@ def test_settings_survive_saving(backend, tmp_path):
         "mask_unit_size": 8,
         "mask_seed": 11,
         "mask_per_sample": False,
+        "secondary_mask_ratio": 0.25,
     }
     processor = PROCESSORS[backend](**changed)
     processor.save_pretrained(tmp_path)

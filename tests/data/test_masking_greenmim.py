@@ -23,7 +23,12 @@ from modeling_greenmim.masking_greenmim import (
     get_num_visible_units,
     sample_disjoint_masks,
     sample_masks,
+    sample_secondary_masks,
 )
+
+
+# of any grid and ratio
+ANY_SAMPLERS = ["random", "block"]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def test_number_of_visible_units(num_units, mask_ratio, expected):
 
 @settings(max_examples=100, deadline=None)
 @given(
-    sampler=st.sampled_from(sorted(MASK_SAMPLERS)),
+    sampler=st.sampled_from(ANY_SAMPLERS),
     grid_size=st.tuples(st.integers(1, 32), st.integers(2, 40)),
     mask_ratio=st.floats(0.05, 0.95),
     batch_size=st.integers(1, 4),
@@ -54,13 +59,13 @@ def test_every_row_hides_the_exact_number(sampler, grid_size, mask_ratio, batch_
 
 @pytest.mark.parametrize("sampler", sorted(MASK_SAMPLERS))
 def test_seeds_and_samples_differ(sampler):
-    masks = sample_masks(4, (7, 7), 0.75, sampler, seed=0)
+    masks = sample_masks(4, (8, 8), 0.75, sampler, seed=0)
     assert len(np.unique(masks, axis=0)) == 4
-    assert (sample_masks(4, (7, 7), 0.75, sampler, seed=1) != masks).any()
+    assert (sample_masks(4, (8, 8), 0.75, sampler, seed=1) != masks).any()
     assert (
-        sample_masks(4, (7, 7), 0.75, sampler, seed=(0, 1)) != sample_masks(4, (7, 7), 0.75, sampler, seed=(0, 2))
+        sample_masks(4, (8, 8), 0.75, sampler, seed=(0, 1)) != sample_masks(4, (8, 8), 0.75, sampler, seed=(0, 2))
     ).any()
-    assert (sample_masks(4, (7, 7), 0.75, sampler) != sample_masks(4, (7, 7), 0.75, sampler)).any()
+    assert (sample_masks(4, (8, 8), 0.75, sampler) != sample_masks(4, (8, 8), 0.75, sampler)).any()
 
 
 def test_random_masks_are_uniform():
@@ -80,9 +85,69 @@ def test_block_masks_are_made_of_blocks():
     assert share_of_equal_neighbors("block") > 0.75
 
 
+def count_corners(mask: np.ndarray, grid_size: tuple[int, int]) -> np.ndarray:
+    """How often a mask shows the top left, top right, bottom left and bottom right of 2 x 2 units."""
+    visible = ~mask.reshape(grid_size)
+    return np.array([visible[row::2, column::2].sum() for row in (0, 1) for column in (0, 1)])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    half_grid=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    batch_size=st.integers(1, 4),
+    seed=st.integers(0, 2**32),
+)
+def test_uniform_masks_show_one_of_every_2_x_2_and_each_corner_equally_often(half_grid, batch_size, seed):
+    height, width = 2 * half_grid[0], 2 * half_grid[1]
+    masks = sample_masks(batch_size, (height, width), 0.75, "uniform", seed)
+    for mask in masks:
+        blocks = mask.reshape(half_grid[0], 2, half_grid[1], 2)
+        assert ((~blocks).sum(axis=(1, 3)) == 1).all()
+        counts = count_corners(mask, (height, width))
+        assert counts.max() - counts.min() <= (1 if counts.sum() % 4 else 0)
+    np.testing.assert_array_equal(masks, sample_masks(batch_size, (height, width), 0.75, "uniform", seed))
+
+
+def test_every_unit_is_as_likely_in_uniform_masks():
+    share_visible = 1 - sample_masks(20_000, (6, 2), 0.75, "uniform", seed=0).mean(axis=0)
+    np.testing.assert_allclose(share_visible, 0.25, atol=4 * np.sqrt(0.25 * 0.75 / 20_000))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sampler=st.sampled_from(ANY_SAMPLERS),
+    grid_size=st.tuples(st.integers(1, 12), st.integers(2, 12)),
+    ratio=st.floats(0, 0.99),
+    seed=st.one_of(st.integers(0, 2**32), st.tuples(st.integers(0, 99), st.integers(0, 99))),
+)
+def test_secondary_masks_are_an_exact_number_of_visible_units(sampler, grid_size, ratio, seed):
+    masks = sample_masks(3, grid_size, 0.75, sampler, seed)
+    secondary_masks = sample_secondary_masks(masks, ratio, seed)
+    num_visible = (~masks[0]).sum()
+    assert secondary_masks.dtype == bool and not (secondary_masks & masks).any()
+    assert (secondary_masks.sum(axis=1) == int(num_visible * ratio + 1e-6)).all()
+    assert secondary_masks.sum(axis=1).max() < num_visible
+    np.testing.assert_array_equal(secondary_masks, sample_secondary_masks(masks, ratio, seed))
+
+
+def test_visible_units_are_equally_likely_in_secondary_masks_of_the_same_seed():
+    masks = sample_masks(20_000, (4, 4), 0.5, seed=0)
+    secondary_masks = sample_secondary_masks(masks, 0.25, seed=0)
+    share = secondary_masks.sum(axis=0) / (~masks).sum(axis=0)
+    np.testing.assert_allclose(share, 0.25, atol=4 * np.sqrt(0.25 * 0.75 / 10_000))
+
+
+def test_a_bad_secondary_ratio_is_named():
+    with pytest.raises(ValueError, match="secondary_mask_ratio.*at least 0 and below 1, got 1.0"):
+        sample_secondary_masks(sample_masks(1, (4, 4), 0.75), 1.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"sampler": "uniform"}, "must be even, got 7 x 7. Use images with 8 x 8 mask units"),
+        ({"sampler": "uniform", "grid_size": (8, 5)}, "must be even, got 8 x 5. Use images with 8 x 6 mask units"),
+        ({"sampler": "uniform", "grid_size": (4, 4), "mask_ratio": 0.6}, "hides 10 of 16. Set the mask ratio to 0.75"),
         ({"mask_ratio": 0.0}, "mask_ratio.*0.0"),
         ({"mask_ratio": 1.0}, "mask_ratio.*1.0"),
         ({"sampler": "checkerboard"}, "sampler.*random.*block.*checkerboard"),

@@ -31,14 +31,19 @@ from modeling_greenmim import (
     convert_greenmim_to_twins,
     convert_swin_to_greenmim,
     convert_twins_to_greenmim,
+    convert_vit_to_greenmim,
     data_collator,
     image_processing_pil_greenmim,
     layout_greenmim,
+    leak_detection,
     masking_greenmim,
     mixer_greenmim,
     model_card,
+    original_swin,
+    overlapping_greenmim,
     packing_greenmim,
     parameter_groups,
+    plain_vit,
     planning_greenmim,
     plotting,
     position_bias_greenmim,
@@ -52,8 +57,9 @@ pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[2]
 MODULES = (
     *(convert_greenmim_original_to_hf, convert_greenmim_to_swin, convert_swin_to_greenmim, data_collator),
-    *(convert_greenmim_to_twins, convert_twins_to_greenmim),
+    *(convert_greenmim_to_twins, convert_twins_to_greenmim, convert_vit_to_greenmim, plain_vit),
     *(image_processing_pil_greenmim, layout_greenmim, masking_greenmim, mixer_greenmim, model_card, packing_greenmim),
+    *(leak_detection, original_swin, overlapping_greenmim),
     *(parameter_groups, planning_greenmim, plotting, position_bias_greenmim, publish),
 )
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")

@@ -237,7 +237,10 @@ def test_invalid_arguments_raise(settings, message):
             r"must be 1, got 2, because .*raise the mask ratio to at least 0\.5",
         ),
         (("--masks_per_image=0",), "--masks_per_image must be at least 1, got 0"),
-        (("--masks_per_image=2", "--mask_sampler=block"), "--masks_per_image must be 1 with blocks"),
+        (
+            ("--masks_per_image=2", "--mask_sampler=block"),
+            "--masks_per_image must be 1 with a sampler other than random",
+        ),
         (("--knn", "--max_eval_samples=6"), "--knn needs 5 held-out images of a class"),
         (("--resume_from_checkpoint=missing",), "--resume_from_checkpoint must be a checkpoint, got missing"),
         (

@@ -279,8 +279,35 @@ def pad_to_multiple(states: torch.Tensor, multiple: int) -> torch.Tensor:
     return nn.functional.pad(states, (0, 0, 0, -states.shape[2] % multiple, 0, -states.shape[1] % multiple))
 
 
+def convolve(module: nn.Module, maps: torch.Tensor, stride: int) -> torch.Tensor:
+    """A convolution of `(batch, channels, h, w)`, of whole strides, with zeros around, to `(batch, rows, columns, channels)`."""
+    rows, columns = (side // stride for side in maps.shape[-2:])
+    padding = (module.weight.shape[-1] - stride + 1) // 2
+    maps = nn.functional.conv2d(maps, module.weight, module.bias, stride, padding)
+    return maps[:, :, :rows, :columns].permute(0, 2, 3, 1)
+
+
+def merge(config: GreenMimConfig, merging: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """From the tokens of a stage to those of the next: Swin's four quarters, or a convolution with zeros for hidden tokens."""
+    is_first, visible = config.merging_norm_placement == "before", ~hidden.view(*states.shape[:3], 1)
+    if config.merging_kernel_size is not None:
+        states = (merging.norm(states) if is_first else states) * visible
+        states = convolve(merging.reduction, pad_to_multiple(states, 2).permute(0, 3, 1, 2), stride=2)
+        return states if is_first else merging.norm(states)
+    if config.merging == "mean":
+        rows, columns = ((side + 1) // 2 for side in states.shape[1:3])
+        blocks = [[states[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] for j in range(columns)] for i in range(rows)]
+        return torch.stack([torch.stack([block.mean(dim=(1, 2)) for block in row], dim=1) for row in blocks], dim=1)
+    padded = pad_to_multiple(states, 2)
+    states = torch.cat([padded[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], dim=-1)
+    return merging.reduction(merging.norm(states)) if is_first else merging.norm(merging.reduction(states))
+
+
 def brute_force_encoder(
-    model: GreenMimModel, pixel_values: torch.Tensor, unit_mask: torch.Tensor | None = None
+    model: GreenMimModel,
+    pixel_values: torch.Tensor,
+    unit_mask: torch.Tensor | None = None,
+    secondary_mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """
     Encodes the full grid with hidden tokens masked out of every mixer. Without a mask, images may have any size.
@@ -296,7 +323,15 @@ def brute_force_encoder(
 
     embeddings = model.embeddings
     padded = pad_to_multiple(pixel_values.permute(0, 2, 3, 1), config.patch_size).permute(0, 3, 1, 2)
-    states = embeddings.norm(embeddings.patch_embeddings.projection(padded).permute(0, 2, 3, 1))
+    if unit_mask is not None:
+        hidden = unit_mask if secondary_mask is None else unit_mask | secondary_mask.view(unit_mask.shape)
+        padded = padded * ~hidden.repeat_interleave(unit, 1).repeat_interleave(unit, 2)[:, None]
+    states = convolve(embeddings.patch_embeddings.projection, padded, config.patch_size)
+    if secondary_mask is not None:
+        side = unit // config.patch_size
+        is_replaced = secondary_mask.view(unit_mask.shape).repeat_interleave(side, 1).repeat_interleave(side, 2)
+        states = torch.where(is_replaced[..., None], embeddings.mask_token, states)
+    states = embeddings.norm(states)
     if embeddings.position_embeddings is not None:
         states = states + embeddings.position_embeddings.view(1, *states.shape[1:3], -1)
     outputs = []
@@ -321,10 +356,6 @@ def brute_force_encoder(
             if layer == 0 and module.position_encoding is not None:
                 states = encode_positions(module.position_encoding, states, hidden)
         if module.downsample is not None:
-            padded = pad_to_multiple(states, 2)
-            quarters = [padded[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-            merging, states = module.downsample, torch.cat(quarters, dim=-1)
-            is_first = config.merging_norm_placement == "before"
-            states = merging.reduction(merging.norm(states)) if is_first else merging.norm(merging.reduction(states))
+            states = merge(config, module.downsample, states, hidden)
         outputs.append(states)
     return model.layernorm(states.flatten(1, 2)), outputs

@@ -148,6 +148,23 @@ MODELS = {
         "attention_similarity": "cosine",
         "position_bias": "none",
     },
+    "overlapping": {"patch_kernel_size": 5, "merging_kernel_size": 3, "token_mixers": ["mask_unit", SWIN, "global"]},
+    "overlapping-even": {
+        "patch_kernel_size": 8,
+        "merging_kernel_size": 4,
+        "merging_norm_placement": "after",
+        "merging_bias": True,
+        "token_mixers": ["mask_unit", "global", "global"],
+    },
+    "hierarchical-vit": {
+        "token_mixers": ["window", "global", "global"],
+        "window_size": 3,
+        "position_bias": "none",
+        "hidden_sizes": 16,
+        "merging": "mean",
+        "embedding_norm": False,
+    },
+    "mean": {"token_mixers": "global", "hidden_sizes": 16, "merging": "mean"},
     "outside": {"token_mixers": [["unit_mean"], ["window", "unit_mean"], ["unit_mean", "global"]]},
 }
 MASKED = pytest.mark.parametrize(
