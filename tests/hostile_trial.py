@@ -30,6 +30,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,9 @@ from modeling_greenmim.training.fine_tuning_models import StartArguments, load_c
 from modeling_greenmim.training.pretraining_arguments import ModelArguments
 from modeling_greenmim.training.pretraining_setup import make_pretrained_model
 from tests.helpers.pretraining import CONFIG, SCRIPT, SWIN_SETTINGS, write_images
+from tests.helpers.public_functions import FUNCTIONS
 from tests.helpers.scripts import import_script
+from tests.helpers.wrong_calls import list_failures
 
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -260,10 +263,19 @@ def find_leaks() -> tuple[int, list[str]]:
     return len(texts), [name for name, text in texts.items() if SECRET in text]
 
 
+def find_wrong_calls() -> tuple[int, list[str]]:
+    """Number of wrong and doubtful calls, and those that are neither refused clearly nor right."""
+    counts: Counter = Counter()
+    failures = [failure for name in FUNCTIONS for failure in list_failures(name, counts)]
+    return sum(counts.values()), failures
+
+
 def run_trial() -> dict:
+    num_calls, failures = find_wrong_calls()
     num_planted, executed = find_executed()
     num_searched, leaks = find_leaks()
-    return {"planted": num_planted, "executed": executed, "searched": num_searched, "leaks": leaks}
+    calls = {"calls": num_calls, "unclear or wrong": failures}
+    return calls | {"planted": num_planted, "executed": executed, "searched": num_searched, "leaks": leaks}
 
 
 def main():

@@ -203,7 +203,7 @@ def test_the_ready_configurations():
     swin_v2 = ("tiny_window8_256", "small_window8_256", "base_window8_256", "large_window12_192")
     twins = ("twins_svt_small", "twins_svt_base", "twins_svt_large", "twins_pcpvt_small")
     small = {"greenmim_cifar10_32", "greenmim_pasted_digits_96"}
-    systems = ("dilated", "cluster", "gaussian_mixture", "uniform", "overlapping", "hierarchical_vit")
+    systems = ("swin", "dilated", "cluster", "gaussian_mixture", "uniform", "overlapping", "hierarchical_vit")
     small |= {f"greenmim_{name}_64" for name in systems}
     variants = [*(f"{name}_224" for name in swin + twins), *(f"swinv2_{name}" for name in swin_v2)]
     assert names == {f"greenmim_{variant}" for variant in variants} | small
