@@ -194,6 +194,8 @@ def find_executed() -> tuple[int, list[str]]:
                 stack.enter_context(mock.patch.object(publish, "_check_folder"))
             mark = Path(temporary) / "mark"
             (Path(temporary) / "folder").mkdir()
+            if not is_executed(mark, partial(pickle.loads, pickle.dumps(Marker(mark)))):
+                raise RuntimeError("The marker does not work.")
             for name, function in plant(Path(temporary) / "folder", mark):
                 number += 1
                 if is_executed(mark, function):

@@ -43,5 +43,6 @@ def test_no_planted_code_is_executed():
 
 @pytest.mark.slow
 def test_no_secret_gets_out():
+    pytest.importorskip("aiohttp")  # with which addresses are read
     number, leaks = hostile_trial.find_leaks()
     assert not leaks and number > 10
