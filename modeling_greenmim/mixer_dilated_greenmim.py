@@ -59,8 +59,8 @@ class GreenMimDilatedAttention(GreenMimAttention, GreenMimTokenMixer):
         num_heads = config.num_heads[stage]  # type: ignore[index]
         if num_heads % len(DILATIONS) != 0:
             raise ValueError(
-                f"The number of heads must be divisible by {len(DILATIONS)}, the number of dilations, in stages with the token "
-                f"mixer 'dilated', got {num_heads} in stage {stage + 1}. Change `num_heads`."
+                f"`num_heads` must be divisible by {len(DILATIONS)}, the number of dilations, in stages with the token mixer "
+                f"'dilated', got {num_heads} in stage {stage + 1}."
             )
         super().__init__(config, config.hidden_sizes[stage], num_heads, config.attention_similarity)
 

@@ -164,10 +164,9 @@ def _get_offsets(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows and columns from a token to the cells of its neighborhoods, `(num_dilations, kernel_size**2)` each."""
     steps = torch.arange(kernel_size, device=device) - kernel_size // 2
-    rows, columns = steps.repeat_interleave(kernel_size), steps.repeat(kernel_size)
-    return torch.stack([dilation * rows for dilation in dilations]), torch.stack(
-        [dilation * columns for dilation in dilations]
-    )
+    axes = (steps.repeat_interleave(kernel_size), steps.repeat(kernel_size))
+    rows, columns = (torch.stack([dilation * axis for dilation in dilations]) for axis in axes)
+    return rows, columns
 
 
 __all__ = [

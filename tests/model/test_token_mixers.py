@@ -454,7 +454,7 @@ def test_dilated_attention_beyond_the_border_is_to_keys_and_values_of_zero():
 
 
 def test_heads_that_three_dilations_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match="divisible by 3.*'dilated', got 4 in stage 2"):
+    with pytest.raises(ValueError, match="num_heads.*divisible by 3.*'dilated', got 4 in stage 2"):
         GreenMimModel(make_config("dilated", num_heads=(3, 4, 6)))
 
 
