@@ -203,6 +203,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     from transformers.utils import logging
 
     from modeling_greenmim.parameter_groups import make_parameter_groups
+    from modeling_greenmim.redaction import redact_argument
     from modeling_greenmim.training.checkpoints import Checkpoints, check_same_run_config
     from modeling_greenmim.training.evaluation import Evaluation
     from modeling_greenmim.training.micro_batches import get_weighted_loss, prepare_inputs, seed_micro_batch
@@ -279,7 +280,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         accelerator.print(f"The run is complete: {output_dir / 'model'}. There is nothing to resume.")
         return
     if args.with_tracking:
-        tracked = {name: str(value) for name, value in run_config.items()}
+        tracked = {name: str(redact_argument(value)) for name, value in run_config.items()}
         accelerator.init_trackers("greenmim_pretraining", config=tracked)
 
     # 4. Training
