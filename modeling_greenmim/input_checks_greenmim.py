@@ -29,6 +29,7 @@ KEYWORDS = frozenset(
         *TransformersKwargs.__annotations__,
         "pixel_values",
         "bool_masked_pos",
+        "secondary_masked_pos",
         "plan",
         "interpolate_pos_encoding",
         "teacher_features",

@@ -292,10 +292,11 @@ def check_secondary_mask(secondary_masked_pos: torch.Tensor, visible_indices: to
         `ValueError`: if the mask is not boolean, has a different shape, or replaces a hidden unit.
     """
     expected = (len(visible_indices), num_units)
-    if secondary_masked_pos.dtype != torch.bool or secondary_masked_pos.shape != expected:
+    is_tensor = isinstance(secondary_masked_pos, torch.Tensor)
+    if not is_tensor or secondary_masked_pos.dtype != torch.bool or secondary_masked_pos.shape != expected:
         raise ValueError(
-            f"`secondary_masked_pos` must be boolean and have the shape {expected}, for mask units, got "
-            f"{secondary_masked_pos.dtype} and {tuple(secondary_masked_pos.shape)}."
+            f"`secondary_masked_pos` must be a boolean tensor of shape {expected}, for mask units, got "
+            f"{describe(secondary_masked_pos)}."
         )
     if secondary_masked_pos.device.type != "cpu" or torch.compiler.is_compiling():
         return

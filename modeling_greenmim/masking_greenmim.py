@@ -284,7 +284,7 @@ def sample_secondary_masks(
         `np.ndarray` of `bool` and shape `(batch_size, num_units)`, `True` where a visible unit is replaced.
 
     Raises:
-        `ValueError`: if the ratio is negative, or 1 or more.
+        `ValueError`: if the ratio is negative, or 1 or more, the masks are none, or the seed is none.
 
     Example:
 
@@ -296,12 +296,17 @@ def sample_secondary_masks(
     >>> secondary_masks.sum(axis=1).tolist(), (secondary_masks & masks).any()
     ([4, 4], np.False_)
     ```"""
-    if not 0.0 <= secondary_mask_ratio < 1.0:
-        raise ValueError(f"`secondary_mask_ratio` must be at least 0 and below 1, got {secondary_mask_ratio}.")
+    check_number("secondary_mask_ratio", secondary_mask_ratio, at_least=0, below=1)
+    is_mask = isinstance(masks, np.ndarray) and masks.dtype == bool and masks.ndim == 2 and len(masks) > 0
+    if not is_mask or (masks.sum(axis=1) != masks[0].sum()).any():
+        raise ValueError(
+            "`masks` must be a boolean array of shape (batch_size, num_units) that hides the same number of units in each "
+            f"row, got {describe(masks)}."
+        )
     visible_indices = np.nonzero(~masks)[1].reshape(len(masks), -1)
     num_replaced = int(visible_indices.shape[1] * secondary_mask_ratio + 1e-6)
     # a child of the seed: the same seed also draws the masks
-    rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])
+    rng = _make_generator(seed).spawn(1)[0]
     secondary_masks = np.zeros_like(masks)
     replaced = rng.permuted(visible_indices, axis=1)[:, :num_replaced]
     np.put_along_axis(secondary_masks, replaced, True, axis=1)

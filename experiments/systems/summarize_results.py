@@ -17,6 +17,8 @@ import argparse
 import json
 from pathlib import Path
 
+from modeling_greenmim import GreenMimConfig, GreenMimModel
+
 
 SYSTEMS = {
     "swin": ("Swin", ""),
@@ -36,8 +38,10 @@ def collect(runs: Path) -> dict[str, dict]:
         path = runs / name / "metrics.json"
         if path.is_file():
             metrics = json.loads(path.read_text())
+            encoder = GreenMimModel(GreenMimConfig.from_pretrained(runs / name / "model"))
             results[name] = {
                 "steps": metrics["steps"],
+                "encoder_parameters": encoder.num_parameters(),
                 "images_per_second": round(metrics["images_seen"] / metrics["seconds"], 1),
                 "held_out_loss": [record["eval_loss"] for record in metrics["history"] if "eval_loss" in record][-1],
             }
@@ -46,13 +50,19 @@ def collect(runs: Path) -> dict[str, dict]:
 
 def make_table(results: dict[str, dict]) -> str:
     """Speeds are compared with that of Swin in the same table."""
-    lines = ["| system | configuration | images/s | of Swin's | held-out loss |", "|---|---|---|---|---|"]
+    lines = [
+        "| system | configuration | parameters of the encoder | images/s | of Swin's | held-out loss |",
+        "|---|---|---|---|---|---|",
+    ]
     reference = results.get("swin", {}).get("images_per_second")
     for name, result in results.items():
         title, settings = SYSTEMS[name]
         speed = result["images_per_second"]
         ratio = f"{speed / reference:.2f}" if reference else ""
-        lines.append(f"| {title} | {settings} | {speed:.0f} | {ratio} | {result['held_out_loss']:.3f} |")
+        parameters = f"{result['encoder_parameters'] / 1e6:.2f} M"
+        lines.append(
+            f"| {title} | {settings} | {parameters} | {speed:.0f} | {ratio} | {result['held_out_loss']:.3f} |"
+        )
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ import sys
 
 import pytest
 
+from tests.helpers.pretraining import CONFIG
 from tests.helpers.scripts import ROOT, import_script
 
 
@@ -46,8 +47,9 @@ def test_the_table_has_speeds_and_losses_of_what_exists_so_far(tmp_path):
         history = [{"eval_loss": 1.0}, {"eval_loss": 0.5}]
         metrics = {"steps": 300, "images_seen": 1000, "seconds": seconds, "history": history}
         (tmp_path / name / "metrics.json").write_text(json.dumps(metrics))
+        CONFIG.save_pretrained(tmp_path / name / "model")
     rows = summarize_results.make_table(summarize_results.collect(tmp_path)).splitlines()[2:]
-    assert [row.split(" | ")[2:] for row in rows] == [["100", "1.00", "0.500 |"], ["50", "0.50", "0.500 |"]]
+    assert [row.split(" | ")[3:] for row in rows] == [["100", "1.00", "0.500 |"], ["50", "0.50", "0.500 |"]]
 
 
 def test_the_documentation_has_the_table_of_the_results():

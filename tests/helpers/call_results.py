@@ -48,6 +48,7 @@ PROCESSED = {
     "mask_unit_size": 4,
     "mask_seed": 0,
     "mask_per_sample": True,
+    "secondary_mask_ratio": 0.0,
     "do_rescale": True,
 }
 

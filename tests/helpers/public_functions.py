@@ -29,7 +29,12 @@ from modeling_greenmim import (
     sample_masks,
 )
 from modeling_greenmim.layout_greenmim import get_unit_mask, images_to_units, units_to_images
-from modeling_greenmim.masking_greenmim import get_num_visible_units, get_unit_grid, sample_disjoint_masks
+from modeling_greenmim.masking_greenmim import (
+    get_num_visible_units,
+    get_unit_grid,
+    sample_disjoint_masks,
+    sample_secondary_masks,
+)
 from modeling_greenmim.packing_greenmim import pack_tokens
 from modeling_greenmim.parameter_groups import make_parameter_groups
 from modeling_greenmim.planning_greenmim import get_token_mixer, measure_group_shapes
@@ -110,6 +115,13 @@ FUNCTIONS = {
     ),
     "sample_disjoint_masks": Function(
         sample_disjoint_masks, {"num_masks": 2, **MASKED}, has_masks, (*GRID_WORDS, "number of masks")
+    ),
+    "sample_secondary_masks": Function(
+        sample_secondary_masks,
+        {"masks": MASK, "secondary_mask_ratio": 0.25, "seed": 0},
+        lambda masks, a: (
+            (masks.sum(axis=1) == int(4 * a["secondary_mask_ratio"] + 1e-6)).all() and not (masks & MASK).any()
+        ),
     ),
     "get_num_visible_units": Function(
         get_num_visible_units,
