@@ -24,7 +24,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers.backbone_utils import BackboneConfigMixin
 from transformers.configuration_utils import PreTrainedConfig
 
-from .validation_greenmim import check_choice, check_number, describe, find_meant_name
+from .validation_greenmim import check_choice, check_count, check_number, describe, find_meant_name
 
 
 class GreenMimConfigError(StrictDataclassError, ValueError):
@@ -490,7 +490,7 @@ class GreenMimConfig(BackboneConfigMixin, PreTrainedConfig):
                 )
         for name, stride in (("patch_kernel_size", self.patch_size), ("merging_kernel_size", 2)):
             if (kernel_size := getattr(self, name)) is not None:
-                check_number(name, kernel_size, at_least=stride, kind=Integral)
+                check_count(name, kernel_size, at_least=stride)
         if self.merging == "mean" and (
             len(set(self.hidden_sizes)) > 1 or self.merging_bias or self.merging_kernel_size is not None
         ):

@@ -27,7 +27,7 @@ from .layout_greenmim import TokenLayout
 from .mixer_window_greenmim import GreenMimWindowAttention
 from .packing_greenmim import EMPTY_SET, get_group_cost
 from .planning_greenmim import get_token_mixer
-from .validation_greenmim import check_choice, check_count, describe
+from .validation_greenmim import check_count, describe
 
 
 if TYPE_CHECKING:
@@ -70,21 +70,22 @@ def draw_loss_curve(history: Sequence[dict], reconstruction_target: str) -> "Fig
     return figure
 
 
-def draw_images(rows: dict[str, torch.Tensor], note: str) -> "Figure":
+def draw_images(rows: dict[str, Sequence[torch.Tensor] | torch.Tensor], note: str) -> "Figure":
     """
     Draws a grid of images, one row for each kind and one column for each image.
 
     Args:
-        rows (`dict[str, torch.Tensor]`):
-            Title -> images, `(num_images, num_channels, height, width)`, values from 0 to 1. Of more than three channels, the
+        rows (`dict[str, Sequence[torch.Tensor]]`):
+            Title -> images, each `(num_channels, height, width)`, or one tensor of them, values from 0 to 1. Of more than three channels, the
             first three are shown; of two, the first.
         note (`str`):
             A caption that keeps readers from being misled, written below the images.
     """
-    is_drawable = isinstance(rows, dict) and len(rows) > 0
-    if not is_drawable or not all(isinstance(row, torch.Tensor) and row.ndim == 4 for row in rows.values()):
+    has_rows = isinstance(rows, dict) and all(isinstance(row, (torch.Tensor, list, tuple)) for row in rows.values())
+    drawn = [image for row in rows.values() for image in row] if has_rows else []
+    if not drawn or not all(isinstance(image, torch.Tensor) and image.ndim == 3 for image in drawn):
         raise ValueError(
-            "`rows` must be a dictionary of titles and tensors of shape (num_images, num_channels, height, width), got "
+            "`rows` must be a dictionary of titles and images of shape (num_channels, height, width), got "
             f"{describe(rows)}."
         )
     num_images = len(next(iter(rows.values())))
@@ -184,9 +185,11 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
         raise ValueError(f"`plan` must be made by `make_plan` for this configuration, got {describe(plan)}.")
     stage_plan = plan[config.stage_names[stage]]
     drawable = [name for name in stage_plan if issubclass(get_token_mixer(name), GreenMimWindowAttention)]
-    check_choice(
-        "token_mixer", token_mixer, drawable, f"These pack windows into groups in stage {stage} of this plan."
-    )
+    if token_mixer not in drawable:
+        raise ValueError(
+            f"`token_mixer` must be one that packs windows into groups in stage {stage} of this plan "
+            f"({', '.join(drawable) or 'none'}), got {describe(token_mixer)}."
+        )
     if len(plan["visible_indices"]) != 1:
         raise ValueError(
             f"`plan` must be for one mask, got one for {len(plan['visible_indices'])}. Plan one of the masks."

@@ -26,7 +26,7 @@ from tests.helpers.scripts import ROOT, import_script
 
 FOLDER = ROOT / "experiments" / "systems"
 
-summarize_results = import_script("experiments/systems/summarize_results.py")
+compare_systems = import_script("experiments/systems/compare_systems.py")
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -34,10 +34,10 @@ def test_every_system_is_trained_for_the_same_steps(tmp_path):
     command = ["make", "-n", "-C", str(FOLDER), f"RUNS={tmp_path}"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.replace("\\\n", "")
     lines = [line for line in output.splitlines() if "run_pretraining_no_trainer" in line]
-    assert [line.split("/greenmim_")[1].split("_64.json")[0] for line in lines] == list(summarize_results.SYSTEMS)
+    assert [line.split("/greenmim_")[1].split("_64.json")[0] for line in lines] == list(compare_systems.SYSTEMS)
     assert all("--max_train_steps 300 " in line for line in lines)
     assert ["--mask_sampler uniform" in line for line in lines] == [
-        name == "uniform" for name in summarize_results.SYSTEMS
+        name == "uniform" for name in compare_systems.SYSTEMS
     ]
 
 
@@ -48,11 +48,11 @@ def test_the_table_has_speeds_and_losses_of_what_exists_so_far(tmp_path):
         metrics = {"steps": 300, "images_seen": 1000, "seconds": seconds, "history": history}
         (tmp_path / name / "metrics.json").write_text(json.dumps(metrics))
         CONFIG.save_pretrained(tmp_path / name / "model")
-    rows = summarize_results.make_table(summarize_results.collect(tmp_path)).splitlines()[2:]
+    rows = compare_systems.make_table(compare_systems.collect(tmp_path)).splitlines()[2:]
     assert [row.split(" | ")[3:] for row in rows] == [["100", "1.00", "0.500 |"], ["50", "0.50", "0.500 |"]]
 
 
 def test_the_documentation_has_the_table_of_the_results():
-    command = [sys.executable, "summarize_results.py"]
+    command = [sys.executable, "compare_systems.py"]
     table = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True).stdout
     assert table.strip() in (ROOT / "docs" / "greenmim.md").read_text()

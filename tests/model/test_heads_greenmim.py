@@ -94,7 +94,7 @@ def test_heads_for_full_images_raise_on_a_mask(model_class):
 def test_a_mask_as_labels_raises():
     model = GreenMimForImageClassification(make_config())
     pixel_values, mask, _ = make_inputs(model.config)
-    with pytest.raises(ValueError, match="labels.*boolean"):
+    with pytest.raises(ValueError, match="labels.*got Tensor of torch.bool"):
         model(pixel_values, mask)
 
 

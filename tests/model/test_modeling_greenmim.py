@@ -254,7 +254,7 @@ def test_plans_in_and_out_of_the_forward_agree(group_size):
     model = randomize(GreenMimForMaskedImageModeling(config)).double()
     pixel_values, mask, grid = make_inputs(config)
     shapes = dict.fromkeys(("window", "shifted_window"), (None, group_size)) if group_size else {}
-    plan = make_plan(mask, config, group_shapes=dict.fromkeys(config.stage_names, shapes))
+    plan = make_plan(mask, config, group_shapes=dict.fromkeys(config.stage_names[1:], shapes))
     with torch.no_grad():
         expected = model(pixel_values.double(), mask).logits
         torch.testing.assert_close(model(pixel_values.double(), mask, plan).logits, expected, rtol=0, atol=1e-10)

@@ -101,7 +101,7 @@ def test_values_of_hidden_pixels_need_not_be_finite():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"patch_kernel_size": 3, "patch_size": 4}, "at least the stride, 4, got 3"),
+        ({"patch_kernel_size": 3, "patch_size": 4}, "`patch_kernel_size` must be an integer of at least 4, got 3"),
         ({"merging_kernel_size": 1}, "2, got 1"),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_plan_of_several_masks_is_not_drawn():
 
 
 def test_a_stage_that_is_not_there_is_not_drawn():
-    with pytest.raises(ValueError, match="`stage` must be from 1 to 3, got 4"):
+    with pytest.raises(ValueError, match="`stage` must be an integer of at least 1 and at most 3, got 4"):
         get_group_layout(plan_random_masks()[1], make_config(), 4)
 
 
