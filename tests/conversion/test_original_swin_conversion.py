@@ -131,6 +131,7 @@ def test_what_the_original_cannot_represent(tmp_path, model_class, settings, mes
     assert not (tmp_path / "original").exists()
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path):
     save_model(GreenMimForImageClassification, tmp_path / "greenmim")
     command = [sys.executable, "-m", "modeling_greenmim.convert_greenmim_to_swin", "--format", "original"]

@@ -58,7 +58,9 @@ def test_using_the_package_does_not_import_the_training_library():
         "import modeling_greenmim",
         # imports the Auto classes on its way
         pytest.param("import modeling_greenmim; from transformers import SwinModel", marks=pytest.mark.slow),
-        "from transformers import AutoModel, AutoImageProcessor; import modeling_greenmim",
+        pytest.param(
+            "from transformers import AutoModel, AutoImageProcessor; import modeling_greenmim", marks=pytest.mark.slow
+        ),
         pytest.param("from modeling_greenmim import GreenMimModel", marks=pytest.mark.slow),
     ],
 )

@@ -128,6 +128,7 @@ def test_a_mixer_without_groups_is_not_drawn():
         get_group_layout(plan, config, 2, "mask_unit")
 
 
+@pytest.mark.slow
 def test_a_base_install_imports_the_module_and_says_what_drawing_needs():
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"

@@ -178,7 +178,11 @@ MASKED = pytest.mark.parametrize(
     ],
     ids=["square-own", "square-shared", "wide-own", "wide-block-shared", "small-block-own"],
 )
-ROWS = pytest.mark.parametrize("row", MODELS)
+# of four stages, so that its first one has many tokens
+SLOW_ROWS = ("mixture",)
+ROWS = pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (row in SLOW_ROWS)) for row in MODELS]
+)
 
 
 def make_config(row: str, **kwargs) -> GreenMimConfig:
