@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from timm.models.twins import Twins
 from torch import nn
 from transformers import (
     HieraConfig,
@@ -217,6 +216,8 @@ class TwinsForMaskedImageModeling(nn.Module):
 
     def __init__(self, image_size: int, embed_dim: int, depths: tuple, num_heads: tuple, window_size: int):
         super().__init__()
+        from timm.models.twins import Twins  # only this row needs timm
+
         widths = [embed_dim * 2**stage for stage in range(len(depths))]
         options = {"wss": [window_size] * len(depths), "num_classes": 0, "global_pool": ""}
         self.encoder = Twins(image_size, embed_dims=widths, num_heads=num_heads, depths=depths, **options)
