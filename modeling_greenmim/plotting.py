@@ -185,7 +185,7 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
         raise ValueError(f"`plan` must be made by `make_plan` for this configuration, got {describe(plan)}.")
     stage_plan = plan[config.stage_names[stage]]
     drawable = [name for name in stage_plan if issubclass(get_token_mixer(name), GreenMimWindowAttention)]
-    if token_mixer not in drawable:
+    if not isinstance(token_mixer, str) or token_mixer not in drawable:
         raise ValueError(
             f"`token_mixer` must be one that packs windows into groups in stage {stage} of this plan "
             f"({', '.join(drawable) or 'none'}), got {describe(token_mixer)}."
