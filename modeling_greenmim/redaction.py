@@ -21,7 +21,11 @@ from pathlib import Path
 
 
 def redact_addresses(text: str) -> str:
-    """A text whose addresses (`https://...`) have no user name, password, query or fragment. Tokens of the Hub are removed, too."""
+    """
+    A text whose addresses (`https://...`) have no user name, password, query or fragment, and `file://` no place on this machine.
+    Tokens of the Hub are removed, too.
+    """
+    text = re.sub(r"file://[^\s'\"]*/", "path/to/", text)
     text = re.sub(r"(\w[\w+.-]*://)(?:[^\s/'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
     return re.sub(r"\bhf_\w{20,}", "<TOKEN>", text)
 

@@ -242,6 +242,7 @@ def find_leaks() -> tuple[int, list[str]]:
         commands = {
             "addresses": ["--data_files", *map(address.format, range(3))],
             "missing address": ["--data_files", address.format("none")],
+            "file address": ["--data_files", f"file://{images}/parquet/0.parquet"],
             "folder": ["--train_dir", str(images / "files")],
         }
         for title, data in commands.items():

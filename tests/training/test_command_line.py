@@ -129,6 +129,7 @@ def test_folders_are_named_without_their_place(tmp_path):
         ("simplecache::http://SECRET@host/0.parquet", "simplecache::http://host/0.parquet"),
         ("hf://datasets/me/images@main/data/*.parquet", "hf://datasets/me/images@main/data/*.parquet"),
         ("/home/SECRET/images/0.parquet", "path/to/0.parquet"),
+        ("file:///home/SECRET/images/0.parquet", "path/to/0.parquet"),
         ("--train_dir=/home/SECRET/images", "--train_dir=path/to/images"),
         ("data/images", "data/images"),
         ("1e-3", "1e-3"),
