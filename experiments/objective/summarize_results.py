@@ -21,10 +21,11 @@ import json
 import statistics
 from pathlib import Path
 
-from objectives import BATCH_SIZE, IMAGE_SIZES, OBJECTIVES
+from objectives import BATCH_SIZE, IMAGE_SIZES
 
 
 TITLES = {
+    "untrained": "random weights",
     "last_stage": "last stage, normalized pixels (the paper's)",
     "pixels": "last stage, pixels",
     "hog": "last stage, HOG",
@@ -38,6 +39,7 @@ TITLES = {
     "mask_90": "last stage, mask ratio 0.9",
     "teacher": "last stage, and a teacher",
     "teacher_only": "a teacher only",
+    "teacher_itself": "the teacher itself",
 }
 METRICS = ("held_out_loss", "knn", "linear", "fine_tuned_few", "fine_tuned_more")
 
@@ -66,9 +68,9 @@ def collect(runs: Path) -> dict:
     """Results by dataset, objective and metric: a list over the seeds."""
     results: dict = {}
     for dataset in IMAGE_SIZES:
-        for objective in OBJECTIVES:
-            seeds = sorted((runs / "pretraining" / dataset).glob(f"{objective}_seed?"))
-            seeds = [run for run in (read_run(runs, f"{dataset}/{seed.name}") for seed in seeds) if run]
+        for objective in TITLES:
+            folders = sorted((runs / "pretraining" / dataset).glob(f"{objective}_seed?"))
+            seeds = [run for run in (read_run(runs, f"{dataset}/{folder.name}") for folder in folders) if run]
             if seeds:
                 names = [name for name in ("images_seen", *METRICS) if all(name in run for run in seeds)]
                 results.setdefault(dataset, {})[objective] = {name: [run[name] for run in seeds] for name in names}
@@ -90,8 +92,8 @@ def make_table(results: dict) -> str:
     ]
     for objective, result in results.items():
         cells = [describe(result.get(metric, []), metric != "held_out_loss") for metric in METRICS]
-        number = result.get("images_seen", [0])[0]
-        lines.append(f"| {TITLES[objective]} | {number:,} | {' | '.join(cells)} |")
+        images_seen = f"{result['images_seen'][0]:,}" if "images_seen" in result else ""
+        lines.append(f"| {TITLES[objective]} | {images_seen} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -99,9 +101,11 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("runs", type=Path)
-    results = collect(parser.parse_args().runs)
-    (Path(__file__).parent / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    parser.add_argument("runs", type=Path, nargs="?", help="Folder of the runs. Default: print what results.json has.")
+    runs, path = parser.parse_args().runs, Path(__file__).parent / "results.json"
+    if runs is not None:
+        path.write_text(json.dumps(collect(runs), indent=2) + "\n")
+    results = read_json(path)
     for dataset, by_objective in results.items():
         print(f"{dataset}, batches of {BATCH_SIZE}:\n\n{make_table(by_objective)}\n")
 

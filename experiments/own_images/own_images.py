@@ -42,7 +42,7 @@ MODEL = {
     "decoder_intermediate_size": 512,
 }
 IMAGE_SIZES = {"eurosat": 64, "blood_cells": 96}
-BEST_OBJECTIVE = "last_stage"
+BEST_OBJECTIVE = "teacher_only"
 
 PAPER_RECIPE = {"min_crop_scale": 0.2, "drop_path_rate": 0.1, "layer_decay": 0.8, "learning_rate": 1e-3}
 PLAIN_RECIPE = {"min_crop_scale": 0.5, "drop_path_rate": 0.0, "layer_decay": 1.0, "learning_rate": 1e-3}
@@ -61,6 +61,7 @@ RECIPE_LABELS, RECIPE_EPOCHS = 2160, 20
 LABELS = {"eurosat": {216: 40, 2160: 10, 21600: 2}, "blood_cells": {80: 40, 800: 10, 8000: 2}}
 SEEDS = (0, 1, 2)
 METHODS = ("greenmim", "greenmim_best", "simmim", "simclr")
+BASELINES = ("untrained", "teacher_itself")  # whose weights never saw the images
 CIFAR10_MODELS = ("cifar10_continued", "cifar10_model")  # from the weights of CIFAR-10, and from scratch
 EXTRA_METHODS = ("greenmim_tenth", *CIFAR10_MODELS)  # on EuroSAT only; the first learns from a tenth of the images
 WATCHED, NUM_PARTS = "eurosat/greenmim_seed0", 6  # the run whose checkpoints are evaluated, and in how many parts
@@ -89,6 +90,7 @@ def list_fine_tunings() -> list[str]:
         starts = ("scratch", *(f"{method}_seed0" for method in METHODS))
         runs += [f"{dataset}/{start}/{labels}_seed{seed}" for start in starts for labels in epochs for seed in SEEDS]
         runs += [f"{dataset}/scratch_whole/{labels}_seed0" for labels in (few, more)]
+        runs += [f"{dataset}/teacher_itself_seed0/{labels}_seed{seed}" for labels in (few, more) for seed in SEEDS]
     few, more, _ = LABELS["eurosat"]
     runs += [f"eurosat/greenmim_seed1/{labels}_seed0" for labels in (few, more)]
     runs += [f"eurosat/{method}_seed0/{more}_seed{seed}" for method in CIFAR10_MODELS for seed in SEEDS]
@@ -101,7 +103,7 @@ def list_runs(kind: str) -> list[str]:
     if kind == "pretraining":
         runs = list_pretrainings()
     elif kind == "probes":
-        runs = [f"{dataset}/untrained_seed0" for dataset in SECONDS] + list_pretrainings()
+        runs = [f"{dataset}/{baseline}_seed0" for dataset in SECONDS for baseline in BASELINES] + list_pretrainings()
     elif kind == "fine_tuning":
         runs = list_fine_tunings()
     elif kind == "recipes":
@@ -184,6 +186,8 @@ class Study:
         else:
             name = method if method == "greenmim_best" else "greenmim"
             options = {"config_name_or_path": f"{self.runs}/configs/{dataset}/{name}.json"}
+            if name == "greenmim_best" and BEST_OBJECTIVE.startswith("teacher"):
+                options["teacher_model_name_or_path"] = f"{self.runs}/teacher/model"
         options |= {"seed": seed, "per_device_train_batch_size": BATCH_SIZE}
         steps = self.count_steps(dataset, method)
         if method in ("simmim", "simclr"):  # with the Trainer
@@ -273,9 +277,8 @@ def make_budget() -> str:
 
 def make_config(dataset: str, name: str) -> dict:
     """Fields of the configuration of a model."""
-    from objectives import (
-        OBJECTIVES,
-    )  # of ../objective; imports transformers, for which the other commands need not wait
+    # of ../objective, which imports transformers: the other commands need not wait for it
+    from objectives import OBJECTIVES
 
     objective = BEST_OBJECTIVE if name == "greenmim_best" else "last_stage"
     return {"model_type": "greenmim", "image_size": IMAGE_SIZES[dataset]} | MODEL | OBJECTIVES[objective]

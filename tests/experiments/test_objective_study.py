@@ -95,6 +95,14 @@ def test_a_run_is_pretrained_probed_and_fine_tuned_twice(tmp_path, objective, ha
     assert "--eval_split_name" not in lines[1] + lines[2] + lines[3]  # nothing is chosen by the test images
 
 
+def test_the_guide_has_the_tables_of_the_results():
+    command = [sys.executable, "summarize_results.py"]
+    tables = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in tables.splitlines() if line.startswith("|")]
+    guide = (ROOT / "docs" / "guides" / "objectives.md").read_text().splitlines()
+    assert lines and set(lines) <= set(guide)
+
+
 def test_the_summary_has_mean_and_spread_of_what_exists_so_far(tmp_path):
     for script in FOLDER.glob("*.py"):
         shutil.copy(script, tmp_path)
