@@ -21,7 +21,6 @@ import torch
 from transformers import Swinv2Config
 
 from benchmarks import peers
-from benchmarks.training_step import print_row
 from modeling_greenmim import GreenMimConfig
 from tests.helpers.scripts import ROOT
 
@@ -92,16 +91,6 @@ def test_mask_tokens_hide_the_pixels_from_twins(setting):
     with torch.no_grad():
         torch.testing.assert_close(model.encoder(pixels + hidden), model.encoder(pixels), rtol=0, atol=0)
         assert not torch.allclose(model.encoder(pixels + ~hidden), model.encoder(pixels))
-
-
-@pytest.mark.parametrize("name", ["families", "families_one_core"])
-def test_the_documentation_has_the_measured_speeds_of_the_families(capsys, name):
-    runs = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
-    results = [result for run in runs for result in run["results"]]
-    for result in results:
-        print_row(result)
-    rows = capsys.readouterr().out.splitlines()
-    assert len(rows) == 6 and set(rows) <= set((ROOT / "docs" / "performance.md").read_text().splitlines())
 
 
 def test_the_guide_of_families_has_the_measured_speeds():
