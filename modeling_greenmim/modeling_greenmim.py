@@ -11,9 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""PyTorch GreenMIM model: a hierarchical vision transformer that encodes only the visible patches, and its
-pre-training.
-"""
+"""PyTorch GreenMIM model, a hierarchical vision transformer that encodes only visible patches, and its pre-training."""
 
 import copy
 from collections.abc import Sequence
@@ -412,7 +410,9 @@ class GreenMimModel(GreenMimPreTrainedModel):
         stage_grids = get_stage_grids(get_grid_size(image_size, self.config.patch_size), self.config.num_layers)
         if bool_masked_pos is None:
             if plan is not None:
-                raise ValueError("Cannot use `plan` because `bool_masked_pos`, which it was made for, is missing. Pass both.")
+                raise ValueError(
+                    "Cannot use `plan` because `bool_masked_pos`, which it was made for, is missing. Pass both."
+                )
             plan = make_full_plan(stage_grids, self.config, device=pixel_values.device)
         else:
             warn_of_raw_pixels(pixel_values)
@@ -731,7 +731,9 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             `ValueError`: if the outputs come from a call without a mask, or the model does not predict pixels.
         """
         if outputs.mask is None:
-            raise ValueError("Cannot reconstruct images because the outputs have no mask. Pass outputs of a call with `bool_masked_pos`.")
+            raise ValueError(
+                "Cannot reconstruct images because the outputs have no mask. Pass outputs of a call with `bool_masked_pos`."
+            )
         to_pixels = self.reconstruction_target.to_pixels
         if outputs.logits is None or to_pixels is None:
             target = self.config.reconstruction_target
