@@ -112,8 +112,8 @@ class GreenMimEmbeddings(nn.Module):
         if grid_size != self.position_grid:
             if not interpolate_pos_encoding:
                 raise ValueError(
-                    f"Images must have {self.position_grid[0]} x {self.position_grid[1]} patches, as the absolute "
-                    f"position embeddings do, got {grid_size[0]} x {grid_size[1]}. Pass "
+                    f"Images must have {self.position_grid[0]} x {self.position_grid[1]} patches to match the "
+                    f"absolute position embeddings, got {grid_size[0]} x {grid_size[1]}. Pass "
                     "`interpolate_pos_encoding=True` to interpolate them."
                 )
             positions = interpolate_position_embeddings(positions, self.position_grid, grid_size)

@@ -37,11 +37,13 @@ class PairIndex(NamedTuple):
     """Offset of each pair of slots, for all layers of a stage."""
 
     shape: tuple[int, int]  # (groups, slots)
-    # on a CPU (groups * slots * slots,), rows of the copies of all groups; else (groups, slots, padded slots), rows of one table
+    # on a CPU (groups * slots * slots,), rows of the copies of all groups; else (groups, slots, padded slots), rows of
+    # one table
     index: torch.Tensor  # type: ignore[assignment]
     # on a GPU, (groups, slots, window_size**2): position of each slot's token in its window
     one_hot: torch.Tensor | None
-    # on a GPU, (offsets, window_size**2): pairs of positions with each offset, filled up with the index after the last pair
+    # on a GPU, (offsets, window_size**2): pairs of positions with each offset, filled up with the index after the last
+    # pair
     pairs_of_offset: torch.Tensor | None
 
 

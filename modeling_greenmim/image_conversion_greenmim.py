@@ -11,8 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Shared steps of both image processors: conversion of any image to a channels-first NumPy array, and the masks of a
-batch.
+"""Shared steps of both image processors: images to channels-first NumPy arrays, and masks of a processed batch.
 
 The processors of transformers accept arrays of 1, 3 or 4 channels. Masked pre-training also uses multispectral,
 16-bit and float images, so this module converts images for both backends: to `uint8`, or to `float32` with the
@@ -75,8 +74,8 @@ def flatten_images(images: Any) -> list:
 
 def infer_channel_dimension(shape: tuple[int, int, int]) -> ChannelDimension:
     """
-    Infer whether the channels are the first or the last axis. As in transformers, an axis of 1, 3 or 4 holds the
-    channels; any other number of channels must be smaller than the height and the width.
+    Infer whether the channels are the first or the last axis. As in transformers, an axis of length 1, 3 or 4 holds
+    the channels; any other number of channels must be smaller than the height and the width.
 
     Args:
         shape (`tuple[int, int, int]`):
@@ -122,7 +121,7 @@ def turn_upright(image: PIL.Image.Image) -> PIL.Image.Image:
     image.load()  # this already turns TIFF images
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION)
-    except Exception:  # damaged data raises many types
+    except Exception:  # damaged data raises errors of many types
         return image
     # a damaged value may be of any type
     if not isinstance(orientation, int) or orientation not in TRANSPOSITIONS:
@@ -250,7 +249,8 @@ def to_channels_first_array(
         image = image.astype(np.float32)
         if not np.isfinite(image).all():
             raise ValueError(
-                f"An image must contain finite float32 values, got {name} with NaN, infinity or larger values. Replace them."
+                f"An image must contain finite float32 values, got {name} with NaN, infinity or larger values. "
+                "Replace them."
             )
     return image
 

@@ -179,7 +179,7 @@ def _get_cells(height: int, width: int, device: torch.device) -> torch.Tensor:
 
 
 def _normalize(states: torch.Tensor) -> torch.Tensor:
-    """Scale vectors to length 1. Vectors of length 0 keep it, also in float16."""
+    """Scale vectors to length 1. Vectors of length 0 stay 0, also in float16."""
     lengths = torch.linalg.vector_norm(
         states, dim=-1, keepdim=True, dtype=torch.promote_types(states.dtype, torch.float32)
     )

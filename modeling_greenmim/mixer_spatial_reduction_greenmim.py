@@ -33,7 +33,7 @@ class GreenMimSpatialReductionAttention(GreenMimAttention, GreenMimTokenMixer):
     Attention of all tokens of an image to one key and value per mask unit. A linear layer over the tokens of the unit
     in Z-order and a norm reduce the unit to one token. In the last stage, where a unit is one token, this is global
     attention. Masks need no plan, and there is no position bias. If a full image does not consist of whole units,
-    zeros complete the last ones.
+    zeros complete the last units.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):

@@ -25,7 +25,9 @@ from .layout_greenmim import get_grid_size, get_hidden_pixels, get_visible_cells
 
 
 def _pad_borders(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
-    """Pad maps with zeros to center the kernels on their strides. An odd zero goes to the top and left."""
+    """
+    Pad maps with zeros to center the kernels on their strides. An odd number puts the extra zero at the top and left.
+    """
     overlap = convolution.kernel_size[0] - convolution.stride[0]
     before, after = (overlap + 1) // 2, overlap // 2
     return nn.functional.pad(maps, (before, after, before, after))

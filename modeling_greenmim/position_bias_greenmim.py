@@ -11,8 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Position biases, which attention adds to the score of two tokens for their offset, and interpolation of learned
-positions.
+"""Position biases that attention adds for the offset between two tokens, and interpolation of learned positions.
 
 A model that was pre-trained with windows of 7 at 224 pixels loads with `from_pretrained(path, window_size=12,
 image_size=384)`: every table is bicubically interpolated from 13 x 13 to 23 x 23 offsets, as is usual for Swin
@@ -202,7 +201,7 @@ class InterpolateRelativePositionBias(ConversionOps):
                 _warned_models.add(model)
                 logger.warning(
                     f"The checkpoint has windows of {_get_window_size(table.shape[0])}, but this model has windows of "
-                    f"{window_size}. Its relative position bias tables are interpolated."
+                    f"{window_size}. The relative position bias tables are interpolated."
                 )
             table = interpolate_relative_position_bias_table(table, window_size)
         return {target_patterns[0]: table}

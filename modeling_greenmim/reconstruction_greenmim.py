@@ -409,7 +409,7 @@ class GreenMimCrossAttentionDecoder(GreenMimDecoder):
     """
     Predicts the target of cells from the tokens of the visible cells, as in CrossMAE (arXiv 2401.14391): a mask token
     at each predicted cell attends only to the visible tokens. The cost grows with the number of predicted cells, not
-    with the square of all cells.
+    with the square of the number of all cells.
     """
 
     def decode(

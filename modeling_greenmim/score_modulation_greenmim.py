@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Score modulation: factors that multiply the score of two tokens for their offset.
+"""Score modulation: factors that multiply the score of two tokens according to their offset.
 
 The Gaussian mixture comes from "RetNet viewed through convolution" (https://huggingface.co/papers/2309.05375). As in
 that paper's Swin, scores are multiplied before the position bias and the mask between windows are added.
