@@ -441,8 +441,8 @@ def test_masks_need_one_size(backend):
         (PIL.Image.new("I", (30, 20), -1), {}, ValueError, "'I'.*do_convert_rgb=False.*rescale_factor"),
         (PIL.Image.new("P", (30, 20)), {"do_convert_rgb": False}, ValueError, "'P'.*do_convert_rgb=True"),
         (np.zeros((20, 20, 20)), {"do_convert_rgb": False}, ValueError, "input_data_format"),
-        (np.zeros((20, 30, 13)), {"do_convert_rgb": False}, ValueError, "image_mean.* 3 .* 13 .*one float"),
-        (PIL.Image.new("RGB", (30, 20)), {"image_std": [1.0]}, ValueError, "image_std.* 1 .* 3 .*one float"),
+        (np.zeros((20, 30, 13)), {"do_convert_rgb": False}, ValueError, "image_mean.* 13 .* 3 .*one float"),
+        (PIL.Image.new("RGB", (30, 20)), {"image_std": [1.0]}, ValueError, "image_std.* 3 .* 1 .*one float"),
         (PIL.Image.new("RGB", (30, 20)), {"image_std": [1.0, 0.0, 1.0]}, ValueError, "image_std.*above 0.*0.0"),
         ([np.zeros((20, 30, 3)), np.zeros((20, 30))], {"do_convert_rgb": False}, ValueError, r"\[1, 3\]"),
         (
