@@ -19,7 +19,7 @@ The steps from a mask to attention, with the module of each:
           │
           ▼ make_plan: get_unit_mask, then for each stage                                                planning, layout
     TokenLayout ──TokenMixer.make_plan──▶ plan["stage1"]["window"]: who attends to whom, as integers     mixer_*, packing
-          │                               (in the workers of a data loader)
+          │                               (in data loader workers)
           ▼ forward(pixel_values, bool_masked_pos, plan)                                                 modeling
     GreenMimStage ──TokenMixer.prepare──▶ values that the layers of the stage share                      mixer_*
           │

@@ -171,7 +171,7 @@ def eager_attention_forward(
     **kwargs: Unpack[TransformersKwargs],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Swin's eager attention. Weights are returned with `module.num_heads` heads, even if groups serve as further heads.
+    Swin's eager attention. Weights are returned with `module.num_heads` heads, even if groups act as additional heads.
     Scores are multiplied by `score_modulation` before `attention_mask` is added.
     """
     attn_weights = torch.matmul(query * scaling, key.transpose(2, 3))

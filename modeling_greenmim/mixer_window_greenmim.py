@@ -55,7 +55,7 @@ class WindowGroups(NamedTuple):
     """
     Window plan, prepared for all layers of a stage. A single copy of a plan is laid out as (groups, slots), and the
     groups are the batch of the attention. Several copies are laid out as (copies, slots, groups), and the groups are
-    further heads, so that all copies share one bias.
+    additional heads, so that all copies share one bias.
     """
 
     num_copies: int
@@ -143,7 +143,7 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
         slots = gather_slots(tokens, prepared.gather_index, prepared.scatter_index, is_padding)
         if self.relative_position_bias is not None:
             biases = self.relative_position_bias()
-        else:  # only the mask between windows remains, which all heads share unless groups are further heads
+        else:  # only the mask between windows remains, which all heads share unless groups are additional heads
             num_heads = 1 if num_copies == 1 else self.num_heads
             biases = tokens.new_zeros((2 * self.config.window_size - 1) ** 2, num_heads)
         attention_mask = look_up_bias(biases, prepared.pairs, dtype)

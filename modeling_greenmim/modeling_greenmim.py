@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""PyTorch GreenMIM model, a hierarchical vision transformer that encodes only visible patches, and its pre-training."""
+"""PyTorch GreenMIM model: a hierarchical vision transformer that encodes only visible patches, and pre-training."""
 
 import copy
 from collections.abc import Sequence
@@ -550,7 +550,7 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
     GreenMim backbone, to be used with frameworks like UperNet and DETR. It returns feature maps of the stages in
     `config.out_features`, before their merging, each with its own layer normalization. As in transformers'
     `SwinBackbone`, windows shift at every resolution, even if one window covers the grid. With
-    `config.norm_placement="after"`, it works like `Swinv2Backbone` instead: feature maps have no further norm, and a
+    `config.norm_placement="after"`, it works like `Swinv2Backbone` instead: feature maps have no extra norm, and a
     window that covers the grid does not shift.
 
     Args:
@@ -732,7 +732,8 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         """
         if outputs.mask is None:
             raise ValueError(
-                "Cannot reconstruct images because the outputs have no mask. Pass outputs of a call with `bool_masked_pos`."
+                "Cannot reconstruct images because the outputs have no mask. Pass outputs of a call with "
+                "`bool_masked_pos`."
             )
         to_pixels = self.reconstruction_target.to_pixels
         if outputs.logits is None or to_pixels is None:

@@ -216,7 +216,7 @@ def choose_hidden_units(mask: torch.Tensor, num_hidden: int, ratio: float) -> to
 
     Args:
         mask (`torch.Tensor` of shape `(batch_size, num_units)`):
-            1 where a unit is hidden, 0 where it is visible.
+            1 for hidden units, 0 for visible ones.
         num_hidden (`int`):
             Number of hidden units of each image.
         ratio (`float`):

@@ -81,7 +81,7 @@ class GreenMimModulatedWindowAttention(GreenMimWindowAttention):
         dtype = get_compute_dtype(hidden_states)
         # 0 between windows, where the attention mask applies
         factors = look_up_bias(self.score_modulation(), prepared.pairs, dtype, masked_value=0.0)
-        if prepared.num_copies > 1:  # groups are further heads
+        if prepared.num_copies > 1:  # groups are additional heads
             factors = factors.flatten(0, 1)[None]
         return super().forward(hidden_states, prepared, score_modulation=factors, **kwargs)  # type: ignore[call-arg]
 

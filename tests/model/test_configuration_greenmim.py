@@ -111,7 +111,7 @@ def test_what_others_have_added_survives_json(tmp_path):
     ("arguments", "message"),
     [
         ({"embed_dim": 100}, "channels of stage 1.*8 heads, got 100 channels.*embed_dim=100"),
-        ({"depths": (2, 2)}, r"num_heads.*2 stages of `depths=\[2, 2\]`, got 4"),
+        ({"depths": (2, 2)}, r"num_heads.*2 stages in `depths=\[2, 2\]`, got 4"),
         ({"depths": (), "num_heads": ()}, "`depths` must have at least one entry"),
         ({"depths": (2, 0, 2, 2)}, "Stage 2.*at least one layer"),
         ({"mask_ratio": 0}, "mask_ratio.*0"),
