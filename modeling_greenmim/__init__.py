@@ -11,17 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""GreenMIM for transformers: masked image modeling for hierarchical vision transformers, on the visible patches only.
+"""GreenMIM for transformers: masked image modeling for hierarchical vision transformers, on only the visible patches.
 
-The way from a mask to attention, with the module of each step:
+The steps from a mask to attention, with the module of each:
 
     sample_masks ──▶ bool_masked_pos, (batch_size, num_units), True where a mask unit is hidden          masking
           │
           ▼ make_plan: get_unit_mask, then for each stage                                                planning, layout
     TokenLayout ──TokenMixer.make_plan──▶ plan["stage1"]["window"]: who attends to whom, as integers     mixer_*, packing
-          │                               (in the workers of a data loader)
+          │                               (in data loader workers)
           ▼ forward(pixel_values, bool_masked_pos, plan)                                                 modeling
-    GreenMimStage ──TokenMixer.prepare──▶ what the layers of the stage share                             mixer_*
+    GreenMimStage ──TokenMixer.prepare──▶ values that the layers of the stage share                      mixer_*
           │
           ▼
     GreenMimLayer ──TokenMixer.forward──▶ mixed tokens                                                   mixer_*, position_bias
@@ -29,8 +29,8 @@ The way from a mask to attention, with the module of each step:
           ▼
     GreenMimDecoder ────────────────────▶ predicted pixels of every mask unit                            reconstruction
 
-`import modeling_greenmim` registers these classes with the Auto classes of transformers (`auto_classes`). It imports torch and
-transformers when one of them is used.
+`import modeling_greenmim` registers these classes with the Auto classes of transformers (`auto_classes`). It imports
+torch and transformers when one of them is used.
 """
 
 import importlib.util

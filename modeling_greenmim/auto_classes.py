@@ -11,13 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Registers the classes of the package with the Auto classes of transformers, as soon as transformers imports those.
+"""Registration of the package's classes with the Auto classes of transformers, as soon as transformers imports those.
 
-`import modeling_greenmim` imports neither torch nor transformers. `from transformers import AutoModel` imports both; whichever of
-these lines comes first, `AutoModel.from_pretrained` finds our classes.
+`import modeling_greenmim` imports neither torch nor transformers. `from transformers import AutoModel` imports both.
+`AutoModel.from_pretrained` finds our classes in either order of these lines.
 
-Models cannot be imported at that moment: transformers imports its Auto classes in the middle of the modules that models are built
-on. An [`UnimportedModel`] takes the place of each model class until something needs it.
+Models cannot be imported at that moment, because transformers imports its Auto classes while it imports the modules
+that models are built on. An [`UnimportedModel`] stands in for each model class until something needs it.
 """
 
 from importlib import import_module
@@ -39,7 +39,8 @@ MODEL_CLASSES = {
 
 class UnimportedModel:
     """
-    Stands for a model class whose module has not been imported. Reading an attribute, such as `from_pretrained`, imports it.
+    Placeholder for a model class whose module has not been imported. Reading an attribute, such as `from_pretrained`,
+    imports the module.
 
     Args:
         name (`str`):

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Collates images into batches with masks and plans, in the workers of a data loader."""
+"""Data collator that makes batches with masks and plans in data loader workers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,32 +35,33 @@ from .validation_greenmim import check_choice, check_count, check_flag, check_nu
 @dataclass
 class GreenMimDataCollator:
     """
-    Data collator that stacks images, draws their masks and plans their token mixers, so that nothing is left to plan in
-    the training step. Made for `torch.utils.data.DataLoader(..., collate_fn=collator)` and for the Trainer
-    (`data_collator=collator`, with `remove_unused_columns=False`, and `label_names=["bool_masked_pos"]` for an evaluation
-    loss). The masks of an image processor (`do_mask=True`) are for looking at single images.
+    Data collator that stacks images, draws their masks and plans the token mixers, so that nothing is left to plan in
+    the training step. Use it with `torch.utils.data.DataLoader(..., collate_fn=collator)` or with the Trainer
+    (`data_collator=collator`, with `remove_unused_columns=False`, and `label_names=["bool_masked_pos"]` for an
+    evaluation loss). The masks of an image processor (`do_mask=True`) are for inspecting single images.
 
-    A plan belongs to its batch as a whole. It can be pinned and moved, but neither split over devices
-    (`torch.nn.DataParallel`) nor sliced (Accelerate's dispatcher of iterable datasets, also with one process): the model
-    refuses such a plan. Pass `DataLoaderConfiguration(dispatch_batches=False)` to Accelerate, or
-    `accelerator_config={"dispatch_batches": False}` to the Trainer, and give every process a loader of its own.
+    A plan belongs to its whole batch. It can be pinned and moved, but neither split over devices
+    (`torch.nn.DataParallel`) nor sliced (Accelerate's dispatcher of iterable datasets, even with one process): the
+    model rejects such a plan. Pass `DataLoaderConfiguration(dispatch_batches=False)` to Accelerate, or
+    `accelerator_config={"dispatch_batches": False}` to the Trainer, and give every process its own loader.
 
     Args:
         config ([`GreenMimConfig`]):
-            Configuration of the model that is trained.
+            Configuration of the trained model.
         mask_ratio (`float`, *optional*):
             Fraction of the mask units to hide. `config.mask_ratio` by default.
         mask_sampler (`str`, *optional*, defaults to `"random"`):
             `"random"`, `"block"` or `"uniform"`, see [`sample_masks`].
         per_sample (`bool`, *optional*, defaults to `True`):
-            Whether every image gets a mask of its own, or all of a batch share one.
+            Whether every image gets its own mask, or all images of a batch share one.
         masks_per_image (`int`, *optional*, defaults to 1):
-            Number of masks of each image, no two of which show the same unit. Above 1, repeat the images on the device before they
-            are passed to the model: `pixel_values.repeat_interleave(masks_per_image, dim=0)`.
+            Number of masks per image. No two masks of an image show the same unit. Above 1, repeat the images on the
+            device before you pass them to the model: `pixel_values.repeat_interleave(masks_per_image, dim=0)`.
         static_shapes (`bool`, *optional*, defaults to `False`):
-            Whether the plans of all batches get the same shapes, as compiled models and CUDA graphs want them, for about 1 %
-            more computation in the attention at a batch of 64 or 256, and more at small ones. See [`measure_group_shapes`]; measuring takes
-            seconds in each worker, at its first batch. A batch that does not fit gets shapes of its own.
+            Whether the plans of all batches get the same shapes, for compiled models and CUDA graphs. This costs about
+            1 % more computation in the attention at a batch size of 64 or 256, and more at small batch sizes.
+            Measuring the shapes takes seconds in each worker, at its first batch, see [`measure_group_shapes`]. A
+            batch that does not fit gets its own shapes.
 
     Example:
 
@@ -91,13 +92,13 @@ class GreenMimDataCollator:
             check_flag(name, getattr(self, name))
         if self.static_shapes and not self.per_sample:
             raise ValueError(
-                "`static_shapes` must be used with `per_sample=True`, got `per_sample=False`: the windows of one mask vary too "
-                "much for groups of one shape."
+                "Cannot use `static_shapes=True` with `per_sample=False` because the windows of one mask vary too "
+                "much for groups of one shape. Pass `per_sample=True`."
             )
         if self.masks_per_image > 1 and (not self.per_sample or self.mask_sampler != "random"):
             raise ValueError(
-                "`masks_per_image` above 1 must be used with `per_sample=True` and `mask_sampler='random'`, got "
-                f"`per_sample={self.per_sample}` and `mask_sampler={self.mask_sampler!r}`."
+                "`masks_per_image` must be 1 unless `per_sample=True` and `mask_sampler='random'`, got "
+                f"{self.masks_per_image} with `per_sample={self.per_sample}` and `mask_sampler={self.mask_sampler!r}`."
             )
         self._group_shapes: dict[tuple, dict] = {}  # by batch and image size
 
@@ -105,30 +106,30 @@ class GreenMimDataCollator:
         """
         Args:
             examples (sequence of `dict`):
-                Each with `pixel_values`, of shape `(num_channels, height, width)`, and, for masks that can be drawn again,
-                `mask_seed`, an `int` or a sequence of them: that of the epoch and of the image, say. Without one, the mask
-                is another one each time. Images of a batch that share a mask take the seed of the first. Other entries, such
-                as labels, are not returned: pre-training needs none.
+                Examples with `pixel_values` of shape `(num_channels, height, width)` and, for reproducible masks, a
+                `mask_seed`: an `int` or a sequence of `int`, such as the epoch and the index of the image. Without a
+                seed, the mask is different each time. Images of a batch that share a mask use the seed of the first.
+                Other entries, such as labels, are not returned, because pre-training does not need them.
 
         Returns:
             `dict` with `pixel_values`, `bool_masked_pos` and `plan`, and with `config.secondary_mask_ratio` also
-            `secondary_masked_pos`, the arguments of [`GreenMimForMaskedImageModeling`]. The masks of an image follow each other.
+            `secondary_masked_pos`, the arguments of [`GreenMimForMaskedImageModeling`]. The masks of an image are
+            adjacent.
 
         Raises:
-            `ValueError`: if there is no image, one is not of three dimensions, they differ in size, or are not made of whole
-            mask units.
+            `ValueError`: if there is no image, an image does not have three dimensions, or the images differ in size
+            or do not consist of whole mask units.
         """
         _check_entries(examples)
         images = [torch.as_tensor(np.asarray(example["pixel_values"])) for example in examples]
         shapes = sorted({tuple(image.shape) for image in images})
         if len(shapes) > 1:
-            raise ValueError(
-                f"The images of a batch must have one shape, but these have {shapes}: resize or crop them."
-            )
+            raise ValueError(f"The images of a batch must have the same shape, got {shapes}. Resize or crop them.")
         if len(shapes[0]) != 3 or 0 in shapes[0]:
             raise ValueError(
-                "`pixel_values` of an example must have the shape (num_channels, height, width), with at least one pixel, got "
-                f"{shapes[0]}. The collator makes batches itself: pass single images, processed with `[0]` of the result."
+                "`pixel_values` of an example must have the shape (num_channels, height, width), with no dimension "
+                f"of 0, got {shapes[0]}. Pass single images, such as entry `[0]` of the image processor's result: the "
+                "collator makes the batches."
             )
         grid_size = get_unit_grid(shapes[0][-2:], self.config.mask_unit_size)
         mask_ratio = self.config.mask_ratio if self.mask_ratio is None else self.mask_ratio
@@ -174,12 +175,12 @@ def _check_entries(examples: Sequence[dict]):
         names = sorted(example) if isinstance(example, Mapping) else []
         if "pixel_values" not in names:
             raise ValueError(
-                "Each of the `examples` must be a dictionary with `pixel_values`, and may have a `mask_seed`, got "
+                "Each of the `examples` must be a dictionary with `pixel_values` and, optionally, a `mask_seed`, got "
                 f"{names or type(example).__name__}. With the Trainer, pass `remove_unused_columns=False`."
             )
         for name in set(names) - {"pixel_values", "mask_seed"}:
             if match := find_meant_name(name, ("pixel_values", "mask_seed")):
-                raise ValueError(f"`{name}` is no entry that the collator takes. Did you mean `{match}`?")
+                raise ValueError(f"The collator does not take `{name}`. Did you mean `{match}`?")
 
 
 __all__ = ["GreenMimDataCollator"]

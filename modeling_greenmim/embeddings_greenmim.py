@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Embeddings: from pixels to the tokens of the first stage, and from the tokens of a stage to those of the next."""
+"""Embeddings of pixels as tokens of the first stage, and merging of tokens between stages."""
 
 import torch
 from torch import nn
@@ -25,7 +25,9 @@ from .position_bias_greenmim import interpolate_position_embeddings
 
 
 def to_feature_map(hidden_states: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
-    """`(batch_size, rows * columns, channels)`, row-major, to `(batch_size, channels, rows, columns)`."""
+    """
+    Reshape row-major tokens, `(batch_size, rows * columns, channels)`, to `(batch_size, channels, rows, columns)`.
+    """
     return hidden_states.transpose(1, 2).unflatten(2, grid_size)
 
 
@@ -41,7 +43,7 @@ class GreenMimPatchEmbeddings(nn.Module):
         )
 
     def get_visible_strip(self, pixel_values: torch.Tensor, visible_indices: torch.Tensor) -> torch.Tensor:
-        """The visible patches, side by side in a strip of pixels: `(batch_size, channels, patch, patches * patch)`."""
+        """Join the visible patches in one strip of pixels: `(batch_size, channels, patch, patches * patch)`."""
         units = view_units(pixel_values, self.mask_unit_size)
         batch_indices = torch.arange(units.shape[0], device=units.device)[:, None]
         units = units[batch_indices, visible_indices // units.shape[2], visible_indices % units.shape[2]]
@@ -59,8 +61,8 @@ class GreenMimPatchEmbeddings(nn.Module):
 
 class GreenMimEmbeddings(nn.Module):
     """
-    Patch embeddings, normalized, with optional absolute position embeddings. In pre-training with `config.secondary_mask_ratio`, a
-    mask token stands for the patches of some units.
+    Normalized patch embeddings, with optional absolute position embeddings. In pre-training with
+    `config.secondary_mask_ratio`, a mask token replaces the patches of some units.
     """
 
     def __init__(self, config: GreenMimConfig, use_mask_token: bool = False):
@@ -93,8 +95,8 @@ class GreenMimEmbeddings(nn.Module):
     def embed_with_mask_token(
         self, pixel_values: torch.Tensor, visible_indices: torch.Tensor, secondary_masked_pos: torch.Tensor
     ) -> torch.Tensor:
-        """Patch embeddings of the visible units, with the mask token for those of `secondary_masked_pos`."""
-        # also for the patches of other units that overlap with these
+        """Embed the patches of the visible units, with the mask token for the units in `secondary_masked_pos`."""
+        # also hidden from overlapping patches of other units
         is_replaced = get_hidden_pixels(secondary_masked_pos, pixel_values.shape[-2:], self.mask_unit_size)
         embeddings = self.patch_embeddings(pixel_values.masked_fill(is_replaced, 0), visible_indices)
         is_replaced = secondary_masked_pos.gather(1, visible_indices).repeat_interleave(self.unit_side**2, dim=1)
@@ -103,21 +105,23 @@ class GreenMimEmbeddings(nn.Module):
     def get_position_embeddings(
         self, grid_size: tuple[int, int], visible_indices: torch.Tensor | None, interpolate_pos_encoding: bool
     ) -> torch.Tensor:
-        """Position embeddings of all patches, `(1, patches, channels)`, or of the visible ones, `(batch_size, ...)`."""
+        """
+        Position embeddings of all patches, `(1, patches, channels)`, or of the visible ones, `(batch_size, ...)`.
+        """
         positions = self.position_embeddings  # (1, patches, channels)
         if grid_size != self.position_grid:
             if not interpolate_pos_encoding:
                 raise ValueError(
-                    f"The absolute position embeddings are for {self.position_grid[0]} x {self.position_grid[1]} patches, "
-                    f"but the images have {grid_size[0]} x {grid_size[1]}. Pass `interpolate_pos_encoding=True` to "
-                    "interpolate them."
+                    f"Images must have {self.position_grid[0]} x {self.position_grid[1]} patches to match the "
+                    f"absolute position embeddings, got {grid_size[0]} x {grid_size[1]}. Pass "
+                    "`interpolate_pos_encoding=True` to interpolate them."
                 )
             positions = interpolate_position_embeddings(positions, self.position_grid, grid_size)
         if visible_indices is None:
             return positions
         units = view_units(to_feature_map(positions, grid_size), self.unit_side)[0]
         positions = units_to_patches(units, patch_size=1).flatten(3)  # (rows, columns, patches of a unit, channels)
-        # the same for all images, and yet expanded: the gradient then meets in one sum over the batch, in a fixed order
+        # expanded, although equal for all images: the gradient is then one sum over the batch, in a fixed order
         positions = positions.flatten(0, 1).flatten(1).expand(len(visible_indices), -1, -1)
         return select_tokens(positions, visible_indices).unflatten(2, (self.unit_side**2, -1)).flatten(1, 2)
 
@@ -143,8 +147,8 @@ class GreenMimEmbeddings(nn.Module):
 
 class GreenMimPatchMerging(nn.Module):
     """
-    Merges 2 x 2 tokens into one of the next stage, as `SwinPatchMerging`; with the norm after, `Swinv2PatchMerging`; with a bias as
-    well, the strided convolution of Twins.
+    Merges 2 x 2 tokens into one token of the next stage, as in `SwinPatchMerging`. With the norm after the projection,
+    it is `Swinv2PatchMerging`; with an additional bias, the strided convolution of Twins.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
@@ -158,8 +162,8 @@ class GreenMimPatchMerging(nn.Module):
         self, hidden_states: torch.Tensor, grid_size: tuple[int, int], visible_indices: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
-        Tokens of a full grid are row-major; those of visible units lie side by side already. `grid_size` is that of the full image
-        in either case.
+        Merge row-major tokens of a full grid, or tokens of visible units, where those that merge are already adjacent.
+        `grid_size` describes the full image in either case.
         """
         batch_size, _, channels = hidden_states.shape
         if visible_indices is None:
@@ -174,7 +178,10 @@ class GreenMimPatchMerging(nn.Module):
 
 
 class GreenMimMeanPatchMerging(nn.Module):
-    """Merges 2 x 2 tokens into their mean, without weights. At the border of an odd grid, it is that of the tokens that exist."""
+    """
+    Merges 2 x 2 tokens into their mean, without weights. At the border of an odd grid, it averages the existing
+    tokens.
+    """
 
     def forward(
         self, hidden_states: torch.Tensor, grid_size: tuple[int, int], visible_indices: torch.Tensor | None = None
@@ -187,7 +194,7 @@ class GreenMimMeanPatchMerging(nn.Module):
 
 
 def make_patch_merging(config: GreenMimConfig, stage: int) -> nn.Module:
-    """The module that leads from the tokens of a stage, from 0, to those of the next."""
+    """Make the module that merges the tokens of a stage, counted from 0, into those of the next."""
     if config.merging == "mean":
         return GreenMimMeanPatchMerging()
     if config.merging_kernel_size is not None:

@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Gathers of tokens whose gradient is a gather, too.
+"""Token gathers whose gradient is also a gather.
 
-PyTorch's gradient of `index_select` and `gather` adds into zeros: by atomics on a GPU, in no fixed order. The indices of plans
-name each token once, so the gradient is a gather by the inverse index, which is deterministic and needs no zeros.
+PyTorch's gradients of `index_select` and `gather` add into zeros, on a GPU by atomics in no fixed order. The indices
+of plans name each token once, so the gradient is a gather by the inverse index, which is deterministic and needs no
+zeros.
 """
 
 import torch
@@ -67,7 +68,7 @@ def gather_slots(
     is_padding: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
-    Copies tokens into slots.
+    Copy tokens into slots.
 
     Args:
         tokens (`torch.Tensor` of shape `(num_tokens, channels)`):
@@ -77,7 +78,7 @@ def gather_slots(
         scatter_index (`torch.Tensor` of integers and shape `(num_tokens,)`):
             Slot of each token.
         is_padding (`torch.Tensor` of `bool` and shape `(num_slots,)`, *optional*):
-            Whether a slot is zero, whatever token it names.
+            Whether a slot is zero, regardless of the token that it names.
 
     Returns:
         `torch.Tensor` of shape `(num_slots, channels)`.
@@ -89,7 +90,7 @@ def scatter_slots(
     slots: torch.Tensor, gather_index: torch.Tensor, scatter_index: torch.Tensor, is_empty: torch.Tensor
 ) -> torch.Tensor:
     """
-    Copies slots back to tokens: the inverse of [`gather_slots`].
+    Copy slots back to tokens. This is the inverse of [`gather_slots`].
 
     Args:
         slots (`torch.Tensor` of shape `(num_slots, channels)`):
@@ -99,7 +100,7 @@ def scatter_slots(
         scatter_index (`torch.Tensor` of integers and shape `(num_tokens,)`):
             Slot of each token.
         is_empty (`torch.Tensor` of `bool` and shape `(num_slots,)`):
-            Whether a slot holds no token, so that its gradient is zero.
+            Whether a slot is empty, so that its gradient is zero.
 
     Returns:
         `torch.Tensor` of shape `(num_tokens, channels)`.
@@ -109,7 +110,7 @@ def scatter_slots(
 
 def select_tokens(tokens: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """
-    Some tokens of each image.
+    Select tokens of each image.
 
     Args:
         tokens (`torch.Tensor` of shape `(batch_size, num_tokens, channels)`):

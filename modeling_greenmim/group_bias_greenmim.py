@@ -11,12 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The position bias of groups: from one bias for each offset to one for each pair of slots, with the mask between windows.
+"""Position bias of groups: expands one bias per offset to one per pair of slots, with the mask between windows.
 
-Forward is a look-up. The gradient is a sum over all pairs of slots with the same offset. On a CPU, every group looks into a copy
-of its own, and gradients add up inside it. On a GPU that would be done by atomics, in no fixed order; there, products with
-one-hot positions sum the gradients of all groups by the positions of both tokens in their window, and a gather sums those by
-their offset. The result is the same, and deterministic.
+The forward pass is a lookup. The gradient is a sum over all pairs of slots with the same offset. On a CPU, every group
+reads its own copy of the biases, and gradients add up inside the group. On a GPU, this would use atomics, in no fixed
+order. There, products with one-hot positions sum the gradients of all groups by the window positions of both tokens,
+and a gather sums these by offset. The result is the same, and deterministic.
 """
 
 import functools
@@ -29,19 +29,21 @@ from .packing_greenmim import EMPTY_SET
 from .position_bias_greenmim import get_relative_position_index
 
 
-# added to the scores of tokens of different windows: finite in every dtype, and its exponential is zero in all of them
+# added to the scores of tokens in different windows: finite in every dtype, with an exponential of zero in all
 MASKED_SCORE = -3.0e4
 
 
 class PairIndex(NamedTuple):
-    """Which offset each pair of slots has, once for all layers of a stage."""
+    """Offset of each pair of slots, for all layers of a stage."""
 
     shape: tuple[int, int]  # (groups, slots)
-    # on a CPU (groups * slots * slots,), rows of the copies of all groups; else (groups, slots, padded slots), rows of one table
+    # on a CPU (groups * slots * slots,), rows of the copies of all groups; else (groups, slots, padded slots), rows of
+    # one table
     index: torch.Tensor  # type: ignore[assignment]
     # on a GPU, (groups, slots, window_size**2): position of each slot's token in its window
     one_hot: torch.Tensor | None
-    # on a GPU, (offsets, window_size**2): pairs of positions that have an offset, the one after the last if there are fewer
+    # on a GPU, (offsets, window_size**2): pairs of positions with each offset, filled up with the index after the last
+    # pair
     pairs_of_offset: torch.Tensor | None
 
 
@@ -49,7 +51,7 @@ def make_pair_index(
     set_index: torch.Tensor, position_index: torch.Tensor, window_size: int, dtype: torch.dtype
 ) -> PairIndex:
     """
-    Prepares the look-up of a stage.
+    Prepare the bias lookup of a stage.
 
     Args:
         set_index (`torch.Tensor` of integers and shape `(groups, slots)`):
@@ -72,17 +74,17 @@ def make_pair_index(
 
 
 def make_copied_pairs(index: torch.Tensor, window_size: int) -> PairIndex:
-    """Pairs for a CPU, from the offset of each, `(groups, slots, slots)`."""
+    """Make the pair index for a CPU from the offset of each pair, `(groups, slots, slots)`."""
     num_groups, num_slots, _ = index.shape
     first_rows = torch.arange(num_groups, device=index.device)[:, None, None] * ((2 * window_size - 1) ** 2 + 1)
-    # int64: the gradient of a look-up by int32 is 20 times slower on a CPU
+    # int64: the gradient of a lookup by int32 is 20 times slower on a CPU
     return PairIndex((num_groups, num_slots), (index.long() + first_rows).flatten(), None, None)
 
 
 def make_one_hot_pairs(
     index: torch.Tensor, set_index: torch.Tensor, position_index: torch.Tensor, window_size: int, dtype: torch.dtype
 ) -> PairIndex:
-    """Pairs for a GPU, from the offset of each, `(groups, slots, slots)`."""
+    """Make the pair index for a GPU from the offset of each pair, `(groups, slots, slots)`."""
     num_groups, num_slots, _ = index.shape
     # fused attention on a GPU reads rows that are aligned to 8 elements
     index = nn.functional.pad(index.int(), (0, -num_slots % 8), value=(2 * window_size - 1) ** 2)
@@ -97,17 +99,17 @@ def look_up_bias(
     biases: torch.Tensor, pairs: PairIndex, dtype: torch.dtype, masked_value: float = MASKED_SCORE
 ) -> torch.Tensor:
     """
-    Bias of each pair of slots; by default a large negative number for a pair of different windows.
+    Look up the bias of each pair of slots. By default, pairs of different windows get a large negative number.
 
     Args:
         biases (`torch.Tensor` of shape `(num_offsets, num_heads)`):
             Position bias of each offset.
         pairs ([`PairIndex`]):
-            From [`make_pair_index`].
+            Result of [`make_pair_index`].
         dtype (`torch.dtype`):
             Dtype of the result.
         masked_value (`float`, *optional*, defaults to -3e4):
-            Value for a pair of different windows.
+            Value for pairs of different windows.
 
     Returns:
         `torch.Tensor` of shape `(groups, num_heads, slots, slots)`.
@@ -116,7 +118,7 @@ def look_up_bias(
         return _LookUpBias.apply(biases, *pairs[1:], dtype, masked_value)
     num_groups, num_slots = pairs.shape
     biases = nn.functional.pad(biases, (0, 0, 0, 1), value=masked_value)
-    # every group looks into a copy of its own: gradients then meet inside a group only, not all in one table
+    # every group reads its own copy: gradients then add up inside a group, not all in one table
     copies = biases.t().repeat(1, num_groups)  # (heads, groups * rows)
     bias = copies.index_select(1, pairs.index).view(-1, num_groups, num_slots, num_slots)
     return bias.transpose(0, 1).to(dtype, memory_format=torch.contiguous_format)
@@ -148,14 +150,14 @@ class _LookUpBias(torch.autograd.Function):
 
 
 def _get_pairs_of_offset(window_size: int, device: torch.device) -> torch.Tensor:
-    """Pairs of positions in a window, `first * window_size**2 + second`, that have each offset."""
+    """Pairs of positions in a window with each offset, as `first * window_size**2 + second`."""
     if torch.compiler.is_compiling():
         return _make_pairs_of_offset(window_size, device)
     return _cached_pairs_of_offset(window_size, device)
 
 
 def _make_pairs_of_offset(window_size: int, device: torch.device) -> torch.Tensor:
-    with torch.inference_mode(False):  # also for training, if the first use is an evaluation
+    with torch.inference_mode(False):  # must also work in training if the first use is an evaluation
         offsets = torch.arange(1 - window_size, window_size, device=device)
         places = torch.arange(window_size, device=device)
         first = offsets[:, None] + places  # (offsets, places) along one axis

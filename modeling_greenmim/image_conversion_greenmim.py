@@ -11,11 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What both image processors share: any image to a channels-first NumPy array, and the masks of a processed batch.
+"""Shared steps of both image processors: images to channels-first NumPy arrays, and masks of a processed batch.
 
-The processors of transformers take arrays of 1, 3 or 4 channels. Masked pre-training is also done on multispectral,
-16-bit and float images, so the conversion is done here, once for both backends: an image leaves it as `uint8`, or as
-`float32` with its own range of values.
+The processors of transformers accept arrays of 1, 3 or 4 channels. Masked pre-training also uses multispectral,
+16-bit and float images, so this module converts images for both backends: to `uint8`, or to `float32` with the
+image's own range of values.
 """
 
 import warnings
@@ -52,8 +52,8 @@ TRANSPOSITIONS = {
 
 def flatten_images(images: Any) -> list:
     """
-    Turns one image, a batch or any nesting of lists of them into a flat list. Arrays of two dimensions are grayscale
-    images, arrays of four are batches, strings (paths, URLs) are kept.
+    Flatten one image, a batch or any nesting of lists of them into one list. Arrays with two dimensions are grayscale
+    images, arrays with four are batches, strings (paths, URLs) are kept.
 
     Raises:
         `TypeError`: if an entry is not an image.
@@ -63,19 +63,19 @@ def flatten_images(images: Any) -> list:
         flat_images = [image for entry in images for image in flatten_images(entry)]
     elif not ((isinstance(images, str) and images) or is_valid_image(images)):
         raise TypeError(
-            f"Images must be PIL images, NumPy arrays or torch tensors, or lists of them, got {type(images)}."
+            f"`images` must be PIL images, NumPy arrays or torch tensors, or lists of them, got {type(images)}."
         )
     else:
         flat_images = list(images) if getattr(images, "ndim", None) == 4 else [images]
     if not flat_images:
-        raise ValueError("Got an empty list, at least one image is needed.")
+        raise ValueError("`images` must contain at least one image, got an empty list.")
     return flat_images
 
 
 def infer_channel_dimension(shape: tuple[int, int, int]) -> ChannelDimension:
     """
-    Tells whether the channels are the first or the last axis. As in transformers, 1, 3 and 4 are channels at sight;
-    any other number of channels has to be smaller than the height and the width.
+    Infer whether the channels are the first or the last axis. As in transformers, an axis of length 1, 3 or 4 holds
+    the channels; any other number of channels must be smaller than the height and the width.
 
     Args:
         shape (`tuple[int, int, int]`):
@@ -101,27 +101,27 @@ def infer_channel_dimension(shape: tuple[int, int, int]) -> ChannelDimension:
     if last < min(first, middle):
         return ChannelDimension.LAST
     raise ValueError(
-        f"Cannot tell which axis of an image of shape {tuple(shape)} holds the channels. Pass "
+        f"Cannot infer the channel axis because the image shape {tuple(shape)} is ambiguous. Pass "
         '`input_data_format="channels_first"` or `input_data_format="channels_last"`.'
     )
 
 
 def turn_upright(image: PIL.Image.Image) -> PIL.Image.Image:
     """
-    Turns an image as its EXIF orientation says. Unlike `PIL.ImageOps.exif_transpose`, it reads this tag only: damage elsewhere in
-    the EXIF does not matter.
+    Rotate or flip an image as its EXIF orientation specifies. Unlike `PIL.ImageOps.exif_transpose`, this reads only
+    that tag, so damage elsewhere in the EXIF data does not matter.
 
     Args:
         image (`PIL.Image.Image`):
             The image.
 
     Returns:
-        `PIL.Image.Image`: without its metadata, if it was turned.
+        `PIL.Image.Image`: the upright image, without its metadata if it was turned.
     """
-    image.load()  # which turns TIFF itself
+    image.load()  # this already turns TIFF images
     try:
         orientation = image.getexif().get(EXIF_ORIENTATION)
-    except Exception:  # of many types
+    except Exception:  # damaged data raises errors of many types
         return image
     # a damaged value may be of any type
     if not isinstance(orientation, int) or orientation not in TRANSPOSITIONS:
@@ -139,13 +139,13 @@ def _pil_to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _to_8_bit(image: np.ndarray, name: str) -> np.ndarray:
-    """Integers of any type to `uint8`. 16-bit values are scaled, so that white stays white."""
+    """Convert integers of any type to `uint8`. 16-bit values are scaled, so that white stays white."""
     if image.dtype == np.uint8:
         return image
     lowest, highest = image.min(), image.max()
     if lowest < 0 or highest > 65535:
         raise ValueError(
-            f"Cannot convert {name} with values from {lowest} to {highest} to RGB, since its white is not known. Pass "
+            f"Cannot convert {name} with values from {lowest} to {highest} to RGB because its white is unknown. Pass "
             "`do_convert_rgb=False` and a `rescale_factor` that fits the values."
         )
     if highest > 255 or image.dtype.type is np.uint16:
@@ -157,8 +157,9 @@ def _array_to_rgb(image: np.ndarray, name: str) -> np.ndarray:
     num_channels = image.shape[0]
     if num_channels not in (1, 3, 4):
         raise ValueError(
-            f"Cannot convert {name} with {num_channels} channels to RGB, only 1 (gray), 3 (RGB) or 4 (RGBA). Pass "
-            "`do_convert_rgb=False` to keep all channels, with one `image_mean` and `image_std` per channel."
+            f"Cannot convert {name} with {num_channels} channels to RGB because RGB needs 1 (gray), 3 (RGB) or 4 "
+            "(RGBA) channels. Pass `do_convert_rgb=False` to keep all channels, with one `image_mean` and "
+            "`image_std` per channel."
         )
     if image.dtype.kind != "f":
         image = _to_8_bit(image, name)
@@ -170,7 +171,7 @@ def _array_to_rgb(image: np.ndarray, name: str) -> np.ndarray:
         return np.moveaxis(np.array(_pil_to_rgb(PIL.Image.fromarray(np.moveaxis(image, 0, -1)))), -1, 0)
     if image.min() < 0.0 or image.max() > 1.0:
         raise ValueError(
-            f"Cannot convert {name} with 4 channels to RGB: as RGBA its values must lie in [0, 1], but they lie in "
+            f"Cannot convert {name} with 4 channels to RGB because RGBA values must lie in [0, 1], got values in "
             f"[{image.min()}, {image.max()}]. Pass `do_convert_rgb=False` if the image is not RGBA."
         )
     return image[:3] * image[3:] + (1.0 - image[3:])
@@ -182,16 +183,16 @@ def to_channels_first_array(
     input_data_format: str | ChannelDimension | None = None,
 ) -> np.ndarray:
     """
-    Converts an image to a NumPy array of shape `(num_channels, height, width)`.
+    Convert an image to a NumPy array of shape `(num_channels, height, width)`.
 
     Args:
         image (`PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
-            The image. PIL images are turned upright as their EXIF orientation says.
+            The image. PIL images are turned upright as their EXIF orientation specifies.
         do_convert_rgb (`bool`, *optional*):
             Whether to convert to RGB. Transparency is composited onto white, integers become 8-bit (16-bit values are
             scaled), float arrays keep their values.
         input_data_format (`str` or `ChannelDimension`, *optional*):
-            Where the channels of an array are. Inferred from the shape if not given.
+            Position of the channels in an array. By default, it is inferred from the shape.
 
     Returns:
         `np.ndarray` of `uint8`, or of `float32` and the image's own range of values.
@@ -214,13 +215,15 @@ def to_channels_first_array(
         name = f"a PIL image of mode {image.mode!r}"
         if do_convert_rgb and image.mode == "F":
             raise ValueError(
-                f"Cannot convert {name} to RGB, since its white is not known. Pass `do_convert_rgb=False` and a "
+                f"Cannot convert {name} to RGB because its white is unknown. Pass `do_convert_rgb=False` and a "
                 "`rescale_factor` that fits the values."
             )
         if not do_convert_rgb and image.mode in ("P", "PA"):
-            raise ValueError(f"The values of {name} are indices, not colors. Pass `do_convert_rgb=True`.")
+            raise ValueError(
+                f"Cannot use the values of {name} because they are indices, not colors. Pass `do_convert_rgb=True`."
+            )
         image = turn_upright(image)
-        # PIL would clip the modes of more than 8 bit, they are converted as arrays
+        # PIL would clip modes of more than 8 bits, so these are converted as arrays
         if do_convert_rgb and not image.mode.startswith("I"):
             image = _pil_to_rgb(image)
         image = np.array(image)
@@ -232,7 +235,7 @@ def to_channels_first_array(
         name = f"an array of type {image.dtype}"
 
     if image.ndim not in (2, 3) or image.size == 0 or image.dtype.kind not in "biuf":
-        raise ValueError(f"Expected numbers in 2 or 3 dimensions as an image, but got {name} and shape {image.shape}.")
+        raise ValueError(f"An image must contain numbers in 2 or 3 dimensions, got {name} and shape {image.shape}.")
     if image.ndim == 2:
         image = image[None]
     elif ChannelDimension(input_data_format or infer_channel_dimension(image.shape)) == ChannelDimension.LAST:
@@ -245,14 +248,17 @@ def to_channels_first_array(
     if image.dtype != np.uint8:
         image = image.astype(np.float32)
         if not np.isfinite(image).all():
-            raise ValueError(f"Got {name} that holds NaN, infinity or values beyond float32. Replace them first.")
+            raise ValueError(
+                f"An image must contain finite float32 values, got {name} with NaN, infinity or larger values. "
+                "Replace them."
+            )
     return image
 
 
 def check_spelling(names: Collection[str], known: Collection[str]):
     """
-    Raises a `ValueError` if a setting of a processor is close to a known one, or its last words. transformers turns any keyword
-    into an attribute, so a misspelled one would have no effect.
+    Raise a `ValueError` if an unknown setting of a processor resembles a known one, or is the end of its name.
+    transformers turns any keyword into an attribute, so a misspelled one would have no effect.
     """
     for name in names:
         if name in known:
@@ -263,7 +269,7 @@ def check_spelling(names: Collection[str], known: Collection[str]):
 
 
 def check_settings(settings: dict):
-    """Raises a `ValueError` if a setting of a processor, or of one call, is out of its limits. `None` means the default."""
+    """Raise a `ValueError` if a setting of a processor, or of one call, is invalid. `None` means the default."""
     for name, value in settings.items():
         if value is None:
             continue
@@ -296,13 +302,13 @@ def check_settings(settings: dict):
 
 
 def warn_of_scaled_images(images: list, do_rescale: bool | None, rescale_factor: float | None):
-    """Warns where rescaling would make images of values from 0 to 1 nearly black."""
+    """Warn if rescaling would make images with values from 0 to 1 nearly black."""
     if not do_rescale or rescale_factor is None or rescale_factor > 0.5:
         return
     if any("float" in str(image.dtype) and image.min() >= 0 and 0 < image.max() <= 1 for image in images):
         warnings.warn(
-            f"Float images with values from 0 to 1 are multiplied by `rescale_factor={rescale_factor:.3g}`, which makes them "
-            "nearly black. Pass `do_rescale=False`.",
+            f"Float images with values from 0 to 1 are multiplied by `rescale_factor={rescale_factor:.3g}`, which "
+            "makes them nearly black. Pass `do_rescale=False`.",
             stacklevel=2,
         )
 
@@ -314,7 +320,7 @@ def validate_channels(
     image_std: float | Collection[float] | None,
 ) -> None:
     """
-    Checks channels-first images against each other and against the statistics that they are to be normalized with.
+    Check that channels-first images have the same number of channels, and that the normalization statistics fit it.
 
     Raises:
         `ValueError`: if the numbers of channels differ, or if there is not one value per channel.
@@ -322,16 +328,16 @@ def validate_channels(
     num_channels = sorted({image.shape[0] for image in images})
     if len(num_channels) > 1:
         raise ValueError(
-            f"The images of a batch must have the same number of channels, but have {num_channels}. Process them "
-            "apart, or pass `do_convert_rgb=True`."
+            f"The images of a batch must have the same number of channels, got {num_channels}. Process them "
+            "separately, or pass `do_convert_rgb=True`."
         )
     if not do_normalize:
         return
     for name, values in (("image_mean", image_mean), ("image_std", image_std)):
         if isinstance(values, Collection) and len(values) != num_channels[0]:
             raise ValueError(
-                f"`{name}` has {len(values)} values, but the images have {num_channels[0]} channels. Pass one value "
-                "per channel, or one float for all, or `do_normalize=False`."
+                f"`{name}` must have one value for each of the {num_channels[0]} channels, got {len(values)} values. "
+                "Pass one value per channel, one float for all, or `do_normalize=False`."
             )
 
 
@@ -345,7 +351,7 @@ def sample_image_masks(
     secondary_mask_ratio: float,
 ) -> dict[str, np.ndarray]:
     """
-    Draws masks for processed images, see [`sample_masks`] and [`sample_secondary_masks`].
+    Draw masks for processed images, see [`sample_masks`] and [`sample_secondary_masks`].
 
     Args:
         images (`list`):
@@ -354,16 +360,16 @@ def sample_image_masks(
             See [`GreenMimImageProcessorKwargs`].
 
     Returns:
-        `dict[str, np.ndarray]`: `bool_masked_pos` and, if `secondary_mask_ratio` is not 0, `secondary_masked_pos`, of `bool` and
-        shape `(batch_size, num_units)`.
+        `dict[str, np.ndarray]`: `bool_masked_pos` and, if `secondary_mask_ratio` is not 0, `secondary_masked_pos`, of
+        `bool` and shape `(batch_size, num_units)`.
 
     Raises:
-        `ValueError`: if the sizes of the images differ, or are not made of whole mask units.
+        `ValueError`: if the images differ in size, or do not consist of whole mask units.
     """
     sizes = sorted({tuple(image.shape[-2:]) for image in images})
     if len(sizes) > 1:
         raise ValueError(
-            f"Masks need images of one size, but this batch has the sizes {sizes} (height, width) after processing. "
+            f"Images must have the same size to draw masks, got the sizes {sizes} (height, width) after processing. "
             'Use `size={"height": ..., "width": ...}`, or `do_center_crop=True`.'
         )
     grid_size = get_unit_grid(sizes[0], mask_unit_size)

@@ -42,8 +42,8 @@ from .image_processing_pil_greenmim import GreenMimImageProcessorKwargs
 
 class GreenMimImageProcessor(TorchvisionBackend):
     r"""
-    Image processor for GreenMIM that works on torch tensors with torchvision, on a GPU if asked to (`device="cuda"`).
-    Settings, inputs and masks are those of [`GreenMimImageProcessorPil`].
+    Image processor for GreenMIM that works on torch tensors with torchvision, on a GPU with `device="cuda"`.
+    Settings, inputs and masks are the same as in [`GreenMimImageProcessorPil`].
 
     Args:
         kwargs ([`GreenMimImageProcessorKwargs`], *optional*):
@@ -90,18 +90,18 @@ class GreenMimImageProcessor(TorchvisionBackend):
         super().__init__(**kwargs)
 
     def _standardize_kwargs(self, **kwargs) -> dict:
-        """Also checks them: of the processor when it is made, and of each call."""
+        """Also check the settings: those of a new processor, and those of each call."""
         check_settings(kwargs)
         return super()._standardize_kwargs(**kwargs)
 
     def preprocess(self, images: ImageInput, **kwargs: Unpack[GreenMimImageProcessorKwargs]) -> BatchFeature:
         r"""
-        Prepares an image or a batch of images for the model. Arguments, result and errors are those of
+        Prepare an image or a batch of images for the model. Arguments, result and errors are the same as in
         [`GreenMimImageProcessorPil.preprocess`].
 
         Args:
             images (`ImageInput`):
-                One image, a batch or a list.
+                One image, a batch or a list of images.
             kwargs ([`GreenMimImageProcessorKwargs`], *optional*):
                 Any setting of the processor, for this call.
 
@@ -122,10 +122,10 @@ class GreenMimImageProcessor(TorchvisionBackend):
         device: "str | torch.device | None" = None,
         **kwargs: Unpack[ImagesKwargs],
     ) -> torch.Tensor:
-        """Converts an image to a channels-first tensor of `uint8` or `float32`."""
+        """Convert an image to a channels-first tensor of `uint8` or `float32`."""
         if device is None and isinstance(image, torch.Tensor):
             device = image.device
-        # the copy makes the array contiguous and writable, which `from_numpy` asks for
+        # the copy makes the array contiguous and writable, as `from_numpy` requires
         return torch.from_numpy(to_channels_first_array(image, do_convert_rgb, input_data_format).copy()).to(device)
 
     def _preprocess(

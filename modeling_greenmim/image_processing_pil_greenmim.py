@@ -46,19 +46,20 @@ class GreenMimImageProcessorKwargs(ImagesKwargs, total=False):
     do_mask (`bool`, *optional*, defaults to `self.do_mask`):
         Whether to draw a mask for every image and return the masks as `bool_masked_pos`.
     mask_ratio (`float`, *optional*, defaults to `self.mask_ratio`):
-        Share of the mask units to hide, in the open interval (0, 1).
+        Fraction of the mask units to hide, in the open interval (0, 1).
     mask_sampler (`str`, *optional*, defaults to `self.mask_sampler`):
-        `"random"` hides units uniformly, `"block"` hides rectangles of them as in BEiT, `"uniform"` shows one of every 2 x 2.
+        `"random"` hides units uniformly, `"block"` hides rectangles of them as in BEiT, `"uniform"` shows one of every
+        2 x 2.
     mask_unit_size (`int`, *optional*, defaults to `self.mask_unit_size`):
-        Height and width of a mask unit in pixels. It must be the one of the model: 32 for a Swin of four stages.
+        Height and width of a mask unit in pixels. It must match the model: 32 for a Swin of four stages.
     mask_seed (`int`, *optional*, defaults to `self.mask_seed`):
-        Seed of the masks: each call with the same seed gives the same masks, in both backends. Without one, each call
-        draws other masks.
+        Seed of the masks: each call with the same seed returns the same masks, in both backends. Without a seed, each
+        call draws different masks.
     mask_per_sample (`bool`, *optional*, defaults to `self.mask_per_sample`):
-        Whether every image gets a mask of its own, or all images of a call share one.
+        Whether every image gets its own mask, or all images of a call share one.
     secondary_mask_ratio (`float`, *optional*, defaults to `self.secondary_mask_ratio`):
         Fraction of the visible units that are also returned as `secondary_masked_pos`, for models with
-        `config.secondary_mask_ratio`; none if it is 0.
+        `config.secondary_mask_ratio`. With 0, none are returned.
     """
 
     do_mask: bool | None
@@ -72,7 +73,7 @@ class GreenMimImageProcessorKwargs(ImagesKwargs, total=False):
 
 class GreenMimImageProcessorPil(PilBackend):
     r"""
-    Image processor for GreenMIM that needs PIL and NumPy only. Its pixels differ slightly from those of the
+    Image processor for GreenMIM that needs only PIL and NumPy. Its pixels differ slightly from those of the
     torchvision backend, because the two libraries resize differently; the masks are the same.
 
     Args:
@@ -89,7 +90,8 @@ class GreenMimImageProcessorPil(PilBackend):
         do_rescale (`bool`, *optional*, defaults to `True`):
             Whether to multiply the values by `rescale_factor`.
         rescale_factor (`float`, *optional*, defaults to `1/255`):
-            The factor. With `do_convert_rgb=False` it has to fit the image, such as `1/65535` for 16 bit.
+            Factor of the rescaling. With `do_convert_rgb=False`, it must fit the image, such as `1/65535` for 16-bit
+            images.
         do_normalize (`bool`, *optional*, defaults to `True`):
             Whether to subtract `image_mean` and divide by `image_std`.
         image_mean (`float` or `list[float]`, *optional*, defaults to `IMAGENET_DEFAULT_MEAN`):
@@ -97,7 +99,7 @@ class GreenMimImageProcessorPil(PilBackend):
         image_std (`float` or `list[float]`, *optional*, defaults to `IMAGENET_DEFAULT_STD`):
             Standard deviation of the rescaled values: one per channel, or one for all.
         do_convert_rgb (`bool`, *optional*, defaults to `True`):
-            Whether to convert to RGB: transparency is composited onto white, 16-bit integers are scaled to 8 bit,
+            Whether to convert to RGB: transparency is composited onto white, 16-bit integers are scaled to 8 bits,
             float arrays keep their values. With `False`, images keep their channels (any number) and their values.
         kwargs:
             The mask settings `do_mask` (`False`), `mask_ratio` (0.75), `mask_sampler` (`"random"`), `mask_unit_size`
@@ -144,21 +146,21 @@ class GreenMimImageProcessorPil(PilBackend):
         super().__init__(**kwargs)
 
     def _standardize_kwargs(self, **kwargs) -> dict:
-        """Also checks them: of the processor when it is made, and of each call."""
+        """Also check the settings: those of a new processor, and those of each call."""
         check_settings(kwargs)
         return super()._standardize_kwargs(**kwargs)
 
     def preprocess(self, images: ImageInput, **kwargs: Unpack[GreenMimImageProcessorKwargs]) -> BatchFeature:
         r"""
-        Prepares an image or a batch of images for the model.
+        Prepare an image or a batch of images for the model.
 
         Args:
             images (`ImageInput`):
-                One image, a batch or a list: PIL images, NumPy arrays or torch tensors, channels first or last, of
-                mixed sizes. Paths and URLs are read as 8-bit RGB.
+                One image, a batch or a list of images: PIL images, NumPy arrays or torch tensors, channels first or
+                last, of mixed sizes. Paths and URLs are read as 8-bit RGB.
             kwargs:
                 Any setting of the processor, for this call. Also `input_data_format` (`"channels_first"` or
-                `"channels_last"`) for arrays whose shape does not tell, and `return_tensors` (`"pt"`, `"np"` or none
+                `"channels_last"`) for arrays whose shape is ambiguous, and `return_tensors` (`"pt"`, `"np"` or none
                 for lists).
 
         Returns:
@@ -168,7 +170,8 @@ class GreenMimImageProcessorPil(PilBackend):
         Raises:
             `TypeError`: if `images` holds anything but images.
             `ValueError`: if an image cannot be read or converted without guessing, if `image_mean` or `image_std` do
-            not fit the channels, or if the processed images do not have one size of whole mask units (`do_mask`).
+            not fit the channels, or, with `do_mask`, if the processed images differ in size or do not consist of whole
+            mask units.
         """
         return super().preprocess(images, **kwargs)
 
@@ -182,7 +185,7 @@ class GreenMimImageProcessorPil(PilBackend):
         input_data_format: str | ChannelDimension | None = None,
         **kwargs: Unpack[ImagesKwargs],
     ) -> np.ndarray:
-        """Converts an image to a channels-first array of `uint8` or `float32`."""
+        """Convert an image to a channels-first array of `uint8` or `float32`."""
         return to_channels_first_array(image, do_convert_rgb, input_data_format)
 
     def resize(
@@ -193,11 +196,11 @@ class GreenMimImageProcessorPil(PilBackend):
         reducing_gap: int | None = None,
         **kwargs,
     ) -> np.ndarray:
-        """Resizes `uint8` images as transformers does, and all others channel by channel with their own values."""
-        # not for 4 channels: PIL would take the last one for alpha and weigh the others by it
+        """Resize `uint8` images as transformers does, and other images channel by channel, with their own values."""
+        # not with 4 channels: PIL would treat the last one as alpha and weight the others by it
         if image.dtype == np.uint8 and image.shape[0] in (1, 3):
             return super().resize(image, size, resample, reducing_gap, **kwargs)
-        # an empty image tells the new size
+        # an empty image determines the new size
         empty = np.zeros((1, *image.shape[-2:]), dtype=np.uint8)
         height, width = super().resize(empty, size, PILImageResampling.NEAREST).shape[-2:]
         channels = [

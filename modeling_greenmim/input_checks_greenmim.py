@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Checks of what a model is called with. They read values on the CPU only, so that nothing waits for a device."""
+"""Checks of model inputs. They read values only on the CPU, to avoid device synchronization."""
 
 import warnings
 from typing import Any
@@ -23,7 +23,7 @@ from .configuration_greenmim import GreenMimConfig
 from .validation_greenmim import check_keywords, describe
 
 
-# what the forwards of all models take, and what frameworks pass to any model
+# the arguments of all models, and those that frameworks pass to any model
 KEYWORDS = frozenset(
     {
         *TransformersKwargs.__annotations__,
@@ -42,70 +42,71 @@ LARGEST_NORMALIZED_VALUE = 100.0
 
 
 def check_config(config: Any):
-    """Raises a `ValueError` if a configuration is no [`GreenMimConfig`], of this package or of a model repository."""
+    """Raise a `ValueError` unless `config` is a [`GreenMimConfig`], from this package or a model repository."""
     if not hasattr(config, "get_architecture"):
         raise ValueError(
-            f"`config` must be a `GreenMimConfig`, got {type(config).__name__}. Convert the weights of a Swin Transformer "
-            "with `modeling_greenmim.convert_swin_to_greenmim`."
+            f"`config` must be a `GreenMimConfig`, got {type(config).__name__}. Convert a Swin Transformer with "
+            "`modeling_greenmim.convert_swin_to_greenmim`."
         )
 
 
 def check_architecture(architecture: dict, config: GreenMimConfig):
     """
-    Raises a `ValueError` if the architecture of a model, from [`GreenMimConfig.get_architecture`], is no longer that of its
-    configuration: the change would have no effect, or a wrong one.
+    Raise a `ValueError` if a configuration no longer has the architecture that its model was built with: the change
+    would have no effect, or a wrong one. `architecture` comes from [`GreenMimConfig.get_architecture`].
     """
     if architecture == (current := config.get_architecture()):
         return
     name = next(name for name in {**architecture, **current} if architecture.get(name) != current.get(name))
     field = name.removeprefix("_")
     raise ValueError(
-        f"`config.{field}` must stay {architecture.get(name)!r}, with which the model was made, got {current.get(name)!r}. "
-        f"Set it back, and pass `{field}` to `from_pretrained` or to a new configuration for a model with this value."
+        f"`config.{field}` must stay {architecture.get(name)!r}, the value that the model was built with, got "
+        f"{current.get(name)!r}. Restore it. For a model with the new value, pass `{field}` to `from_pretrained` or "
+        "to a new configuration."
     )
 
 
 def check_inputs(pixel_values: torch.Tensor, config: GreenMimConfig, keywords: dict):
-    """Raises a `ValueError` if the pixel values of a forward do not fit the model, or a further keyword is unknown."""
+    """Raise a `ValueError` if the pixel values do not fit the model, or a keyword is unknown."""
     check_keywords(keywords, KEYWORDS, "The model")
     if not isinstance(pixel_values, torch.Tensor) or not pixel_values.is_floating_point():
         raise ValueError(
-            f"`pixel_values` must be a tensor of floating-point numbers, got {describe(pixel_values)}. Rescale and "
-            "normalize images with the image processor of the model, and pass `return_tensors='pt'`."
+            f"`pixel_values` must be a floating-point tensor, got {describe(pixel_values)}. Rescale and normalize "
+            "images with the model's image processor and `return_tensors='pt'`."
         )
     shape = tuple(pixel_values.shape)
     if len(shape) != 4 or 0 in shape:
         raise ValueError(
-            "`pixel_values` must have the shape (batch_size, num_channels, height, width), with at least one image of "
-            f"one pixel, got {shape}."
+            "`pixel_values` must have the shape (batch_size, num_channels, height, width), with no dimension of 0, "
+            f"got {shape}."
         )
     if shape[1] != config.num_channels:
         raise ValueError(
-            f"`pixel_values` has {shape[1]} channels, but the model is configured for `num_channels={config.num_channels}`."
+            f"`pixel_values` must have {config.num_channels} channels (`config.num_channels`), got {shape[1]}."
         )
 
 
 def warn_of_raw_pixels(pixel_values: torch.Tensor):
     """
-    Warns, on the CPU, of pixels for pre-training that were not normalized: the loss of pixels normalized by cell does not
-    show it.
+    Warn, on the CPU, if the pixels for pre-training were not normalized. The loss does not reveal this if it
+    normalizes the pixels of each cell.
     """
     can_read = pixel_values.device.type == "cpu" and not torch.compiler.is_compiling()
     if can_read and (largest := pixel_values.detach().amax()) > LARGEST_NORMALIZED_VALUE:
         warnings.warn(
-            f"`pixel_values` go up to {largest:.3g}, as if they were not normalized. Rescale and normalize images with the "
-            "image processor of the model.",
+            f"`pixel_values` reach {largest:.3g}, which suggests that they are not normalized. Rescale and normalize "
+            "images with the model's image processor.",
             stacklevel=2,
         )
 
 
 def check_no_mask(keywords: dict, purpose: str):
-    """Raises a `ValueError` if a mask is among the keywords of a model that always sees full images."""
+    """Raise a `ValueError` if a model that always sees full images is given a mask."""
     for name in ("bool_masked_pos", "plan", "secondary_masked_pos"):
         if keywords.get(name) is not None:
             raise ValueError(
-                f"`{name}` is not for {purpose}, which sees full images. Omit it; if it comes from the image processor, "
-                "load that with `AutoImageProcessor.from_pretrained(..., do_mask=False)`."
+                f"Cannot pass `{name}` to {purpose} because it sees full images. Omit it; if it comes from the image "
+                "processor, load the processor with `AutoImageProcessor.from_pretrained(..., do_mask=False)`."
             )
 
 

@@ -11,12 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Where tokens are: images, mask units and patches, their order, and coordinates in the grid of every stage.
+"""Token layout: images, mask units and patches, their order, and their coordinates in the grid of every stage.
 
-A mask unit is the square of pixels that becomes one token of the last stage; it is hidden or visible as a whole. Visible
-tokens are ordered by unit and, inside a unit, in Z-order: the four tokens that merge into one lie side by side, in the order
-in which Swin concatenates them (row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1). The tokens of a full image,
-one without a mask, are row-major.
+A mask unit is the square of pixels that becomes one token of the last stage; it is hidden or visible as a whole.
+Visible tokens are ordered by unit and, inside a unit, in Z-order: the four tokens that merge into one lie side by
+side, in the order in which Swin concatenates them (row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1).
+The tokens of a full image, which has no mask, are row-major.
 """
 
 from collections.abc import Sequence
@@ -30,18 +30,20 @@ from .validation_greenmim import check_count, check_height_and_width, describe
 
 
 def get_grid_size(image_size: Sequence[int], cell_size: int) -> tuple[int, int]:
-    """Rows and columns of square cells (patches or mask units) in an image. The last ones may be completed by padding."""
+    """
+    Rows and columns of square cells (patches or mask units) in an image, including incomplete cells at the border.
+    """
     height, width = image_size
     return -(-height // cell_size), -(-width // cell_size)
 
 
 def get_stage_grids(grid_size: tuple[int, int], num_stages: int) -> list[tuple[int, int]]:
-    """Rows and columns of tokens of a full image in each stage: from one to the next they are halved, rounded up."""
+    """Rows and columns of a full image's tokens in each stage. Each stage halves them, rounded up."""
     return [get_grid_size(grid_size, 2**stage) for stage in range(num_stages)]
 
 
 def check_images(name: str, images: torch.Tensor):
-    """Raises a `ValueError` if something is not a tensor of images."""
+    """Raise a `ValueError` unless `images` is a tensor of images."""
     if not isinstance(images, torch.Tensor) or images.ndim != 4:
         raise ValueError(
             f"`{name}` must be a tensor of shape (batch_size, num_channels, height, width), got {describe(images)}."
@@ -49,14 +51,17 @@ def check_images(name: str, images: torch.Tensor):
 
 
 def view_units(images: torch.Tensor, unit_size: int) -> torch.Tensor:
-    """`(batch_size, channels, height, width)` as `(batch_size, rows, columns, channels, unit_size, unit_size)`, uncopied."""
+    """
+    View `(batch_size, channels, height, width)` as `(batch_size, rows, columns, channels, unit_size, unit_size)`,
+    without a copy.
+    """
     units = images.unflatten(3, (-1, unit_size)).unflatten(2, (-1, unit_size))
     return units.permute(0, 2, 4, 1, 3, 5)
 
 
 def images_to_units(images: torch.Tensor, unit_size: int) -> torch.Tensor:
     """
-    Cuts images into mask units.
+    Cut images into mask units.
 
     Args:
         images (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
@@ -65,11 +70,11 @@ def images_to_units(images: torch.Tensor, unit_size: int) -> torch.Tensor:
             Side of a unit in pixels.
 
     Returns:
-        `torch.Tensor` of shape `(batch_size, num_units, unit_size**2 * num_channels)`: units row-major, and (row, column,
-        channel) inside a unit.
+        `torch.Tensor` of shape `(batch_size, num_units, unit_size**2 * num_channels)`: units in row-major order,
+        pixels in the order (row, column, channel) inside a unit.
 
     Raises:
-        `ValueError`: if the images are not made of whole units.
+        `ValueError`: if the images do not consist of whole units.
 
     Example:
 
@@ -92,7 +97,7 @@ def images_to_units(images: torch.Tensor, unit_size: int) -> torch.Tensor:
 
 def units_to_images(units: torch.Tensor, image_size: tuple[int, int], unit_size: int) -> torch.Tensor:
     """
-    Assembles images from mask units: the inverse of [`images_to_units`].
+    Assemble images from mask units. This is the inverse of [`images_to_units`].
 
     Args:
         units (`torch.Tensor` of shape `(batch_size, num_units, unit_size**2 * num_channels)`):
@@ -111,15 +116,18 @@ def units_to_images(units: torch.Tensor, image_size: tuple[int, int], unit_size:
     rows, columns = get_unit_grid(image_size, unit_size)
     if units.shape[1] != rows * columns:
         raise ValueError(
-            f"Images of {image_size[0]} x {image_size[1]} pixels have {rows * columns} units of {unit_size} x {unit_size} "
-            f"pixels, got {units.shape[1]} units. Pass the `image_size` of the images they were cut from."
+            f"`units` must contain {rows * columns} units of {unit_size} x {unit_size} pixels for images of "
+            f"{image_size[0]} x {image_size[1]} pixels, got {units.shape[1]} units. Pass the `image_size` of the "
+            "images they were cut from."
         )
     units = units.unflatten(2, (unit_size, unit_size, -1)).unflatten(1, (rows, columns))
     return units.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 
 def get_hidden_pixels(mask: torch.Tensor, image_size: tuple[int, int], unit_size: int) -> torch.Tensor:
-    """A mask over mask units, `(batch_size, num_units)`, as one over pixels: `bool`, `(batch_size, 1, height, width)`."""
+    """
+    Expand a mask over mask units, `(batch_size, num_units)`, to pixels: `bool`, `(batch_size, 1, height, width)`.
+    """
     if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
         raise ValueError(f"`mask` must be a tensor of shape (batch_size, num_units), got {describe(mask)}.")
     height, width = image_size
@@ -128,11 +136,11 @@ def get_hidden_pixels(mask: torch.Tensor, image_size: tuple[int, int], unit_size
 
 def units_to_patches(units: torch.Tensor, patch_size: int) -> torch.Tensor:
     """
-    Cuts mask units into patches in Z-order.
+    Cut mask units into patches in Z-order.
 
     Args:
         units (`torch.Tensor` of shape `(..., channels, unit_size, unit_size)`):
-            Pixels, or positions, of units. `unit_size / patch_size` is a power of two.
+            Pixels or positions of units. `unit_size / patch_size` is a power of two.
         patch_size (`int`):
             Side of a patch.
 
@@ -163,18 +171,18 @@ def get_unit_cells(
     grid_size: tuple[int, int], unit_side: int, device: torch.device | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Coordinates of the tokens of a full image by mask unit and, inside a unit, in Z-order.
+    Coordinates of a full image's tokens, ordered by mask unit and, inside a unit, in Z-order.
 
     Args:
         grid_size (`tuple[int, int]`):
-            Rows and columns of tokens. The last units may end outside of the grid.
+            Rows and columns of tokens. The last units may extend beyond the grid.
         unit_side (`int`):
             Tokens along a side of a unit.
         device (`torch.device`, *optional*):
-            Where to make the coordinates.
+            Device of the coordinates.
 
     Returns:
-        `tuple` of rows and columns, `torch.Tensor` of `int64` and shape `(num_units, unit_side**2)` each.
+        `tuple` of rows and columns, each a `torch.Tensor` of `int64` and shape `(num_units, unit_side**2)`.
     """
     height, width = (unit_side * length for length in get_grid_size(grid_size, unit_side))
     cells = torch.arange(height * width, device=device).view(1, 1, height, width)
@@ -184,19 +192,19 @@ def get_unit_cells(
 
 def get_visible_cells(visible_indices: torch.Tensor, grid_size: tuple[int, int], unit_side: int) -> torch.Tensor:
     """
-    Where visible tokens are in the grid of their stage.
+    Positions of visible tokens in the grid of their stage.
 
     Args:
         visible_indices (`torch.Tensor` of integers and shape `(batch_size, num_visible_units)`):
             The visible mask units.
         grid_size (`tuple[int, int]`):
-            Rows and columns of tokens of the full image, made of whole units.
+            Rows and columns of tokens of the full image, which consists of whole units.
         unit_side (`int`):
             Tokens along a side of a unit.
 
     Returns:
-        `torch.Tensor` of integers and shape `(batch_size, num_tokens)`: `row * columns + column` of each token, in the order of the
-        tokens.
+        `torch.Tensor` of integers and shape `(batch_size, num_tokens)`: `row * columns + column` of each token, in
+        token order.
     """
     rows, columns = get_unit_cells((unit_side, unit_side), unit_side, visible_indices.device)  # of one unit
     units_per_row = grid_size[1] // unit_side
@@ -209,12 +217,12 @@ def get_unit_mask(
     bool_masked_pos: np.ndarray | torch.Tensor, unit_grid: tuple[int, int], patches_per_side: int
 ) -> torch.Tensor:
     """
-    Checks a mask, and reduces one over patches to the mask units. Values are read on the CPU only: on a different device,
-    nothing waits.
+    Check a mask, and reduce a mask over patches to the mask units. Values are read only on the CPU, to avoid device
+    synchronization.
 
     Args:
         bool_masked_pos (`np.ndarray` or `torch.Tensor` of `bool` and shape `(batch_size, num_units)` or `(batch_size, num_patches)`):
-            The mask, row-major, `True` where a unit or patch is hidden.
+            The mask, row-major, `True` for hidden units or patches.
         unit_grid (`tuple[int, int]`):
             Rows and columns of mask units in an image.
         patches_per_side (`int`):
@@ -224,7 +232,7 @@ def get_unit_mask(
         `torch.Tensor` of `bool` and shape `(batch_size, num_units)`.
 
     Raises:
-        `ValueError`: if the mask is not boolean, has a different shape, cuts a unit, hides everything or nothing, or hides
+        `ValueError`: if the mask is not boolean, has a wrong shape, cuts a unit, hides everything or nothing, or hides
         a different number of units in each row.
     """
     check_height_and_width("unit_grid", unit_grid, "mask units")
@@ -241,9 +249,9 @@ def get_unit_mask(
         )
     if mask.ndim != 2 or mask.shape[1] not in (num_units, num_patches) or len(mask) == 0:
         raise ValueError(
-            f"`bool_masked_pos` must have the shape (batch_size, {num_units}), for {rows} x {columns} mask units, or "
-            f"(batch_size, {num_patches}), for their patches, and at least one row; got {tuple(mask.shape)}. Use "
-            "the `mask_unit_size` and the image size of the model for the mask."
+            f"`bool_masked_pos` must have the shape (batch_size, {num_units}) for {rows} x {columns} mask units, or "
+            f"(batch_size, {num_patches}) for their patches, with at least one row, got {tuple(mask.shape)}. Draw the "
+            "mask for the model's `mask_unit_size` and image size."
         )
     can_read = mask.device.type == "cpu" and not torch.compiler.is_compiling()
     if mask.shape[1] != num_units:
@@ -251,8 +259,8 @@ def get_unit_mask(
         patches = patches.flatten(3).flatten(1, 2)  # (batch_size, units, patches of a unit)
         if can_read and (patches != patches[:, :, :1]).any():
             raise ValueError(
-                f"`bool_masked_pos` must hide all {patches_per_side} x {patches_per_side} patches of a mask unit or none, "
-                "got a mask that cuts mask units. Draw it over the units instead, with `sample_masks`."
+                f"`bool_masked_pos` must hide all {patches_per_side} x {patches_per_side} patches of a mask unit or "
+                "none, got a mask that cuts mask units. Draw it over the units with `sample_masks`."
             )
         mask = patches[:, :, 0]
     if can_read:
@@ -266,23 +274,23 @@ def _check_counts(unit_mask: torch.Tensor):
     fewest, most = (int(number) for number in torch.aminmax(num_hidden))
     if fewest != most:
         raise ValueError(
-            "Every row of `bool_masked_pos` must hide the same number of units, but they hide from "
-            f"{fewest} to {most} of {num_units}. `sample_masks` draws masks of equal counts."
+            "Every row of `bool_masked_pos` must hide the same number of units, got rows that hide from "
+            f"{fewest} to {most} of {num_units}. Draw the masks with `sample_masks`."
         )
     if fewest in (0, num_units):
         raise ValueError(
-            f"`bool_masked_pos` hides {'everything' if fewest else 'nothing'}. It must hide at least one of the {num_units} "
-            "units and leave at least one visible; to encode full images, pass no mask."
+            f"`bool_masked_pos` must hide at least one of the {num_units} units and leave at least one visible, got a "
+            f"mask that hides {'everything' if fewest else 'nothing'}. To encode full images, pass no mask."
         )
 
 
 def check_secondary_mask(secondary_masked_pos: torch.Tensor, visible_indices: torch.Tensor, num_units: int):
     """
-    Checks the mask of units whose tokens are replaced. Values are read on the CPU only.
+    Check the mask of visible units whose tokens are replaced. Values are read only on the CPU.
 
     Args:
         secondary_masked_pos (`torch.Tensor` of `bool` and shape `(batch_size, num_units)`):
-            The mask, row-major, `True` where a visible unit is replaced.
+            The mask, row-major, `True` for replaced visible units.
         visible_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_visible_units)`):
             The visible mask units.
         num_units (`int`):
@@ -295,22 +303,22 @@ def check_secondary_mask(secondary_masked_pos: torch.Tensor, visible_indices: to
     is_tensor = isinstance(secondary_masked_pos, torch.Tensor)
     if not is_tensor or secondary_masked_pos.dtype != torch.bool or secondary_masked_pos.shape != expected:
         raise ValueError(
-            f"`secondary_masked_pos` must be a boolean tensor of shape {expected}, for mask units, got "
+            f"`secondary_masked_pos` must be a boolean tensor of shape {expected} over the mask units, got "
             f"{describe(secondary_masked_pos)}."
         )
     if secondary_masked_pos.device.type != "cpu" or torch.compiler.is_compiling():
         return
     if secondary_masked_pos.sum() != secondary_masked_pos.gather(1, visible_indices).sum():
         raise ValueError(
-            "`secondary_masked_pos` must be True for visible units only, but it also is for hidden ones. Draw it for "
-            "`bool_masked_pos`, with `sample_secondary_masks`."
+            "`secondary_masked_pos` must be True only for visible units, got True for hidden ones. Draw it from "
+            "`bool_masked_pos` with `sample_secondary_masks`."
         )
 
 
 @dataclass(frozen=True)
 class TokenLayout:
     """
-    Where the visible tokens of one stage are.
+    Positions of the visible tokens in one stage.
 
     Attributes:
         grid_size (`tuple[int, int]`):
@@ -318,7 +326,7 @@ class TokenLayout:
         unit_side (`int`):
             Tokens along a side of a mask unit in this stage.
         rows, columns (`np.ndarray` of integers and shape `(num_masks, num_tokens)`):
-            Coordinates of each visible token in the grid, in the order of the tokens.
+            Coordinates of each visible token in the grid, in token order.
     """
 
     grid_size: tuple[int, int]

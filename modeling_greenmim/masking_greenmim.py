@@ -14,8 +14,9 @@
 """Seeded samplers of masks over the mask units of an image.
 
 A mask unit is the square of pixels that becomes one token of the last stage (32 x 32 for a Swin of four stages). All
-samplers hide an exact number of units, so that every image of a batch keeps the same number of visible tokens. They are
-plain NumPy: both image processors and the data collators share them, and the same seed gives the same mask everywhere.
+samplers hide an exact number of units, so that every image of a batch keeps the same number of visible tokens. They
+use only NumPy: both image processors and the data collators share them, and the same seed gives the same mask
+everywhere.
 """
 
 import math
@@ -38,7 +39,8 @@ def get_unit_grid(image_size: Sequence[int], mask_unit_size: int) -> tuple[int, 
             Side of a mask unit in pixels.
 
     Raises:
-        `ValueError`: if a size is not positive, or the image is not made of whole units. It names the nearest sizes that are.
+        `ValueError`: if a size is not positive, or the image does not consist of whole units. The message names the
+        nearest valid sizes.
 
     Example:
 
@@ -58,22 +60,23 @@ def get_unit_grid(image_size: Sequence[int], mask_unit_size: int) -> tuple[int, 
             above = below + mask_unit_size if length % mask_unit_size else below
             fitting.append(" or ".join(str(side) for side in sorted({below, above}) if side > 0))
         raise ValueError(
-            f"Images of {height} x {width} pixels are not made of whole mask units of {mask_unit_size} x {mask_unit_size} "
-            f"pixels. Resize or crop them to the nearest sizes that are: a height of {fitting[0]}, a width of {fitting[1]}."
+            f"Images must consist of whole mask units of {mask_unit_size} x {mask_unit_size} pixels, got {height} x "
+            f"{width} pixels. Resize or crop them to the nearest valid size: a height of {fitting[0]}, a width of "
+            f"{fitting[1]}."
         )
     return height // mask_unit_size, width // mask_unit_size
 
 
 def get_num_visible_units(num_units: int, mask_ratio: float) -> int:
     """
-    Number of mask units that stay visible: `num_units * (1 - mask_ratio)` rounded down, but at least one, and at least
-    one unit is hidden.
+    Number of mask units that stay visible: `num_units * (1 - mask_ratio)`, rounded down. At least one unit is visible,
+    and at least one is hidden.
 
     Args:
         num_units (`int`):
             Number of mask units of an image.
         mask_ratio (`float`):
-            Share of the units to hide, in the open interval (0, 1).
+            Fraction of the units to hide, in the open interval (0, 1).
 
     Raises:
         `ValueError`: if `mask_ratio` is not in (0, 1), or if the image has fewer than two units.
@@ -90,9 +93,9 @@ def get_num_visible_units(num_units: int, mask_ratio: float) -> int:
     check_number("mask_ratio", mask_ratio, above=0, below=1)
     if num_units < 2:
         raise ValueError(
-            f"An image needs at least 2 mask units to hide one and show one, but has {num_units}. Use a larger image."
+            f"An image must have at least 2 mask units, to hide one and show one, got {num_units}. Use a larger image."
         )
-    # the small number keeps products such as 10 * (1 - 0.9) from being rounded down to one unit less
+    # without the small number, rounding errors in products such as 10 * (1 - 0.9) would cost a unit
     return min(num_units - 1, max(1, int(num_units * (1.0 - mask_ratio) + 1e-6)))
 
 
@@ -101,19 +104,19 @@ def _make_generator(seed: Any) -> np.random.Generator:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise ValueError(
-            f"`seed` must be an integer of at least 0, or a sequence of them, got {describe(seed)}."
+            f"`seed` must be an integer of at least 0, or a sequence of such integers, got {describe(seed)}."
         ) from None
 
 
 def _sample_random_mask(rng: np.random.Generator, grid_size: tuple[int, int], num_masked: int) -> np.ndarray:
-    """Uniform over all masks with `num_masked` hidden units (as in GreenMIM and MAE)."""
+    """Draw uniformly from all masks with `num_masked` hidden units (as in GreenMIM and MAE)."""
     mask = np.zeros(grid_size[0] * grid_size[1], dtype=bool)
     mask[rng.permutation(mask.size)[:num_masked]] = True
     return mask
 
 
 def _sample_block_mask(rng: np.random.Generator, grid_size: tuple[int, int], num_masked: int) -> np.ndarray:
-    """Hides rectangles until enough is hidden (BEiT, algorithm 1), then shows what the last one hid too much."""
+    """Hide rectangles until enough units are hidden (BEiT, algorithm 1), and trim the last one to the exact number."""
     height, width = grid_size
     mask = np.zeros((height, width), dtype=bool)
     # BEiT draws blocks of at least 16 of 196 patches, with an aspect ratio between 0.3 and 1 / 0.3
@@ -123,7 +126,7 @@ def _sample_block_mask(rng: np.random.Generator, grid_size: tuple[int, int], num
         aspect_ratio = np.exp(rng.uniform(np.log(0.3), np.log(1 / 0.3)))
         block_height = min(height, max(1, round(np.sqrt(area * aspect_ratio))))
         block_width = min(width, max(1, round(np.sqrt(area / aspect_ratio))))
-        # a block without a hidden unit to add is no block: place it so that it covers one that is still visible
+        # place the block where it covers at least one unit that is still visible
         row, column = np.argwhere(~mask)[rng.integers((~mask).sum())]
         top = rng.integers(max(0, row - block_height + 1), min(row, height - block_height) + 1)
         left = rng.integers(max(0, column - block_width + 1), min(column, width - block_width) + 1)
@@ -135,20 +138,20 @@ def _sample_block_mask(rng: np.random.Generator, grid_size: tuple[int, int], num
 
 
 def _sample_uniform_mask(rng: np.random.Generator, grid_size: tuple[int, int], num_masked: int) -> np.ndarray:
-    """Shows one of every 2 x 2 units, each of the four corners equally often (UM-MAE, uniform sampling)."""
+    """Show one of every 2 x 2 units, each of the four corners equally often (UM-MAE, uniform sampling)."""
     height, width = grid_size
     if height % 2 or width % 2:
         raise ValueError(
-            "The mask sampler 'uniform' shows one of every 2 x 2 mask units, so their numbers of rows and columns must be even, got "
-            f"{height} x {width}. Use images with {height + height % 2} x {width + width % 2} mask units, or a different sampler."
+            f"The mask sampler 'uniform' must have even numbers of rows and columns of mask units, got {height} x "
+            f"{width}. Use images with {height + height % 2} x {width + width % 2} mask units, or a different sampler."
         )
     num_blocks = height * width // 4
     if num_masked != 3 * num_blocks:
         raise ValueError(
-            f"The mask sampler 'uniform' hides three of every four mask units, but the mask ratio hides {num_masked} of "
-            f"{height * width}. Set the mask ratio to 0.75, or use a different sampler."
+            "The mask sampler 'uniform' must hide three of every four mask units, got a mask ratio that hides "
+            f"{num_masked} of {height * width}. Set the mask ratio to 0.75, or use a different sampler."
         )
-    # if the blocks are not a multiple of four, chance decides which corners are shown once more
+    # if the number of blocks is not a multiple of four, chance decides which corners appear once more
     corners = rng.permutation(rng.permutation(4)[np.arange(num_blocks) % 4])
     rows, columns = np.divmod(np.arange(num_blocks), width // 2)
     mask = np.ones(grid_size, dtype=bool)
@@ -168,7 +171,7 @@ def sample_masks(
     per_sample: bool = True,
 ) -> np.ndarray:
     """
-    Draws the masks of a batch.
+    Draw the masks of a batch.
 
     Args:
         batch_size (`int`):
@@ -176,22 +179,23 @@ def sample_masks(
         grid_size (`tuple[int, int]`):
             Rows and columns of mask units in an image.
         mask_ratio (`float`):
-            Share of the units to hide, in the open interval (0, 1). See [`get_num_visible_units`].
+            Fraction of the units to hide, in the open interval (0, 1). See [`get_num_visible_units`].
         sampler (`str`, *optional*, defaults to `"random"`):
-            `"random"` hides units uniformly (the paper's choice), `"block"` hides rectangles as in BEiT, `"uniform"` shows one of
-            every 2 x 2 units as in UM-MAE (https://huggingface.co/papers/2205.10063), which needs an even grid and a ratio of 0.75.
+            `"random"` hides units uniformly (the paper's choice), `"block"` hides rectangles as in BEiT, `"uniform"`
+            shows one of every 2 x 2 units as in UM-MAE (https://huggingface.co/papers/2205.10063), which needs an even
+            grid and a ratio of 0.75.
         seed (`int` or a sequence of `int`, *optional*):
-            Seed of the draw, as `numpy.random.default_rng` takes it. Without one, every call draws other masks.
+            Seed for `numpy.random.default_rng`. Without a seed, every call draws different masks.
         per_sample (`bool`, *optional*, defaults to `True`):
-            Whether every image gets a mask of its own, or all share one.
+            Whether every image gets its own mask, or all images share one.
 
     Returns:
-        `np.ndarray` of `bool` and shape `(batch_size, num_units)`, row-major, `True` where a unit is hidden. Every row
-        hides the same number of units.
+        `np.ndarray` of `bool` and shape `(batch_size, num_units)`, row-major, `True` for hidden units. Every row hides
+        the same number of units.
 
     Raises:
-        `ValueError`: if the sampler is unknown, the ratio is not in (0, 1), a number is not positive, the seed is none, the grid has
-        fewer than two units, or the sampler does not fit the grid and the ratio.
+        `ValueError`: if the sampler is unknown, the ratio is not in (0, 1), a number is not positive, the seed is
+        invalid, the grid has fewer than two units, or the sampler does not fit the grid and the ratio.
 
     Example:
 
@@ -218,7 +222,7 @@ def sample_disjoint_masks(
     num_masks: int, grid_size: tuple[int, int], mask_ratio: float, seed: int | Sequence[int] | None = None
 ) -> np.ndarray:
     """
-    Draws masks of one image that show different units: no unit is visible in two of them.
+    Draw masks of one image that show different units: no unit is visible in two masks.
 
     Args:
         num_masks (`int`):
@@ -226,15 +230,15 @@ def sample_disjoint_masks(
         grid_size (`tuple[int, int]`):
             Rows and columns of mask units in an image.
         mask_ratio (`float`):
-            Share of the units that each mask hides. See [`get_num_visible_units`].
+            Fraction of the units that each mask hides. See [`get_num_visible_units`].
         seed (`int` or a sequence of `int`, *optional*):
-            Seed of the draw. The first mask is the one that [`sample_masks`] draws with it.
+            Seed of the draw. The first mask is the mask that [`sample_masks`] draws with the same seed.
 
     Returns:
-        `np.ndarray` of `bool` and shape `(num_masks, num_units)`, `True` where a unit is hidden.
+        `np.ndarray` of `bool` and shape `(num_masks, num_units)`, `True` for hidden units.
 
     Raises:
-        `ValueError`: if the image has fewer units than the masks show together.
+        `ValueError`: if all masks together would show more units than the image has.
 
     Example:
 
@@ -254,8 +258,9 @@ def sample_disjoint_masks(
         if num_masks <= num_units:
             remedy += f", or raise the mask ratio to at least {math.ceil(1000 * (1 - 1 / num_masks)) / 1000}"
         raise ValueError(
-            f"The number of masks of an image must be {f'from 1 to {most}' if most > 1 else 1}, got {num_masks}, because each "
-            f"shows {num_visible} of {num_units} units, and no two masks show the same one. {remedy}."
+            f"The number of masks per image must be {f'from 1 to {most}' if most > 1 else 1}, got {num_masks}, "
+            f"because each mask shows {num_visible} of {num_units} units, and no two masks show the same unit. "
+            f"{remedy}."
         )
     # the last units of the permutation are those that a random mask shows
     order = _make_generator(seed).permutation(num_units)[::-1]
@@ -269,22 +274,22 @@ def sample_secondary_masks(
     masks: np.ndarray, secondary_mask_ratio: float, seed: int | Sequence[int] | None = None
 ) -> np.ndarray:
     """
-    Draws the visible units whose tokens a model replaces by a learned token, as in the secondary masking of UM-MAE
+    Draw the visible units whose tokens a model replaces with a learned token, as in the secondary masking of UM-MAE
     (https://huggingface.co/papers/2205.10063).
 
     Args:
         masks (`np.ndarray` of `bool` and shape `(batch_size, num_units)`):
-            Masks, `True` where a unit is hidden, each with the same number of hidden units.
+            Masks, `True` for hidden units, each with the same number of hidden units.
         secondary_mask_ratio (`float`):
             Fraction of the visible units to replace, at least 0 and below 1. Their number is rounded down.
         seed (`int` or a sequence of `int`, *optional*):
-            Seed of the draw, which may be that of the masks. Without one, every call draws other units.
+            Seed of the draw, which may be the seed of the masks. Without a seed, every call draws different units.
 
     Returns:
-        `np.ndarray` of `bool` and shape `(batch_size, num_units)`, `True` where a visible unit is replaced.
+        `np.ndarray` of `bool` and shape `(batch_size, num_units)`, `True` for replaced visible units.
 
     Raises:
-        `ValueError`: if the ratio is negative, or 1 or more, the masks are none, or the seed is none.
+        `ValueError`: if the ratio is negative, or 1 or more, or the masks or the seed are invalid.
 
     Example:
 
@@ -300,12 +305,12 @@ def sample_secondary_masks(
     is_mask = isinstance(masks, np.ndarray) and masks.dtype == bool and masks.ndim == 2 and len(masks) > 0
     if not is_mask or (masks.sum(axis=1) != masks[0].sum()).any():
         raise ValueError(
-            "`masks` must be a boolean array of shape (batch_size, num_units) that hides the same number of units in each "
-            f"row, got {describe(masks)}."
+            "`masks` must be a boolean array of shape (batch_size, num_units) that hides the same number of units in "
+            f"each row, got {describe(masks)}."
         )
     visible_indices = np.nonzero(~masks)[1].reshape(len(masks), -1)
     num_replaced = int(visible_indices.shape[1] * secondary_mask_ratio + 1e-6)
-    # a child of the seed: the same seed also draws the masks
+    # a child seed, because the same seed also draws the masks
     rng = _make_generator(seed).spawn(1)[0]
     secondary_masks = np.zeros_like(masks)
     replaced = rng.permuted(visible_indices, axis=1)[:, :num_replaced]

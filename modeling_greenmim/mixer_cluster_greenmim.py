@@ -13,9 +13,9 @@
 # limitations under the License.
 """Clustering inside regions, as in Context Clusters (https://huggingface.co/papers/2303.01494, section 3).
 
-Regions are the windows of `config.window_size` tokens a side, or the grid where that is smaller. A region has 2 x 2 centers: means
-over its tokens in four cells, which share a row or a column where the side is odd. Each token chooses the most similar center.
-Centers aggregate the values of their tokens, and dispatch the results to them.
+Regions are windows with a side of `config.window_size` tokens, or the grid if that is smaller. A region has 2 x 2
+centers, the means over its tokens in four cells. Cells share a row or a column if the side is odd. Each token chooses
+the most similar center. Centers aggregate the values of their tokens, and dispatch the results to them.
 """
 
 from typing import NamedTuple
@@ -38,22 +38,23 @@ EMPTY_PLACE = -1
 
 
 class ClusterRegions(NamedTuple):
-    """A plan of regions, ready for all layers of a stage. Images that share a plan follow copies of it."""
+    """Region plan, prepared for all layers of a stage. Images that share a plan use copies of it."""
 
     gather_index: torch.Tensor  # (all places,), token at each place, counted over the batch
     scatter_index: torch.Tensor  # (tokens of the batch,), place of each token
-    is_empty: torch.Tensor  # (all places,), whether there is no visible token
+    is_empty: torch.Tensor  # (all places,), whether the place has no visible token
     pooling: torch.Tensor  # (regions, centers, places), weight of each place in each mean
     is_candidate: torch.Tensor  # (regions, 1, 1, centers), whether tokens can choose the center
 
 
 class GreenMimContextCluster(GreenMimTokenMixer):
     """
-    Clusters the tokens of each region, by head. With the similarity `s = sigmoid(scale * cosine + bias)` of a token to the center
-    that it chose, a center of value `v` aggregates `(v + sum(s_i * v_i)) / (1 + sum(s_i))` over its tokens, and each of them
-    receives `s_i` times that.
+    Clusters the tokens of each region, for each head. A token has the similarity `s = sigmoid(scale * cosine + bias)`
+    to the center that it chooses. A center of value `v` aggregates `(v + sum(s_i * v_i)) / (1 + sum(s_i))` over its
+    tokens, and each of them receives `s_i` times the result.
 
-    Centers are means of visible tokens. One without any cannot be chosen, and neither can one with the same tokens as another.
+    Centers are means of visible tokens. A center without visible tokens cannot be chosen, and neither can a center
+    with the same tokens as an earlier one.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
@@ -158,8 +159,8 @@ class GreenMimContextCluster(GreenMimTokenMixer):
 
 def _locate_tokens(rows, columns, grid_size: tuple[int, int], window_size: int):
     """
-    Places of tokens (arrays or tensors of coordinates) among those of all regions, and the shape of these: the number of regions,
-    and the rows and columns of places in each.
+    Locate tokens (arrays or tensors of coordinates) among the places of all regions. Return their places, and the
+    shape of all places: the number of regions, and the rows and columns of each.
     """
     height, width = (min(window_size, side) for side in grid_size)
     region_rows, region_columns = get_grid_size(grid_size, window_size)
@@ -168,7 +169,7 @@ def _locate_tokens(rows, columns, grid_size: tuple[int, int], window_size: int):
 
 
 def _get_cells(height: int, width: int, device: torch.device) -> torch.Tensor:
-    """The places over which the mean of each center is, as in adaptive average pooling to 2 x 2: `bool`, `(4, places)`."""
+    """Places that each center averages, as in adaptive average pooling to 2 x 2: `bool`, `(4, places)`."""
     rows, columns = (torch.arange(side, device=device) for side in (height, width))
     (top, bottom), (left, right) = (
         (places < (side + 1) // 2, places >= side // 2) for places, side in ((rows, height), (columns, width))
@@ -178,7 +179,7 @@ def _get_cells(height: int, width: int, device: torch.device) -> torch.Tensor:
 
 
 def _normalize(states: torch.Tensor) -> torch.Tensor:
-    """Vectors of length 1; those of length 0 stay so, also in float16."""
+    """Scale vectors to length 1. Vectors of length 0 stay 0, also in float16."""
     lengths = torch.linalg.vector_norm(
         states, dim=-1, keepdim=True, dtype=torch.promote_types(states.dtype, torch.float32)
     )

@@ -13,8 +13,8 @@
 # limitations under the License.
 """Multi-scale dilated attention, as in DilateFormer (https://huggingface.co/papers/2302.01791, section 3).
 
-The heads of a layer are divided among three dilations: each token attends to the 3 x 3 tokens around it that are 1, 2 or 3 tokens
-apart.
+The heads of a layer are divided among three dilations: each token attends to the 3 x 3 tokens around it that are 1, 2
+or 3 tokens apart.
 """
 
 from typing import NamedTuple
@@ -42,7 +42,7 @@ DILATIONS = (1, 2, 3)
 
 
 class DilatedNeighbors(NamedTuple):
-    """A neighbor plan, ready for all layers of a stage: each head of a token has neighbors of its own."""
+    """Neighbor plan, prepared for all layers of a stage. Each head of a token has its own neighbors."""
 
     rows: torch.Tensor  # (batch_size * num_tokens * num_heads, 9), from `get_neighbor_rows`
     attention_mask: torch.Tensor  # (num_masks, num_tokens * num_heads, 1, 9)
@@ -50,17 +50,17 @@ class DilatedNeighbors(NamedTuple):
 
 class GreenMimDilatedAttention(GreenMimAttention, GreenMimTokenMixer):
     """
-    Attention of each token to its 3 x 3 neighbors, at a dilation of 1 for the first third of the heads, 2 for the second and 3
-    for the last. Hidden neighbors are removed from the softmax. As in DilateFormer, neighbors beyond the border of the image take
-    part in it with a key and a value of zero. There is no position bias.
+    Attention of each token to its 3 x 3 neighbors, at a dilation of 1 for the first third of the heads, 2 for the
+    second and 3 for the last. Hidden neighbors are removed from the softmax. As in DilateFormer, neighbors beyond the
+    image border take part in the softmax with a key and a value of zero. There is no position bias.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
         num_heads = config.num_heads[stage]  # type: ignore[index]
         if num_heads % len(DILATIONS) != 0:
             raise ValueError(
-                f"`num_heads` must be divisible by {len(DILATIONS)}, the number of dilations, in stages with the token mixer "
-                f"'dilated', got {num_heads} in stage {stage + 1}."
+                f"`num_heads` must be divisible by {len(DILATIONS)}, the number of dilations, in stages with the "
+                f"token mixer 'dilated', got {num_heads} in stage {stage + 1}."
             )
         super().__init__(config, config.hidden_sizes[stage], num_heads, config.attention_similarity)
 
@@ -94,7 +94,7 @@ class GreenMimDilatedAttention(GreenMimAttention, GreenMimTokenMixer):
     def forward(
         self, hidden_states: torch.Tensor, prepared: DilatedNeighbors, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        # the heads of a token are rows, and those of all tokens the heads of the attention
+        # each head of a token is a row, and the heads of all tokens are the heads of the attention
         query, key, value = (states.reshape(-1, self.head_dim) for states in self.project(hidden_states))
         states = (query[:, None], gather_neighbors(key, prepared.rows), gather_neighbors(value, prepared.rows))
         query, key, value = (tensor.unflatten(0, (hidden_states.shape[0], -1)) for tensor in states)

@@ -23,8 +23,8 @@ from .mixer_greenmim import GreenMimAttention, GreenMimTokenMixer
 
 class GreenMimGlobalAttention(GreenMimAttention, GreenMimTokenMixer):
     """
-    Attention among all tokens of an image. Every image of a batch has equally many visible tokens, so there is no plan. There
-    is no position bias: offsets have no bound.
+    Attention among all tokens of an image. All images of a batch have the same number of visible tokens, so there is
+    no plan. There is no position bias, because offsets are unbounded.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):

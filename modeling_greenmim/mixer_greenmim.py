@@ -11,16 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Token mixers: the contract that every one fulfills, and the attention and MLP that layers share.
+"""Token mixers: their interface, and the attention and MLP that layers share.
 
-A token mixer is one class in one file. It knows two things: what it needs to know about a mask (`make_plan`: NumPy, in the
-workers of a data loader), and how it mixes the tokens of a layer (`forward`: torch). A full image is the mask that hides
-nothing; its plan follows from shapes (`make_full_plan`: torch, on the device).
+A token mixer is one class in one file. It does two things: it plans for a mask (`make_plan`: NumPy, in data loader
+workers), and it mixes the tokens of a layer (`forward`: torch). A full image is a mask that hides nothing; its plan
+depends only on shapes (`make_full_plan`: torch, on the device).
 
     layout ──make_plan──▶ plan ──prepare──▶ prepared ──forward──▶ mixed tokens
-             once a mask         once a stage          once a layer
+             once per mask       once per stage        once per layer
 
-A hidden token does not exist: it takes part in no softmax, no sum and no count. `planning_greenmim.py` registers the mixers.
+For a mixer, a hidden token does not exist: it enters no softmax, no sum and no count. `planning_greenmim.py` registers
+the mixers.
 """
 
 import math
@@ -41,12 +42,12 @@ from .layout_greenmim import TokenLayout
 from .validation_greenmim import check_choice
 
 
-# the grid of fused attention on a GPU is (blocks of queries, heads, batch), and CUDA limits its second side
+# the grid of fused attention on a GPU is (blocks of queries, heads, batch), and CUDA limits its second dimension
 MAX_HEADS = 65_535
 
 
 def get_compute_dtype(hidden_states: torch.Tensor) -> torch.dtype:
-    """The dtype that matrix products of these hidden states have, which autocast may lower."""
+    """Dtype of matrix products with these hidden states, which autocast may lower."""
     device_type = hidden_states.device.type
     if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.get_autocast_dtype(device_type)
@@ -55,12 +56,13 @@ def get_compute_dtype(hidden_states: torch.Tensor) -> torch.dtype:
 
 class GreenMimTokenMixer(nn.Module):
     """
-    Mixes the tokens of one layer. A subclass is made as `MyMixer(config, stage)`, with the [`GreenMimConfig`] of the model and
-    the index of the stage, from 0; it raises a `ValueError` where the configuration does not fit. It implements `forward`, and
-    as many of the class methods as it needs: by default there is no plan, and `forward` gets an empty dictionary.
+    Base class of token mixers, which mix the tokens of one layer. A subclass is created as `MyMixer(config, stage)`,
+    with the [`GreenMimConfig`] of the model and the index of the stage, from 0. It raises a `ValueError` if the
+    configuration does not fit. It implements `forward` and the class methods that it needs. By default, there is no
+    plan, and `forward` gets an empty dictionary.
 
-    A module that owns parameters initializes them in a method `init_weights(std: float)`; linear layers and norms need none.
-    With `GreenMimAttention` as a second base class, name that first.
+    A module that owns parameters initializes them in a method `init_weights(std: float)`; linear layers and norms do
+    not need one. If `GreenMimAttention` is the second base class, name it first.
     """
 
     def __init__(self, config: GreenMimConfig | None = None, stage: int | None = None):
@@ -71,12 +73,12 @@ class GreenMimTokenMixer(nn.Module):
         cls, layout: TokenLayout, config: GreenMimConfig, stage: int, group_shape: tuple[int | None, int] | None = None
     ) -> dict[str, np.ndarray]:
         """
-        Plans the mixing of visible tokens, once for each mask.
+        Plan the mixing of visible tokens, once per mask.
 
         Args:
             layout ([`TokenLayout`]):
-                Where the visible tokens of the stage are. If all images of a batch share a mask, the layout and the plan are
-                those of one image.
+                Positions of the stage's visible tokens. If all images of a batch share a mask, the layout and the plan
+                describe one image.
             config ([`GreenMimConfig`]):
                 Configuration of the model.
             stage (`int`):
@@ -99,7 +101,7 @@ class GreenMimTokenMixer(nn.Module):
         clip_windows: bool = True,
     ) -> dict[str, torch.Tensor]:
         """
-        Plans the mixing of all tokens of a full image, row-major. Only shapes are known.
+        Plan the mixing of all tokens of a full image, row-major. Only shapes are known.
 
         Args:
             grid_size (`tuple[int, int]`):
@@ -109,7 +111,7 @@ class GreenMimTokenMixer(nn.Module):
             stage (`int`):
                 Index of the stage, from 0.
             device (`torch.device`, *optional*):
-                Where to make the plan.
+                Device of the plan.
             clip_windows (`bool`, *optional*, defaults to `True`):
                 Whether a window that is larger than the grid shrinks to it and is not shifted, as in transformers'
                 `SwinModel`; windows of `SwinBackbone` keep their size and shift. Mixers without windows ignore it.
@@ -124,20 +126,20 @@ class GreenMimTokenMixer(nn.Module):
         cls, plan: dict[str, torch.Tensor], hidden_states: torch.Tensor, config: GreenMimConfig, stage: int
     ) -> Any:
         """
-        Prepares what all layers of a stage share, once in each forward.
+        Prepare the values that all layers of a stage share, once per forward pass.
 
         Args:
             plan (`dict[str, torch.Tensor]`):
-                The plan of this mixer and stage, of either kind.
+                Plan of this mixer and stage, from `make_plan` or `make_full_plan`.
             hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, channels)`):
-                Input of the stage: its shape, dtype and device count.
+                Input of the stage. Only its shape, dtype and device matter.
             config ([`GreenMimConfig`]):
                 Configuration of the model.
             stage (`int`):
                 Index of the stage, from 0.
 
         Returns:
-            The second argument of `forward`. By default the plan.
+            The second argument of `forward`. By default, the plan.
         """
         return plan
 
@@ -147,12 +149,12 @@ class GreenMimTokenMixer(nn.Module):
         """
         Args:
             hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, channels)`):
-                Tokens, of visible units in Z-order or of a full image row-major.
+                Tokens: those of visible units in Z-order, or all tokens of a full image, row-major.
             prepared:
                 Result of `prepare`.
 
         Returns:
-            `tuple` of the mixed tokens, in the shape and order of the input, and attention weights, or `None`.
+            `tuple` of the mixed tokens, in the shape and order of the input, and the attention weights or `None`.
         """
         raise TypeError(f"{type(self).__name__} must implement `forward(hidden_states, prepared, **kwargs)`.")
 
@@ -169,8 +171,8 @@ def eager_attention_forward(
     **kwargs: Unpack[TransformersKwargs],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Swin's eager attention; weights are returned with `module.num_heads` heads, also where groups are further heads. Scores are
-    multiplied by `score_modulation` before `attention_mask` is added.
+    Swin's eager attention. Weights are returned with `module.num_heads` heads, even if groups act as additional heads.
+    Scores are multiplied by `score_modulation` before `attention_mask` is added.
     """
     attn_weights = torch.matmul(query * scaling, key.transpose(2, 3))
     if score_modulation is not None:
@@ -189,8 +191,8 @@ def eager_attention_forward(
 
 class GreenMimCosineSimilarity(nn.Module):
     """
-    Makes the dot products of queries and keys cosines, multiplied by a learned scale for each head of at most 100, as in Swin V2
-    (https://huggingface.co/papers/2111.09883, section 3.3).
+    Turns the dot products of queries and keys into cosines, multiplied by a learned scale for each head of at most
+    100, as in Swin V2 (https://huggingface.co/papers/2111.09883, section 3.3).
     """
 
     def __init__(self, num_heads: int):
@@ -201,7 +203,7 @@ class GreenMimCosineSimilarity(nn.Module):
         init.constant_(self.logit_scale, math.log(10))
 
     def forward(self, query: torch.Tensor, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Queries and keys of shape `(..., channels)`, all heads side by side."""
+        """Scale queries and keys of shape `(..., channels)`, all heads side by side."""
         scale = self.logit_scale[..., 0].clamp(max=math.log(100)).exp()
         return self._set_length(query, scale), self._set_length(key, torch.ones_like(scale))
 
@@ -209,7 +211,7 @@ class GreenMimCosineSimilarity(nn.Module):
         heads = states.unflatten(-1, (len(length), -1))
         dtype = torch.promote_types(states.dtype, torch.float32)
         lengths = torch.linalg.vector_norm(heads, dim=-1, keepdim=True, dtype=dtype)
-        # the key of padding is 0 and stays so; divided by a tiny number, its gradient would overflow in float16
+        # the key of padding is 0 and stays 0; division by a tiny number would make its gradient overflow in float16
         return (heads * (length / lengths.masked_fill(lengths == 0, 1))).flatten(-2).to(states.dtype)
 
 
@@ -247,8 +249,8 @@ class GreenMimAttention(nn.Module):
 
     def project(self, hidden_states: torch.Tensor) -> Sequence[torch.Tensor]:
         """
-        Queries, keys and values, each in the shape of the hidden states: on a GPU by one product, as long as the projections
-        are plain linear layers, on a CPU, where that is slower, by three.
+        Compute queries, keys and values, each in the shape of the hidden states. On a GPU, one product computes all
+        three if the projections are plain linear layers. On a CPU, where that is slower, there are three products.
         """
         projections = (self.q_proj, self.k_proj, self.v_proj)
         if hidden_states.device.type != "cpu" and all(map(is_plain_linear, projections)):
@@ -260,7 +262,7 @@ class GreenMimAttention(nn.Module):
         return query, key, value
 
     def project_at_once(self, hidden_states: torch.Tensor) -> Sequence[torch.Tensor]:
-        """Queries, keys and values as parts of one product with the weights of all three projections."""
+        """Compute queries, keys and values in one product with the weights of all three projections."""
         projections = (self.q_proj, self.k_proj, self.v_proj)
         weight = torch.cat([projection.weight for projection in projections])
         bias = None
@@ -278,8 +280,8 @@ class GreenMimAttention(nn.Module):
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
-        `(batch_size, heads, tokens, head_dim)` to `(batch_size, tokens, heads, head_dim)`, and attention weights if they are
-        asked for. `attention_mask` is added to the scores.
+        Attend, from `(batch_size, heads, tokens, head_dim)` to `(batch_size, tokens, heads, head_dim)`. Attention
+        weights are also returned if they are requested. `attention_mask` is added to the scores.
         """
         attention_interface: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
@@ -287,7 +289,7 @@ class GreenMimAttention(nn.Module):
         if attention_mask is not None:
             attention_mask = attention_mask.to(query.dtype)
         settings = {"dropout": self.attention_dropout if self.training else 0.0, "scaling": self.scaling, **kwargs}
-        # only eager attention takes a modulation, and it has no limit
+        # only eager attention accepts a modulation, and it has no limit
         num_launches = 1 if "score_modulation" in kwargs else -(-query.shape[1] // MAX_HEADS)
         if num_launches == 1:
             attn_output, attn_weights = attention_interface(self, query, key, value, attention_mask, **settings)
@@ -299,7 +301,7 @@ class GreenMimAttention(nn.Module):
             attn_output = torch.cat([output for output, _ in results], dim=2)
             all_weights = [weights for _, weights in results]
             attn_weights = None if all_weights[0] is None else torch.cat(all_weights)
-        # a reentrant checkpoint needs a gradient for every output, so weights nobody asked for are not one
+        # a reentrant checkpoint needs a gradient for every output, so weights are only returned on request
         if not kwargs.get("output_attentions", self.config.output_attentions):
             attn_weights = None
         return attn_output, attn_weights
@@ -311,7 +313,7 @@ class GreenMimAttention(nn.Module):
         query_states: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Tokens of `query_states`, or else all of `hidden_states`, attend to those of `hidden_states`."""
+        """Let the tokens of `query_states`, by default all of `hidden_states`, attend to those of `hidden_states`."""
         if query_states is None:
             projected = self.project(hidden_states)
         else:
@@ -325,7 +327,7 @@ class GreenMimAttention(nn.Module):
 
 
 def is_plain_linear(module: nn.Module) -> bool:
-    """Whether the weights say all: the module is not wrapped (LoRA), quantized, hooked or offloaded."""
+    """Whether the weights fully define a linear layer: it is not wrapped (LoRA), quantized, hooked or offloaded."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return type(module) is nn.Linear and not any(hooks) and "forward" not in vars(module)
 

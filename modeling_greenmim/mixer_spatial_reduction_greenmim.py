@@ -13,9 +13,9 @@
 # limitations under the License.
 """Attention to spatially reduced keys and values, as in PVT and, next to windows, in Twins.
 
-Both reduce the tokens of a stage by a convolution whose kernel and stride are 8, 4, 2 and 1 tokens in stages of stride 4, 8, 16
-and 32 pixels: each reduced token is one mask unit at every stage. On visible tokens, which are ordered by unit, the convolution
-is a reshape and a linear layer.
+Both reduce the tokens of a stage by a convolution. Its kernel and stride are 8, 4, 2 and 1 tokens in stages with
+strides of 4, 8, 16 and 32 pixels, so each reduced token covers one mask unit at every stage. Visible tokens are
+ordered by unit, so the convolution is a reshape and a linear layer.
 """
 
 import torch
@@ -30,9 +30,10 @@ from .mixer_greenmim import GreenMimAttention, GreenMimTokenMixer
 
 class GreenMimSpatialReductionAttention(GreenMimAttention, GreenMimTokenMixer):
     """
-    Attention of all tokens of an image to one key and value for each mask unit: a linear layer over the tokens of the unit in
-    Z-order, and a norm. In the last stage, where a unit is one token, this is global attention. There is no plan for a mask, and no
-    position bias. Where a full image is not made of whole units, the last ones are completed with zeros.
+    Attention of all tokens of an image to one key and value per mask unit. A linear layer over the tokens of the unit
+    in Z-order and a norm reduce the unit to one token. In the last stage, where a unit is one token, this is global
+    attention. Masks need no plan, and there is no position bias. If a full image does not consist of whole units,
+    zeros complete the last units.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
@@ -62,7 +63,7 @@ class GreenMimSpatialReductionAttention(GreenMimAttention, GreenMimTokenMixer):
         return plan | {"is_padding": is_padding.flatten()} if is_padding.numel() > height * width else plan
 
     def reduce(self, hidden_states: torch.Tensor, prepared: dict[str, torch.Tensor]) -> torch.Tensor:
-        """`(batch_size, num_tokens, channels)` to `(batch_size, num_units, channels)`."""
+        """Reduce `(batch_size, num_tokens, channels)` to `(batch_size, num_units, channels)`."""
         batch_size, _, channels = hidden_states.shape
         if "gather_index" in prepared:
             hidden_states = hidden_states[:, prepared["gather_index"]]

@@ -13,8 +13,8 @@
 # limitations under the License.
 """Attention inside windows: `"window"` and `"shifted_window"` as in Swin, and `"mask_unit"` as in Hiera.
 
-The windows of a partly visible image hold any number of tokens. They are packed as a whole into groups of equal size, and
-inside a group a token attends to its own window only: GreenMIM's Group Window Attention
+The windows of a partly visible image contain any number of tokens. Whole windows are packed into groups of equal size,
+and inside a group, a token attends only to its own window: GreenMIM's Group Window Attention
 (https://huggingface.co/papers/2205.13515, section 3.2). For `T` tokens in `G` groups of `S` slots, a plan holds:
 
 | key              | shape    | value                                                                  |
@@ -23,10 +23,11 @@ inside a group a token attends to its own window only: GreenMIM's Group Window A
 | `scatter_index`  | `(T,)`   | slot of each token, counted row-major over `(G, S)`                    |
 | `set_index`      | `(G, S)` | window of the token in each slot; -1 for an empty slot                 |
 | `position_index` | `(G, S)` | `row * (2 * window_size - 1) + column` of the token in its window      |
-| `is_padding`     | `(G, S)` | only where a full image is padded: whether the slot holds padding      |
+| `is_padding`     | `(G, S)` | only if a full image is padded: whether the slot contains padding       |
 
-`T` tells how a plan is used. Either all images share a mask: `T` counts the tokens of one image, and all images follow copies
-of the plan. Or each image has its own mask: `T` counts the tokens of the batch, and a group may hold windows of several images.
+`T` determines how a plan is used. If all images share a mask, `T` counts the tokens of one image, and all images use
+copies of the plan. If each image has its own mask, `T` counts the tokens of the batch, and a group may contain windows
+of several images.
 """
 
 import functools
@@ -52,21 +53,21 @@ from .position_bias_greenmim import (
 
 class WindowGroups(NamedTuple):
     """
-    A plan of windows, ready for all layers of a stage. One copy of a plan is laid out as (groups, slots), groups being the
-    batch of the attention. Several are laid out as (copies, slots, groups), groups being further heads, so that all copies
-    share one bias.
+    Window plan, prepared for all layers of a stage. A single copy of a plan is laid out as (groups, slots), and the
+    groups are the batch of the attention. Several copies are laid out as (copies, slots, groups), and the groups are
+    additional heads, so that all copies share one bias.
     """
 
     num_copies: int
     gather_index: torch.Tensor  # (all slots,), token in each slot, counted over the batch
     scatter_index: torch.Tensor  # (tokens of the batch,), slot of each token
-    is_empty: torch.Tensor  # (all slots,), whether the slot holds no token
+    is_empty: torch.Tensor  # (all slots,), whether the slot is empty
     pairs: PairIndex
     has_padding: bool  # whether empty slots take part in the attention, as zeros
 
 
 class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
-    """Attention inside windows, with a relative position bias unless the configuration has none."""
+    """Attention inside windows, with a relative position bias unless the configuration disables it."""
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__(config, config.hidden_sizes[stage], config.num_heads[stage], config.attention_similarity)  # type: ignore[index]
@@ -82,8 +83,8 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
         cls, layout: TokenLayout, config: GreenMimConfig, stage: int, group_shape: tuple[int | None, int] | None = None
     ) -> dict[str, np.ndarray]:
         window_size = config.window_size
-        # shifted windows are those of a grid that starts `window_size - shift` tokens before the image, so no roll is
-        # needed; for regular windows this only changes their numbers
+        # shifted windows belong to a grid that starts `window_size - shift` tokens before the image, so no roll is
+        # needed; for regular windows, this only changes their numbers
         start = window_size - cls.get_shift_size(layout.grid_size, window_size)
         row_windows, window_rows = np.divmod(layout.rows + start, window_size)
         column_windows, window_columns = np.divmod(layout.columns + start, window_size)
@@ -137,12 +138,12 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         num_groups, num_slots = prepared.pairs.shape
         num_copies, dtype = prepared.num_copies, get_compute_dtype(hidden_states)
-        tokens = hidden_states.flatten(0, 1).to(dtype)  # before they are copied
+        tokens = hidden_states.flatten(0, 1).to(dtype)  # cast before copying
         is_padding = prepared.is_empty if prepared.has_padding else None
         slots = gather_slots(tokens, prepared.gather_index, prepared.scatter_index, is_padding)
         if self.relative_position_bias is not None:
             biases = self.relative_position_bias()
-        else:  # what remains is the mask between windows, which is that of all heads unless groups are further heads
+        else:  # only the mask between windows remains, which all heads share unless groups are additional heads
             num_heads = 1 if num_copies == 1 else self.num_heads
             biases = tokens.new_zeros((2 * self.config.window_size - 1) ** 2, num_heads)
         attention_mask = look_up_bias(biases, prepared.pairs, dtype)
@@ -163,14 +164,16 @@ class GreenMimWindowAttention(GreenMimAttention, GreenMimTokenMixer):
 
 
 class GreenMimShiftedWindowAttention(GreenMimWindowAttention):
-    """Attention inside windows that are shifted by half a window; where one window covers a side of the grid, by none."""
+    """
+    Attention inside windows that are shifted by half a window, or not at all if one window covers a side of the grid.
+    """
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__(config, stage)
         if config.window_size < 2:
             raise ValueError(
-                f"`window_size` must be at least 2 for the token mixer 'shifted_window', got {config.window_size}. Set "
-                "`token_mixers` to 'window' in every stage, or choose larger windows."
+                f"`window_size` must be at least 2 for the token mixer 'shifted_window', got {config.window_size}. "
+                "Set `token_mixers` to 'window' in every stage, or use larger windows."
             )
 
     @classmethod
@@ -180,9 +183,9 @@ class GreenMimShiftedWindowAttention(GreenMimWindowAttention):
 
 class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
     """
-    Attention inside mask units. The visible tokens of a unit lie side by side, so that there is no plan for a mask. The
-    relative position bias has the size of a unit, whatever the windows; in the last stage, where a unit is one token, there is
-    none. Where a full image is not made of whole units, there are tokens missing in the last ones.
+    Attention inside mask units. The visible tokens of a unit are adjacent, so masks need no plan. The relative
+    position bias has the size of a unit, whatever the window size. The last stage, where a unit is one token, has no
+    bias. If a full image does not consist of whole units, tokens are missing in the last units.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
@@ -200,7 +203,7 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
         clip_windows: bool = True,
     ) -> dict[str, torch.Tensor]:
         (height, width), side = grid_size, config.get_unit_side(stage)
-        rows, columns = (side * length for length in get_grid_size(grid_size, side))  # completed to whole units
+        rows, columns = (side * length for length in get_grid_size(grid_size, side))  # rounded up to whole units
         cell_rows, cell_columns = get_unit_cells(grid_size, side, device)
         is_padding = (cell_rows >= height) | (cell_columns >= width)
         cells = (cell_rows * columns + cell_columns).flatten()
@@ -217,7 +220,7 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
     ) -> dict[str, torch.Tensor]:
         side = config.get_unit_side(stage)
         place = torch.arange(side**2, device=hidden_states.device).view(1, side, side)
-        place = units_to_patches(place, 1).flatten()  # of the tokens in Z-order, counted row-major
+        place = units_to_patches(place, 1).flatten()  # row-major place of each token in Z-order
         positions = get_window_positions(place // side, place % side, side)
         return {**plan, "relative_position_index": get_relative_position_index(positions, side)}
 
@@ -246,10 +249,10 @@ class GreenMimMaskUnitAttention(GreenMimAttention, GreenMimTokenMixer):
 
 
 class _AxisPartition(NamedTuple):
-    """One axis of a grid, completed by padding to whole windows, in the order of Swin's cyclic shift."""
+    """One axis of a grid, padded to whole windows, in the order of Swin's cyclic shift."""
 
     place: torch.Tensor  # (groups, slots), place along the axis; padding comes after the last
-    window: torch.Tensor  # (groups, slots), window of this place: the shift brings two of them into the last group
+    window: torch.Tensor  # (groups, slots), window of this place: the shift puts two windows into the last group
     slot: torch.Tensor  # (length,), slot of each place that is not padding
     group: torch.Tensor  # (length,), group of each place that is not padding
 
@@ -264,13 +267,13 @@ def _partition_axis(
     return _AxisPartition(place, (place + window_size - shift) // window_size, rolled % side, rolled // side)
 
 
-@torch.inference_mode(False)  # a cached plan serves training as well, if its first use is an evaluation
+@torch.inference_mode(False)  # a cached plan must also work in training if its first use is an evaluation
 def _partition_grid(
     grid_size: tuple[int, int], window_size: int, sides: tuple[int, int], shift: int, device: torch.device | None
 ) -> dict[str, torch.Tensor]:
     """
-    The plan of a full image: its groups are its windows. As in Swin, the last row and column of windows are completed by
-    padding, which takes part in the attention (see `SwinLayer.maybe_pad` in transformers).
+    Plan of a full image, whose groups are its windows. As in Swin, padding completes the last row and column of
+    windows and takes part in the attention (see `SwinLayer.maybe_pad` in transformers).
     """
     height, width = grid_size
     rows, columns = (
@@ -279,7 +282,7 @@ def _partition_grid(
     (row_groups, row_slots), (column_groups, column_slots) = rows.place.shape, columns.place.shape
 
     def combine(row_values: torch.Tensor, column_values: torch.Tensor) -> torch.Tensor:
-        """Sums the value of the row and that of the column of every slot, `(groups, slots)`."""
+        """Sum the row value and the column value of every slot, `(groups, slots)`."""
         sums = row_values[:, None, :, None] + column_values[None, :, None, :]
         return sums.reshape(row_groups * column_groups, row_slots * column_slots)
 

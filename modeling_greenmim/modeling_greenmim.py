@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""PyTorch GreenMIM model: a hierarchical vision transformer that encodes visible patches only, and its pre-training."""
+"""PyTorch GreenMIM model: a hierarchical vision transformer that encodes only visible patches, and pre-training."""
 
 import copy
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ from .teacher_greenmim import GreenMimTeacherProjection, check_teacher_features
 from .validation_greenmim import check_choice, describe
 
 
-# weights that only pre-training has
+# weights that exist only in pre-training
 _PRETRAINING_MODULES = [
     r"^decoder\.",
     r"^stage_decoders\.",
@@ -70,26 +70,26 @@ _PRETRAINING_MODULES = [
 @dataclass
 class GreenMimModelOutput(ModelOutput):
     """
-    GreenMim model's outputs.
+    Outputs of [`GreenMimModel`].
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`):
-            Output of the last stage, normalized. Without a mask, its tokens are the cells of the last grid, row-major; with
-            one, the visible mask units, in the order of `visible_indices`.
+            Normalized output of the last stage. Without a mask, its tokens are the cells of the last grid, row-major;
+            with a mask, the visible mask units, in the order of `visible_indices`.
         pooler_output (`torch.FloatTensor` of shape `(batch_size, hidden_size)`, *optional*, returned when `add_pooling_layer=True`):
             Mean of the last hidden state over its tokens.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
-            Output of the embeddings and of each stage, `(batch_size, sequence_length, channels)`. Row-major without a mask,
-            in the order described in `layout_greenmim.py` with one.
+            Output of the embeddings and of each stage, `(batch_size, sequence_length, channels)`: row-major without a
+            mask, in the order described in `layout_greenmim.py` with a mask.
         attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
-            Attention weights of the last layer of each stage, `(groups, num_heads, group_size, group_size)` for windows. Only
-            the eager attention returns them, and only of stages whose last token mixer has them.
+            Attention weights of the last layer of each stage, `(groups, num_heads, group_size, group_size)` for
+            windows. Only eager attention returns them, and only for stages whose last token mixer has them.
         reshaped_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True` and there is no mask):
             The hidden states as feature maps, `(batch_size, channels, height, width)`.
         visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
-            The visible mask units, row-major and ascending.
+            Indices of the visible mask units, row-major and ascending.
         stage_hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `config.decoder_stages` has earlier stages than the last):
-            The hidden states of these earlier stages, for their decoders.
+            Hidden states of these earlier stages, for their decoders.
     """
 
     last_hidden_state: torch.FloatTensor | None = None
@@ -104,27 +104,27 @@ class GreenMimModelOutput(ModelOutput):
 @dataclass
 class GreenMimForMaskedImageModelingOutput(ModelOutput):
     """
-    GreenMim masked image modeling's outputs.
+    Outputs of [`GreenMimForMaskedImageModeling`].
 
     Args:
         loss (`torch.FloatTensor` of shape `()`, *optional*, returned when there is a mask):
             Mean of `image_losses`.
         image_losses (`torch.FloatTensor` of shape `(batch_size,)`, *optional*, returned when there is a mask):
-            Loss of each image, in float32 (float64 if the model is): the weighted sum of the reconstruction losses and of the
-            teacher loss.
+            Loss of each image, in float32 (float64 if the model is): the weighted sum of the reconstruction losses and
+            the teacher loss.
         reconstruction_losses (`tuple(torch.FloatTensor)`, *optional*, returned when there is a mask):
             Mean squared error of each decoder over the cells of the hidden units, of shape `()`, in the order of
             `config.decoder_stages`.
         teacher_loss (`torch.FloatTensor` of shape `()`, *optional*, returned when there are teacher features):
-            1 minus the cosine of the predicted and the given features.
+            1 minus the cosine similarity of the predicted and the given features.
         logits (`torch.FloatTensor` of shape `(batch_size, num_cells, size)`, *optional*, returned when there is a decoder):
-            What the decoder of the first of `config.decoder_stages` predicts of each cell, row-major. Cells are mask units for the
-            last stage. For pixels, the size is `cell_size**2 * num_channels`, (row, column, channel) inside a cell. In
-            training, those that the loss does not need are 0.
+            Prediction of the first decoder in `config.decoder_stages` for each cell, row-major. In the last stage, the
+            cells are the mask units. For pixels, the size is `cell_size**2 * num_channels`, in the order (row, column,
+            channel) inside a cell. In training, predictions that the loss does not need are 0.
         mask (`torch.FloatTensor` of shape `(batch_size, num_units)`, *optional*, returned when there is a mask):
-            The mask over the mask units: 1 where a unit is hidden, 0 where it is visible.
+            Mask over the mask units: 1 for hidden units, 0 for visible ones.
         visible_indices (`torch.LongTensor` of shape `(batch_size, num_visible_units)`, *optional*, returned when there is a mask):
-            The visible mask units, row-major and ascending.
+            Indices of the visible mask units, row-major and ascending.
         hidden_states (`tuple(torch.FloatTensor)`, *optional*, returned when `output_hidden_states=True`):
             See [`GreenMimModelOutput`].
         attentions (`tuple(torch.FloatTensor)`, *optional*, returned when `output_attentions=True`):
@@ -146,7 +146,7 @@ class GreenMimForMaskedImageModelingOutput(ModelOutput):
 
 
 class GreenMimLayer(GradientCheckpointingLayer):
-    """A layer of the encoder: `SwinLayer` with any token mixer, and stochastic depth on both branches, as in Swin's paper."""
+    """Encoder layer: `SwinLayer` with any token mixer, and stochastic depth on both branches, as in the Swin paper."""
 
     def __init__(self, config: GreenMimConfig, stage: int, token_mixer: str, drop_path_rate: float):
         super().__init__()
@@ -174,7 +174,7 @@ class GreenMimLayer(GradientCheckpointingLayer):
 
 
 class GreenMimPostNormLayer(GreenMimLayer):
-    """The same, with each norm at the end of its branch, as `Swinv2Layer`."""
+    """Encoder layer with each norm at the end of its branch, as in `Swinv2Layer`."""
 
     def forward(
         self, hidden_states: torch.Tensor, prepared: Any, **kwargs: Unpack[TransformersKwargs]
@@ -194,14 +194,14 @@ LAYERS = {"before": GreenMimLayer, "after": GreenMimPostNormLayer}
 
 
 class GreenMimStage(nn.Module):
-    """Layers on one resolution, with a position encoding after the first, and the merging that leads to the next."""
+    """Layers at one resolution, with a position encoding after the first one, and the patch merging that follows."""
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__()
         self.config = config
         self.stage = stage
         for name in config.token_mixers[stage]:
-            get_token_mixer(name)  # also one that no layer has must be known
+            get_token_mixer(name)  # also check names that no layer uses
         self.token_mixers = config.get_layer_mixers(stage)
         first_layer, num_layers = sum(config.depths[:stage]), sum(config.depths)
         self.blocks = nn.ModuleList(
@@ -225,8 +225,8 @@ class GreenMimStage(nn.Module):
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """
-        Returns the hidden states after the merging, attention weights, and the hidden states before the merging.
-        `grid_size` is that of the tokens of the full image, also where there are only those of visible units.
+        Return the hidden states after the merging, the attention weights, and the hidden states before the merging.
+        `grid_size` describes the full image, even if only the tokens of visible units are given.
         """
         prepared = {
             name: get_token_mixer(name).prepare(mixer_plan, hidden_states, self.config, self.stage)
@@ -245,7 +245,7 @@ class GreenMimStage(nn.Module):
 
 
 class GreenMimEncoder(nn.Module):
-    """The stages, one after the other."""
+    """All stages in sequence."""
 
     def __init__(self, config: GreenMimConfig):
         super().__init__()
@@ -260,7 +260,7 @@ class GreenMimEncoder(nn.Module):
         visible_indices: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Returns the input of each stage, and the output of its layers before the merging."""
+        """Return the input of each stage, and the output of its layers before the merging."""
         stage_inputs, stage_outputs = [], []
         for name, stage, grid_size in zip(self.stage_names, self.layers, stage_grids):
             stage_inputs.append(hidden_states)
@@ -271,7 +271,8 @@ class GreenMimEncoder(nn.Module):
 
 class GreenMimPreTrainedModel(PreTrainedModel):
     """
-    An abstract class to handle weights initialization and a simple interface for downloading and loading pretrained models.
+    An abstract class to handle weights initialization and a simple interface for downloading and loading pretrained
+    models.
     """
 
     config: GreenMimConfig
@@ -293,7 +294,7 @@ class GreenMimPreTrainedModel(PreTrainedModel):
 
     def __init__(self, config: GreenMimConfig, *inputs, **kwargs):
         check_config(config)
-        config.validate()  # again: `from_pretrained` sets keywords after the configuration was made
+        config.validate()  # again: `from_pretrained` sets keywords after it has created the configuration
         super().__init__(config, *inputs, **kwargs)
         self.architecture = copy.deepcopy(config.get_architecture())
 
@@ -302,21 +303,22 @@ class GreenMimPreTrainedModel(PreTrainedModel):
         super().save_pretrained(*args, **kwargs)
 
     def get_correct_attn_implementation(self, requested_attention: str | None, is_init_check: bool = False) -> str:
-        """Also refuses what cannot modulate scores."""
+        """Also reject attention implementations that cannot modulate scores."""
         if self.config.score_modulation is None:
             return super().get_correct_attn_implementation(requested_attention, is_init_check)
         if requested_attention not in (None, "eager"):
             raise ValueError(
-                f"Cannot use `attn_implementation={requested_attention!r}` with `score_modulation={self.config.score_modulation!r}` "
-                "because it multiplies the scores, and fused attention only adds to them. Pass `attn_implementation='eager'`."
+                f"Cannot use `attn_implementation={requested_attention!r}` with "
+                f"`score_modulation={self.config.score_modulation!r}` because it multiplies the scores, and fused "
+                "attention can only add to them. Pass `attn_implementation='eager'`."
             )
         return "eager"
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         """
-        Initializes the weights. A module of ours that owns parameters does so in `init_weights`: for code outside of
-        transformers, modules without parameters of their own are skipped.
+        Initialize the weights. A GreenMIM module that owns parameters initializes them in `init_weights`, because
+        transformers skips external modules without parameters of their own.
         """
         super()._init_weights(module)
         if not isinstance(module, PreTrainedModel) and hasattr(module, "init_weights"):
@@ -325,8 +327,8 @@ class GreenMimPreTrainedModel(PreTrainedModel):
 
 class GreenMimModel(GreenMimPreTrainedModel):
     r"""
-    A hierarchical vision transformer that returns raw hidden states: of the full image or, given a mask, of its visible part
-    only, at the cost of the visible part.
+    Hierarchical vision transformer that returns raw hidden states: of the full image or, given a mask, of only its
+    visible part, at the cost of that part.
 
     Args:
         config ([`GreenMimConfig`]):
@@ -334,7 +336,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
         add_pooling_layer (`bool`, *optional*, defaults to `True`):
             Whether to return the mean of the last hidden state.
         use_mask_token (`bool`, *optional*, defaults to `False`):
-            Whether to have a mask token for `secondary_masked_pos`, if `config.secondary_mask_ratio` is above 0.
+            Whether to create a mask token for `secondary_masked_pos`, if `config.secondary_mask_ratio` is above 0.
     """
 
     # this model is also loaded from checkpoints of models built on it
@@ -367,16 +369,17 @@ class GreenMimModel(GreenMimPreTrainedModel):
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
                 Pixel values. With a mask, height and width must be multiples of `config.mask_unit_size`.
             bool_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)` or `(batch_size, num_patches)`, *optional*):
-                Mask over the mask units, row-major, `True` where a unit is hidden; or over the patches, if it is constant
-                inside every unit. Every row hides the same number of units. Without a mask, the model sees full images.
+                Mask over the mask units, row-major, `True` for hidden units; or over the patches, if it is constant
+                inside every unit. Every row hides the same number of units. Without a mask, the model sees full
+                images.
             plan (`dict`, *optional*):
-                The plan that [`make_plan`] makes of this mask. If it is given, nothing in the forward waits for the device; if
-                not, it is made here.
+                Plan of this mask, from [`make_plan`]. With a plan, the forward pass never waits for the device. By
+                default, the plan is made here.
             interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
                 Whether to interpolate absolute position embeddings to the size of the images.
             secondary_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)`, *optional*):
-                Mask over the mask units, row-major, `True` where the mask token replaces the tokens of a visible unit, see
-                [`~masking_greenmim.sample_secondary_masks`]. Without it, no token is replaced.
+                Mask over the mask units, row-major, `True` for visible units whose tokens the mask token replaces, see
+                [`~masking_greenmim.sample_secondary_masks`]. By default, no token is replaced.
 
         Returns:
             [`GreenMimModelOutput`]
@@ -407,26 +410,29 @@ class GreenMimModel(GreenMimPreTrainedModel):
         stage_grids = get_stage_grids(get_grid_size(image_size, self.config.patch_size), self.config.num_layers)
         if bool_masked_pos is None:
             if plan is not None:
-                raise ValueError("`plan` was given without the `bool_masked_pos` that it was made for. Pass both.")
+                raise ValueError(
+                    "Cannot use `plan` because `bool_masked_pos`, which it was made for, is missing. Pass both."
+                )
             plan = make_full_plan(stage_grids, self.config, device=pixel_values.device)
         else:
             warn_of_raw_pixels(pixel_values)
             if plan is None:
-                # on the host: the one place that waits for the device
+                # on the host: the only place that waits for the device
                 plan = move_plan(make_plan(bool_masked_pos, self.config, image_size), pixel_values.device)
             else:
                 check_plan(plan, bool_masked_pos, self.config, image_size)
             if len(bool_masked_pos) != len(pixel_values):
                 raise ValueError(
-                    f"`bool_masked_pos` must have a mask for each of the {len(pixel_values)} images, got "
+                    f"`bool_masked_pos` must have one mask for each of the {len(pixel_values)} images, got "
                     f"{len(bool_masked_pos)} masks."
                 )
             visible_indices = plan["visible_indices"].expand(len(pixel_values), -1)
         if secondary_masked_pos is not None:
             if visible_indices is None or self.embeddings.mask_token is None:
                 raise ValueError(
-                    "Cannot replace the units of `secondary_masked_pos` because there is no `bool_masked_pos`, or the model has no "
-                    "mask token: it needs `config.secondary_mask_ratio` above 0 and, as an encoder only, `use_mask_token=True`."
+                    "Cannot replace the units of `secondary_masked_pos` because `bool_masked_pos` is missing, or the "
+                    "model has no mask token. Pass `bool_masked_pos`, and use a model with "
+                    "`config.secondary_mask_ratio` above 0. A plain encoder also needs `use_mask_token=True`."
                 )
             unit_grid = get_grid_size(image_size, self.config.mask_unit_size)
             check_secondary_mask(secondary_masked_pos, visible_indices, unit_grid[0] * unit_grid[1])
@@ -440,7 +446,7 @@ class GreenMimModel(GreenMimPreTrainedModel):
 
         earlier_stages = [stage for stage in self.config.decoder_stages if stage < self.config.num_layers]
         reshaped_hidden_states = None
-        # the recorder of hidden states does not evaluate this keyword
+        # the recorder of hidden states does not handle this keyword
         output_hidden_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
         if output_hidden_states and bool_masked_pos is None:
             all_hidden_states = [*stage_inputs, stage_outputs[-1]]
@@ -457,14 +463,15 @@ class GreenMimModel(GreenMimPreTrainedModel):
 
 class GreenMimForImageClassification(GreenMimPreTrainedModel):
     r"""
-    GreenMim Model with an image classification head on top: a linear layer on the mean of the last hidden state, as Swin's.
+    GreenMim Model with an image classification head on top: a linear layer on the mean of the last hidden state, as in
+    Swin.
 
     Args:
         config ([`GreenMimConfig`]):
             Configuration of the model. `num_labels` is the number of classes.
     """
 
-    # this model is also loaded from checkpoints of pre-training
+    # this model is also loaded from pre-training checkpoints
     _keys_to_ignore_on_load_unexpected = _PRETRAINING_MODULES
 
     def __init__(self, config: GreenMimConfig):
@@ -489,8 +496,9 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
                 Pixel values, of any size.
             labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
-                Classes, in `[0, ..., config.num_labels - 1]`, for a cross-entropy loss; if `config.num_labels == 1`, values
-                for a mean squared error; if they are floats of shape `(batch_size, num_labels)`, independent binary ones.
+                Classes in `[0, ..., config.num_labels - 1]`, for a cross-entropy loss; values for a mean squared
+                error, if `config.num_labels == 1`; or independent binary labels, if they are floats of shape
+                `(batch_size, num_labels)`.
             interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
                 Whether to interpolate absolute position embeddings to the size of the images.
 
@@ -513,11 +521,11 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
         >>> outputs.logits.shape
         torch.Size([2, 10])
         ```"""
-        check_no_mask(kwargs, "image classification")
+        check_no_mask(kwargs, "an image classifier")
         if labels is not None and (not isinstance(labels, torch.Tensor) or labels.dtype == torch.bool):
             raise ValueError(
-                f"`labels` must be a tensor of numbers, got {describe(labels)}. Image classification sees full images, it takes "
-                "no mask."
+                f"`labels` must be a tensor of numbers, got {describe(labels)}. Do not pass a mask: image "
+                "classification sees full images."
             )
         outputs: GreenMimModelOutput = self.greenmim(
             pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, **kwargs
@@ -539,20 +547,20 @@ class GreenMimForImageClassification(GreenMimPreTrainedModel):
 
 class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
     r"""
-    GreenMim backbone, to be used with frameworks like UperNet and DETR: feature maps of the stages that
-    `config.out_features` names, before their merging, each with a layer normalization of its own. As in
-    transformers' `SwinBackbone`, windows shift at every resolution, also where one of them covers the grid. Where the norms of
-    layers come after (`config.norm_placement`), both is as in `Swinv2Backbone`: feature maps have no further norm, and a window
-    that covers the grid does not shift.
+    GreenMim backbone, to be used with frameworks like UperNet and DETR. It returns feature maps of the stages in
+    `config.out_features`, before their merging, each with its own layer normalization. As in transformers'
+    `SwinBackbone`, windows shift at every resolution, even if one window covers the grid. With
+    `config.norm_placement="after"`, it works like `Swinv2Backbone` instead: feature maps have no extra norm, and a
+    window that covers the grid does not shift.
 
     Args:
         config ([`GreenMimConfig`]):
             Configuration of the model.
     """
 
-    # this model is also loaded from checkpoints of pre-training and classification
+    # this model is also loaded from pre-training and classification checkpoints
     _keys_to_ignore_on_load_unexpected = [*_PRETRAINING_MODULES, r"^classifier\.", r"(^|\.)layernorm\."]
-    # its hidden states are the feature maps of all stages, so that they are not recorded on the way
+    # hidden states are not recorded, because they are the feature maps of all stages
     _can_record_outputs = {"attentions": OutputRecorder(GreenMimStage, index=1)}
 
     def __init__(self, config: GreenMimConfig):
@@ -587,12 +595,13 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
                 Pixel values, of any size.
             interpolate_pos_encoding (`bool`, *optional*, defaults to `True`):
-                Whether to interpolate absolute position embeddings to the size of the images. Frameworks do not pass it.
+                Whether to interpolate absolute position embeddings to the size of the images. Frameworks do not pass
+                this argument.
 
         Returns:
-            [`~transformers.modeling_outputs.BackboneOutput`]: its `feature_maps` have the shape `(batch_size, channels,
-            height / stride, width / stride)`, rounded up, with a stride of `config.patch_size` in the first stage, and of
-            twice that of the stage before in any other.
+            [`~transformers.modeling_outputs.BackboneOutput`]: its `feature_maps` have the shape
+            `(batch_size, channels, height / stride, width / stride)`, rounded up. The stride is `config.patch_size` in
+            the first stage and doubles in each later stage.
 
         Raises:
             `ValueError`: if the pixel values do not fit the model, or a mask is given.
@@ -626,7 +635,7 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
         for stage, hidden_states, grid_size in zip(self.stage_names, all_hidden_states, grids):
             if stage in self.out_features:
                 if self.hidden_states_norms is not None:
-                    advice = "Pass others to `from_pretrained`."
+                    advice = "Pass different `out_features` to `from_pretrained`."
                     check_choice("config.out_features", stage, self.hidden_states_norms, advice)
                     hidden_states = self.hidden_states_norms[stage](hidden_states)
                 feature_maps.append(to_feature_map(hidden_states, grid_size))
@@ -639,10 +648,10 @@ class GreenMimBackbone(BackboneMixin, GreenMimPreTrainedModel):
 
 class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
     r"""
-    GreenMim Model with the decoder on top that pre-trains it: it predicts the pixels of the hidden mask units from the
+    GreenMim Model with a decoder on top for pre-training: it predicts the pixels of the hidden mask units from the
     visible ones, as proposed in [Green Hierarchical Vision Transformer for Masked Image
-    Modeling](https://huggingface.co/papers/2205.13515). Decoders of earlier stages, other targets than pixels, and the features of
-    a teacher are options of the configuration.
+    Modeling](https://huggingface.co/papers/2205.13515). The configuration can add decoders of earlier stages, select
+    targets other than pixels, and add the prediction of a teacher's features.
 
     Args:
         config ([`GreenMimConfig`]):
@@ -670,11 +679,11 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
 
     @property
     def reconstruction_target(self) -> ReconstructionTarget:
-        """What the decoders predict."""
+        """Prediction target of the decoders."""
         return get_reconstruction_target(self.config.reconstruction_target)
 
     def get_decoders(self) -> dict[int, nn.Module]:
-        """The decoder of each stage that has one, from 1 and ascending."""
+        """The decoders by stage, counted from 1, in ascending order."""
         decoders: dict[int, nn.Module] = {}
         if self.stage_decoders is not None:
             decoders |= {int(name.removeprefix("stage")): decoder for name, decoder in self.stage_decoders.items()}
@@ -684,15 +693,15 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
 
     def mask_pixels(self, pixel_values: torch.Tensor, mask: torch.Tensor, value: float = 0.0) -> torch.Tensor:
         """
-        Images of what the encoder sees.
+        Hide the masked pixels of images, to show what the encoder sees.
 
         Args:
             pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
                 Pixel values.
             mask (`torch.Tensor` of shape `(batch_size, num_units)`):
-                A mask over the mask units, `True` or 1 where a unit is hidden, such as that of the outputs.
+                Mask over the mask units, `True` or 1 for hidden units, such as `outputs.mask`.
             value (`float`, *optional*, defaults to 0.0):
-                Value of the pixels of hidden units. 0 is the mean of normalized images.
+                Value of hidden pixels. 0 is the mean of normalized images.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`.
@@ -703,30 +712,34 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
 
     def reconstruct(self, pixel_values: torch.Tensor, outputs: GreenMimForMaskedImageModelingOutput) -> torch.Tensor:
         """
-        Images of what the model predicts: hidden units from the prediction, visible ones from the images.
+        Reconstruct images: hidden units come from the prediction, visible units from the images.
 
-        A model with the target `"normalized_pixels"` predicts every cell up to its mean and variance. These are then taken from
-        the image itself, hidden units included: the images show more than the model knows. Say so where you show them.
+        A model with the target `"normalized_pixels"` predicts every cell only up to its mean and variance. These are
+        then taken from the image itself, even for hidden units, so the result shows more than the model knows. Say so
+        wherever you show it.
 
         Args:
             pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
-                The images that the model has seen.
+                Input images of the model.
             outputs ([`GreenMimForMaskedImageModelingOutput`]):
-                Outputs of the model for them, with a mask.
+                Outputs of the model for these images and a mask.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_channels, height, width)`, normalized like the images.
 
         Raises:
-            `ValueError`: if the outputs are those of a call without a mask, or the model does not predict pixels.
+            `ValueError`: if the outputs come from a call without a mask, or the model does not predict pixels.
         """
         if outputs.mask is None:
-            raise ValueError("Cannot reconstruct without a mask: pass the outputs of a call with `bool_masked_pos`.")
+            raise ValueError(
+                "Cannot reconstruct images because the outputs have no mask. Pass outputs of a call with "
+                "`bool_masked_pos`."
+            )
         to_pixels = self.reconstruction_target.to_pixels
         if outputs.logits is None or to_pixels is None:
             target = self.config.reconstruction_target
             raise ValueError(
-                f"Cannot reconstruct images because the model predicts no pixels (its target is {target!r})."
+                f"Cannot reconstruct images because the model does not predict pixels (its target is {target!r})."
             )
         cell_size = self.config.get_cell_size(self.config.decoder_stages[0])
         cells = images_to_units(pixel_values, cell_size)
@@ -751,23 +764,24 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
                 Pixel values. With a mask, height and width must be multiples of `config.mask_unit_size`.
             bool_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)` or `(batch_size, num_patches)`, *optional*):
-                See [`GreenMimModel.forward`]. Without a mask there is no loss.
+                See [`GreenMimModel.forward`]. Without a mask, there is no loss.
             plan (`dict`, *optional*):
                 See [`GreenMimModel.forward`].
             interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
                 See [`GreenMimModel.forward`].
             teacher_features (`torch.FloatTensor` of shape `(batch_size, teacher_hidden_size)`, *optional*):
-                Features of the full images by a frozen teacher. A linear projection of the mean over the visible tokens of the last
-                hidden state predicts them; 1 minus the cosine is added to the loss, as in GFM (arXiv 2302.04476). Training a
-                model with `config.teacher_hidden_size` requires them.
+                Features of the full images from a frozen teacher. The model predicts them by a linear projection of
+                the last hidden state, averaged over the visible tokens. 1 minus the cosine similarity is added to the
+                loss, as in GFM (arXiv 2302.04476). Training a model with `config.teacher_hidden_size` requires them.
             secondary_masked_pos (`torch.BoolTensor` of shape `(batch_size, num_units)`, *optional*):
-                See [`GreenMimModel.forward`]. The loss is that of the hidden units, with or without it.
+                See [`GreenMimModel.forward`]. The loss covers the hidden units, with or without it.
 
         Returns:
             [`GreenMimForMaskedImageModelingOutput`]
 
         Raises:
-            `ValueError`: if the pixel values, the mask, the plan and the teacher features do not fit the model or each other.
+            `ValueError`: if the pixel values, the mask, the plan and the teacher features do not fit the model or each
+            other.
 
         Example:
 
@@ -791,14 +805,14 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
             pixel_values, bool_masked_pos, plan, interpolate_pos_encoding, secondary_masked_pos, **kwargs
         )
         check_teacher_features(teacher_features, self.config, len(pixel_values), self.training)
-        # without a mask, an image may end in the middle of a unit, as it may for Swin
+        # without a mask, an image may end inside a unit, as in Swin
         unit_grid = get_grid_size(pixel_values.shape[-2:], self.config.mask_unit_size)
         mask = predicted_units = None
         if outputs.visible_indices is not None:
             num_units, (batch_size, num_visible) = unit_grid[0] * unit_grid[1], outputs.visible_indices.shape
             mask = torch.ones(batch_size, num_units, device=pixel_values.device)
             mask = mask.scatter(1, outputs.visible_indices, 0.0)
-            if self.training:  # the loss needs no prediction of other units
+            if self.training:  # the loss needs no predictions for other units
                 predicted_units = choose_hidden_units(mask, num_units - num_visible, self.config.decoder_hidden_ratio)
 
         logits, reconstruction_losses, weighted_losses = None, [], []
@@ -833,7 +847,7 @@ class GreenMimForMaskedImageModeling(GreenMimPreTrainedModel):
         )
 
 
-# loads checkpoints of different window sizes; a model repository brings its own copy of this file, hence `overwrite`
+# loads checkpoints with other window sizes; `overwrite`, because a model repository has its own copy of this file
 register_checkpoint_conversion_mapping(GreenMimConfig.model_type, get_position_converters(), overwrite=True)
 
 __all__ = [

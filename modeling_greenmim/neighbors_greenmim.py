@@ -13,12 +13,12 @@
 # limitations under the License.
 """Neighbors: the tokens at given offsets from each token, for mixers that read a neighborhood.
 
-A neighbor plan is an array of integers and shape `(num_masks, num_tokens, num_dilations, kernel_size**2)`. It holds the neighbor of
-each token in a `kernel_size` x `kernel_size` neighborhood, row-major, whose cells are `dilation` tokens apart: the place of the
-neighbor among the tokens, or
+A neighbor plan is an integer array of shape `(num_masks, num_tokens, num_dilations, kernel_size**2)`. It lists the
+neighbors of each token in a neighborhood of `kernel_size` x `kernel_size` cells, row-major, that are `dilation` tokens
+apart. An entry is the place of the neighbor among the tokens, or
 
-- `HIDDEN_NEIGHBOR` if it is hidden. It does not exist.
-- `OUTSIDE_NEIGHBOR` if it is beyond the border of the image. What this means is up to the mixer: padding, for most.
+- `HIDDEN_NEIGHBOR` if the neighbor is hidden, and so does not exist.
+- `OUTSIDE_NEIGHBOR` if it is beyond the image border. Its meaning is up to the mixer; for most, it is padding.
 """
 
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ OUTSIDE_NEIGHBOR = -2
 
 def find_neighbors(layout: TokenLayout, kernel_size: int, dilations: Sequence[int]) -> np.ndarray:
     """
-    Finds the neighbors of visible tokens.
+    Find the neighbors of visible tokens.
 
     Args:
         layout ([`TokenLayout`]):
-            Where the visible tokens are.
+            Positions of the visible tokens.
         kernel_size (`int`):
             Side of the neighborhoods in tokens, odd.
         dilations (`Sequence[int]`):
@@ -77,7 +77,7 @@ def find_full_neighbors(
     grid_size: tuple[int, int], kernel_size: int, dilations: Sequence[int], device: torch.device | None = None
 ) -> torch.Tensor:
     """
-    Finds the neighbors of all tokens of a full image, row-major. None is hidden.
+    Find the neighbors of all tokens of a full image, row-major. No neighbor is hidden.
 
     Args:
         grid_size (`tuple[int, int]`):
@@ -87,7 +87,7 @@ def find_full_neighbors(
         dilations (`Sequence[int]`):
             Distances between the cells of a neighborhood.
         device (`torch.device`, *optional*):
-            Where to make the plan.
+            Device of the plan.
 
     Returns:
         `torch.Tensor` of `int64` and shape `(1, num_tokens, num_dilations, kernel_size**2)`.
@@ -102,16 +102,17 @@ def find_full_neighbors(
 
 def get_neighbor_rows(neighbors: torch.Tensor, batch_size: int) -> torch.Tensor:
     """
-    Places of neighbors among all heads of all tokens of a batch.
+    Row indices of neighbors among all heads of all tokens in a batch.
 
     Args:
         neighbors (`torch.Tensor` of integers and shape `(num_masks, num_tokens, num_heads, kernel_size**2)`):
             A neighbor plan, repeated so that each head has the neighbors of one dilation.
         batch_size (`int`):
-            Images in the batch, each with its own mask or all with the same.
+            Number of images in the batch, which have their own masks or share one.
 
     Returns:
-        `torch.Tensor` of integers and shape `(batch_size * num_tokens * num_heads, kernel_size**2)`, for [`gather_neighbors`].
+        `torch.Tensor` of integers and shape `(batch_size * num_tokens * num_heads, kernel_size**2)`, for
+        [`gather_neighbors`].
     """
     _, num_tokens, num_heads, _ = neighbors.shape
     images, heads = (torch.arange(number, device=neighbors.device) for number in (batch_size, num_heads))
@@ -121,13 +122,13 @@ def get_neighbor_rows(neighbors: torch.Tensor, batch_size: int) -> torch.Tensor:
 
 def gather_neighbors(states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """
-    Copies the neighbors of each head of each token. Neighbors that are hidden or outside are zero.
+    Copy the neighbors of each head of each token. Hidden and outside neighbors are zero.
 
     Args:
         states (`torch.Tensor` of shape `(batch_size * num_tokens * num_heads, channels)`):
             The tokens.
         rows (`torch.Tensor` of integers and shape `(batch_size * num_tokens * num_heads, kernel_size**2)`):
-            Places of the neighbors, from [`get_neighbor_rows`].
+            Row indices of the neighbors, from [`get_neighbor_rows`].
 
     Returns:
         `torch.Tensor` of shape `(batch_size * num_tokens * num_heads, kernel_size**2, channels)`.
@@ -154,7 +155,7 @@ class _GatherNeighbors(torch.autograd.Function):
 
 
 def _gather_rows(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Rows of states, zeros for a negative index."""
+    """Select rows of states, with zeros for negative indices."""
     gathered = states.index_select(0, index.clamp(min=0).flatten()).view(*index.shape, states.shape[1])
     return gathered.masked_fill_((index < 0)[..., None], 0)
 
@@ -162,7 +163,9 @@ def _gather_rows(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 def _get_offsets(
     kernel_size: int, dilations: Sequence[int], device: torch.device | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows and columns from a token to the cells of its neighborhoods, `(num_dilations, kernel_size**2)` each."""
+    """
+    Row and column offsets from a token to the cells of its neighborhoods, `(num_dilations, kernel_size**2)` each.
+    """
     steps = torch.arange(kernel_size, device=device) - kernel_size // 2
     axes = (steps.repeat_interleave(kernel_size), steps.repeat(kernel_size))
     rows, columns = (torch.stack([dilation * axis for dilation in dilations]) for axis in axes)

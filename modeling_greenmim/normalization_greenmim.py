@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The norms of a layer."""
+"""Normalization inside encoder layers."""
 
 import torch
 from torch import nn
@@ -19,21 +19,21 @@ from torch import nn
 
 class GreenMimGroupNorm(nn.GroupNorm):
     """
-    Group normalization with one group: over all channels of all tokens of an image, of which hidden ones are none, with a weight
-    and a bias for each channel.
+    Group normalization with one group: over all channels of all tokens of an image, without its hidden tokens, and
+    with a weight and a bias for each channel.
 
     Args:
         num_channels (`int`):
             Number of channels.
         eps (`float`):
-            Epsilon of the variance.
+            Value added to the variance.
     """
 
     def __init__(self, num_channels: int, eps: float):
         super().__init__(1, num_channels, eps=eps)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Normalizes `(batch_size, num_tokens, num_channels)`."""
+        """Normalize `(batch_size, num_tokens, num_channels)`."""
         return super().forward(hidden_states.transpose(1, 2)).transpose(1, 2)
 
 

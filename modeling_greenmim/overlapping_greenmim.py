@@ -11,11 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""
-Overlapping patches and merging: convolutions with kernels that are larger than their stride, as in T2T-ViT and PVTv2.
+"""Overlapping patches and merging: convolutions with kernels larger than their stride, as in T2T-ViT and PVTv2.
 
-A hidden pixel or token contributes zero, like one outside of the image. Only visible units are computed: each is cut out of the grid
-together with the border that the kernels reach beyond it.
+Hidden pixels and tokens contribute zero, like those outside the image. Only visible units are computed: each is cut
+out of the grid together with the border that the kernels reach.
 """
 
 import torch
@@ -26,7 +25,9 @@ from .layout_greenmim import get_grid_size, get_hidden_pixels, get_visible_cells
 
 
 def _pad_borders(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
-    """Adds zeros so that the kernels are centered on their strides, with one more at the top and left where that is uneven."""
+    """
+    Pad maps with zeros to center the kernels on their strides. An odd number puts the extra zero at the top and left.
+    """
     overlap = convolution.kernel_size[0] - convolution.stride[0]
     before, after = (overlap + 1) // 2, overlap // 2
     return nn.functional.pad(maps, (before, after, before, after))
@@ -34,7 +35,7 @@ def _pad_borders(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
 
 def convolve_map(convolution: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
     """
-    Convolves full maps, completed by zeros to whole strides.
+    Convolve full maps, padded with zeros to whole strides.
 
     Args:
         convolution (`nn.Conv2d`):
@@ -54,13 +55,13 @@ def convolve_units(
     convolution: nn.Conv2d, maps: torch.Tensor, unit_size: int, visible_indices: torch.Tensor
 ) -> torch.Tensor:
     """
-    Convolves visible units only.
+    Convolve only the visible units.
 
     Args:
         convolution (`nn.Conv2d`):
             A convolution without padding.
         maps (`torch.Tensor` of shape `(batch_size, channels, height, width)`):
-            Pixels or tokens of whole units, zero where they are hidden.
+            Pixels or tokens of whole units, zero for hidden ones.
         unit_size (`int`):
             Side of a mask unit in the maps.
         visible_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_visible_units)`):
@@ -73,7 +74,7 @@ def convolve_units(
     units = _pad_borders(convolution, maps).unfold(2, side, unit_size).unfold(3, side, unit_size)
     units_per_row = units.shape[3]
     batch_indices = torch.arange(len(units), device=units.device)[:, None]
-    units = units.permute(0, 2, 3, 1, 4, 5)  # (batch_size, rows, columns, channels, side, side), uncopied
+    units = units.permute(0, 2, 3, 1, 4, 5)  # (batch_size, rows, columns, channels, side, side), without a copy
     units = units[batch_indices, visible_indices // units_per_row, visible_indices % units_per_row]
     tokens = units_to_patches(convolution(units.flatten(0, 1)), patch_size=1).flatten(2)
     return tokens.unflatten(0, visible_indices.shape).flatten(1, 2)
@@ -104,7 +105,9 @@ class GreenMimOverlappingPatchEmbeddings(nn.Module):
 
 
 class GreenMimOverlappingPatchMerging(nn.Module):
-    """Merges tokens into those of the next stage by a strided convolution, with a norm of each token before or after it."""
+    """
+    Merges tokens into those of the next stage by a strided convolution, with a norm of each token before or after it.
+    """
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__()
@@ -126,14 +129,15 @@ class GreenMimOverlappingPatchMerging(nn.Module):
         """
         Args:
             hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, channels)`):
-                Tokens, of visible units in Z-order or of a full image row-major.
+                Tokens: those of visible units in Z-order, or all tokens of a full image, row-major.
             grid_size (`tuple[int, int]`):
                 Rows and columns of tokens of the full image.
             visible_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_visible_units)`, *optional*):
                 The visible mask units. `None` for full images.
 
         Returns:
-            `torch.Tensor` of shape `(batch_size, num_merged, next_channels)`: tokens of the next stage, in the same order.
+            `torch.Tensor` of shape `(batch_size, num_merged, next_channels)`: tokens of the next stage, in the same
+            order.
         """
         if self.is_norm_first:
             hidden_states = self.norm(hidden_states)

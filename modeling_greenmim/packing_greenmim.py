@@ -11,11 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Packing: sets of any number of tokens into groups of equal size, and what a group costs.
+"""Packing of token sets of any size into groups of equal size, and the cost of a group.
 
-Attention runs on tensors of one shape, but the windows of a partly visible image hold any number of tokens. Whole sets
-(windows, say) are packed into groups of equal size; inside a group, a token attends to its own set only. This is the "Optimal
-Grouping" of GreenMIM (https://huggingface.co/papers/2205.13515, section 3.3). Integers only: nothing here knows images.
+Attention runs on tensors of one shape, but the windows of a partly visible image contain any number of tokens. Whole
+sets (such as windows) are packed into groups of equal size; inside a group, a token attends only to its own set. This
+is the "Optimal Grouping" of GreenMIM (https://huggingface.co/papers/2205.13515, section 3.3). This module works on
+integers and knows nothing of images.
 """
 
 import numpy as np
@@ -23,9 +24,9 @@ import numpy as np
 from .validation_greenmim import check_count, describe
 
 
-# empty slots share a set of their own: no token attends to them, and their softmax is finite
+# empty slots form a separate set: no token attends to them, and their softmax is finite
 EMPTY_SET = -1
-# one size may be fixed for stages of many and of few tokens
+# one fixed size may serve stages with many tokens and stages with few
 LARGEST_UNUSED_SIZE = 1024
 
 
@@ -33,17 +34,17 @@ def pack_tokens(
     token_sets: np.ndarray, hidden_size: int, group_shape: tuple[int | None, int] | None = None
 ) -> dict[str, np.ndarray]:
     """
-    Packs tokens into groups, every set of tokens as a whole.
+    Pack tokens into groups, without splitting a set of tokens.
 
     Args:
         token_sets (`np.ndarray` of integers and shape `(num_tokens,)`):
-            Number of the set of each token, at least 0.
+            Number of the set that each token belongs to, at least 0.
         hidden_size (`int`):
-            Channels of a token, which decide what a group costs.
+            Number of channels of a token, which determines the cost of a group.
         group_shape (`tuple[int | None, int]`, *optional*):
-            Number of groups, and number of slots in each. `None` as the number means as many groups as are needed. If the
-            tokens do not fit, the size becomes the next multiple of 8 into which they do. By default, the size that costs least
-            is searched.
+            Number of groups, and number of slots per group. With `None` as the number, there are as many groups as
+            needed. If the tokens do not fit, the size becomes the next multiple of 8 that fits them. By default, the
+            size with the lowest cost is searched.
 
     Returns:
         `dict[str, np.ndarray]` of `int32`, for `num_groups` groups of `group_size` slots:
@@ -69,7 +70,7 @@ def pack_tokens(
     is_integer = isinstance(token_sets, np.ndarray) and token_sets.dtype.kind in "iu"
     if not is_integer or token_sets.ndim != 1 or token_sets.size == 0 or token_sets.min() < 0:
         raise ValueError(
-            "`token_sets` must be a one-dimensional array of integers of at least 0, one for each of at least one token, got "
+            "`token_sets` must be a non-empty one-dimensional array of integers of at least 0, got "
             f"{describe(token_sets)}."
         )
     _check_group_shape(group_shape, token_sets.size)
@@ -85,7 +86,7 @@ def pack_tokens(
             if max_groups is None or num_groups <= max_groups:
                 break
         group_size = (group_size // 8 + 1) * 8
-    num_groups = max_groups or num_groups  # some stay empty
+    num_groups = max_groups or num_groups  # some may stay empty
 
     # the tokens of a set take consecutive slots of its group
     first_tokens = np.cumsum(set_sizes) - set_sizes
@@ -110,19 +111,20 @@ def _check_group_shape(group_shape: tuple[int | None, int] | None, num_tokens: i
         return
     if not isinstance(group_shape, (list, tuple)) or len(group_shape) != 2:
         raise ValueError(
-            f"`group_shape` must be the number of groups, or None, and the size of a group, such as (24, 49), got {describe(group_shape)}."
+            "`group_shape` must be the number of groups, or None, and the size of a group, such as (24, 49), got "
+            f"{describe(group_shape)}."
         )
     if group_shape[0] is not None:
         check_count("group_shape[0]", group_shape[0])
-    # a group of all tokens is the largest that has a use; the cost of a group grows with the square of its size
+    # a group larger than all tokens is useless, and the cost of a group grows with the square of its size
     check_count("group_shape[1]", group_shape[1], at_most=max((num_tokens // 8 + 1) * 8, LARGEST_UNUSED_SIZE))
 
 
 def pack_sets(set_sizes: np.ndarray, group_size: int) -> tuple[np.ndarray, np.ndarray, int]:
     """
-    Packs sets into groups. The largest set left opens a group, and a subset-sum search over the others fills it as far as
-    possible. Sets with equally many tokens are interchangeable, so a filling, once found, is repeated as often as there are
-    sets for it: the time depends on the number of different sizes, hardly on the number of sets.
+    Pack sets into groups. The largest remaining set opens a group, and a subset-sum search over the others fills it as
+    far as possible. Sets of the same size are interchangeable, so each filling is repeated as often as the remaining
+    sets allow: the time depends on the number of different sizes, and hardly on the number of sets.
 
     Args:
         set_sizes (`np.ndarray` of integers and shape `(num_sets,)`):
@@ -140,8 +142,8 @@ def pack_sets(set_sizes: np.ndarray, group_size: int) -> tuple[np.ndarray, np.nd
     largest = int(set_sizes.max())
     if largest > group_size:
         raise ValueError(
-            f"`group_size` must be at least {largest}, the visible tokens of the largest set (such as a window), which has to "
-            f"fit into one group; got {group_size}."
+            f"`group_size` must be at least {largest}, the number of visible tokens in the largest set (such as a "
+            f"window), got {group_size}."
         )
     counts = np.bincount(set_sizes, minlength=largest + 1).tolist()
     by_size = np.split(np.argsort(set_sizes, kind="stable"), np.cumsum(counts)[:-1])
@@ -161,12 +163,12 @@ def pack_sets(set_sizes: np.ndarray, group_size: int) -> tuple[np.ndarray, np.nd
 
 
 def search_group_size(set_sizes: np.ndarray, hidden_size: int) -> int:
-    """The group size whose groups cost least: that of the largest set, or a multiple of 8 above it."""
+    """Group size with the lowest total cost: the size of the largest set, or a multiple of 8 above it."""
     num_tokens = int(set_sizes.sum())
     counts = np.bincount(set_sizes).tolist()
     best_size = group_size = len(counts) - 1
     best_cost = None
-    # more slots only pay by filling better, so nothing is left to find once full groups would cost as much
+    # larger groups only pay off by filling better, so the search ends once even full groups would cost as much
     while best_cost is None or (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
         num_groups = sum(repeats for _, repeats in _fill_groups(counts, group_size))
         cost = num_groups * get_group_cost(group_size, hidden_size)
@@ -178,16 +180,16 @@ def search_group_size(set_sizes: np.ndarray, hidden_size: int) -> int:
 
 def search_static_shape(draws: list[np.ndarray], hidden_size: int) -> tuple[int, int]:
     """
-    The number and size of groups that cost least among those into which all draws fit, with a little room.
+    Number and size of the cheapest groups that fit all draws, with a little room.
 
     Args:
         draws (`list[np.ndarray]`):
-            Sizes of the sets of each draw.
+            Set sizes of each draw.
         hidden_size (`int`):
-            Channels of a token.
+            Number of channels of a token.
 
     Returns:
-        `tuple[int, int]`: number of groups, and slots in each.
+        `tuple[int, int]`: number of groups, and number of slots per group.
     """
     largest = max(int(set_sizes.max()) for set_sizes in draws)
     num_tokens = max(int(set_sizes.sum()) for set_sizes in draws)
@@ -196,7 +198,7 @@ def search_static_shape(draws: list[np.ndarray], hidden_size: int) -> tuple[int,
     group_size = largest
     while (num_tokens / group_size) * get_group_cost(group_size, hidden_size) < best_cost:
         needed = max(sum(repeats for _, repeats in _fill_groups(count, group_size)) for count in counts)
-        num_groups = needed + needed // 400  # room for draws that pack a little worse
+        num_groups = needed + needed // 400  # room for draws that pack slightly worse
         cost = num_groups * get_group_cost(group_size, hidden_size)
         if cost < best_cost:
             best_shape, best_cost = (num_groups, group_size), cost
@@ -210,7 +212,7 @@ def get_group_cost(group_size: int, hidden_size: int) -> int:
 
 
 def _fill_groups(counts: list[int], group_size: int) -> list[tuple[dict[int, int], int]]:
-    """Fills groups from `counts[size]` sets of each size: `(contents as {size: number}, repeats)` for each filling."""
+    """Fill groups from `counts[size]` sets of each size: `(contents as {size: number}, repeats)` for each filling."""
     counts, fillings = list(counts), []
     sizes = [size for size in range(len(counts) - 1, 0, -1) if counts[size] > 0]
     while sizes:
@@ -229,8 +231,8 @@ def _fill_groups(counts: list[int], group_size: int) -> list[tuple[dict[int, int
 
 def _search_subset(sizes: list[int], counts: list[int], capacity: int) -> dict[int, int]:
     """
-    The sets that fill `capacity` slots best, as `{size: number}`: subset sum with bounded numbers. Bit `n` of `reached`
-    tells whether `n` slots can be filled; large sets come first, and are preferred where there is a choice.
+    The sets that best fill `capacity` slots, as `{size: number}`: subset sum with bounded numbers. Bit `n` of
+    `reached` indicates whether `n` slots can be filled. Large sets come first and are preferred.
     """
     reached, within_capacity = 1, (1 << (capacity + 1)) - 1
     steps = []

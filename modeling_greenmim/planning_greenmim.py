@@ -11,16 +11,16 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Plans: what the token mixers of a model need to know about a mask.
+"""Plans, which contain all that the token mixers of a model need to know about a mask.
 
-A plan is a nested dictionary of tensors, so that it can be made in the workers of a data loader, pinned, and moved to a device:
+A plan is a nested dictionary of tensors. It can be made in data loader workers, pinned, and moved to a device:
 
     plan["visible_indices"]          (num_masks, num_visible) visible mask units, row-major and ascending
-    plan["geometry"]                 empty; its shape records what the plan was made for
-    plan["stage1"]["window"][...]    the plan that the token mixer "window" makes for the first stage
+    plan["geometry"]                 empty; its shape records the sizes that the plan was made for
+    plan["stage1"]["window"][...]    the plan of the token mixer "window" for the first stage
 
-`num_masks` is 1 where all images of a batch share a mask, else the batch size. A plan is one thing: it cannot be sliced or
-concatenated with the batch it belongs to.
+`num_masks` is 1 if all images of a batch share a mask, and the batch size otherwise. A plan belongs to its whole
+batch: it cannot be sliced or concatenated with it.
 """
 
 import copyreg
@@ -70,7 +70,9 @@ def _restore_config(config_class: type[GreenMimConfig], mixers: dict[str, type[G
 
 
 def _reduce_config(config: GreenMimConfig) -> tuple:
-    """A pickled configuration brings the mixers that it names: a process that is not forked has not registered them."""
+    """
+    Pickle a configuration with the token mixers that it names, which a process that is not forked has not registered.
+    """
     names = {name for names in config.token_mixers for name in names}
     mixers = {name: mixer for name, mixer in TOKEN_MIXERS.items() if name in names}
     return _restore_config, (type(config), mixers), vars(config)
@@ -81,18 +83,18 @@ copyreg.pickle(GreenMimConfig, _reduce_config)
 
 def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
     """
-    The class that is registered under a name of `config.token_mixers`.
+    Look up the class that is registered under a name in `config.token_mixers`.
 
     Raises:
-        `ValueError`: if there is none.
+        `ValueError`: if the name is not registered.
     """
-    advice = f"Register a mixer of your own in `{__name__}.TOKEN_MIXERS` before you use it."
+    advice = f"Register a custom mixer in `{__name__}.TOKEN_MIXERS` before you use it."
     check_choice("token_mixers", name, TOKEN_MIXERS, advice)
     return TOKEN_MIXERS[name]
 
 
 def make_token_mixer(name: str, config: GreenMimConfig, stage: int) -> GreenMimTokenMixer:
-    """The token mixer of a layer, with `config.score_modulation` where it has that."""
+    """Make the token mixer of a layer, with `config.score_modulation` if the mixer supports it."""
     mixer_class = get_token_mixer(name)
     if config.score_modulation is not None:
         mixer_class = MODULATED_MIXERS.get(mixer_class, mixer_class)
@@ -106,25 +108,26 @@ def make_plan(
     group_shapes: dict[str, dict[str, tuple[int | None, int]]] | None = None,
 ) -> dict:
     """
-    Plans how the token mixers of a model mix the visible tokens of a mask.
+    Plan how the token mixers of a model mix the visible tokens of a mask.
 
     Args:
         bool_masked_pos (`np.ndarray` or `torch.Tensor` of `bool` and shape `(batch_size, num_units)` or `(batch_size, num_patches)`):
-            Mask over the mask units, row-major, `True` where a unit is hidden; or over the patches, if it is constant inside
+            Mask over the mask units, row-major, `True` for hidden units; or over the patches, if it is constant inside
             every unit.
         config ([`GreenMimConfig`]):
             Configuration of the model.
         image_size (`tuple[int, int]` or `int`, *optional*):
             Height and width of the images in pixels. `config.image_size` by default.
         group_shapes (`dict[str, dict[str, tuple[int | None, int]]]`, *optional*):
-            Number and size of the groups of a stage and token mixer, such as `{"stage1": {"window": (24, 49)}}`, see
-            [`~packing_greenmim.pack_tokens`]. By default, the size that costs least is searched.
+            Number and size of the groups by stage and token mixer, such as `{"stage1": {"window": (24, 49)}}`, see
+            [`~packing_greenmim.pack_tokens`]. By default, the group size with the lowest cost is searched.
 
     Returns:
         `dict`: the plan described at the top of this file, on the CPU.
 
     Raises:
-        `ValueError`: if the mask or the image size does not fit, or a token mixer, a stage or a group shape is unknown.
+        `ValueError`: if the mask or the image size does not fit, or a token mixer, a stage or a group shape is
+        unknown.
 
     Example:
 
@@ -144,7 +147,7 @@ def make_plan(
     group_shapes = {} if group_shapes is None else group_shapes
     _check_group_shapes(group_shapes, config)
     unit_grid = get_unit_grid(image_size, config.mask_unit_size)
-    # on the CPU, so that the values are checked
+    # on the CPU, where values are checked
     if isinstance(bool_masked_pos, torch.Tensor):
         bool_masked_pos = bool_masked_pos.cpu()
     unit_mask = get_unit_mask(bool_masked_pos, unit_grid, config.get_unit_side(0)).numpy()
@@ -160,7 +163,7 @@ def make_plan(
         for name in dict.fromkeys(config.get_layer_mixers(stage)):
             arrays = get_token_mixer(name).make_plan(layout, config, stage, shapes.get(name))
             plan[stage_name][name] = {key: torch.from_numpy(array) for key, array in arrays.items()}
-    # the shape of an empty tensor is read without waiting for a device, and no slice or move of the plan changes it
+    # the shape of an empty tensor is read without device synchronization, and slices and moves of the plan keep it
     plan["geometry"] = torch.empty(0, *unit_grid, config.window_size, _count_rows(plan))
     return plan
 
@@ -173,15 +176,16 @@ def measure_group_shapes(
     image_size: tuple[int, int] | None = None,
 ) -> dict[str, dict[str, tuple[int, int]]]:
     """
-    Number and size of groups into which almost all batches of a run fit, so that their plans have one shape: compiled models
-    are not compiled again, and CUDA graphs can be replayed. They are measured on masks of fixed seeds, so all workers agree.
-    Every image has its own mask: the windows of one mask vary too much for a shape that fits all.
+    Measure numbers and sizes of groups that fit almost all batches of a run, so that their plans have the same shapes:
+    compiled models are not recompiled, and CUDA graphs can be replayed. The measurement draws masks with fixed seeds,
+    so all workers agree. Every image has its own mask, because the windows of a single mask vary too much for one
+    shape.
 
     Args:
         config ([`GreenMimConfig`]):
             Configuration of the model.
         batch_size (`int`):
-            Images in a batch.
+            Number of images in a batch.
         mask_ratio (`float`):
             Fraction of the mask units to hide.
         mask_sampler (`str`, *optional*, defaults to `"random"`):
@@ -220,7 +224,7 @@ def make_full_plan(
     clip_windows: bool = True,
 ) -> dict:
     """
-    Plans how the token mixers of a model mix all tokens of full images. The plan depends on shapes only.
+    Plan how the token mixers of a model mix all tokens of full images. The plan depends only on shapes.
 
     Args:
         stage_grids (`Sequence[tuple[int, int]]`):
@@ -228,13 +232,13 @@ def make_full_plan(
         config ([`GreenMimConfig`]):
             Configuration of the model.
         device (`torch.device`, *optional*):
-            Where to make the plan.
+            Device of the plan.
         clip_windows (`bool`, *optional*, defaults to `True`):
-            Whether a window that is larger than the grid shrinks to it and is not shifted, as in transformers' `SwinModel`, or
-            keeps its size and shift, as in `SwinBackbone`.
+            Whether a window that is larger than the grid shrinks to it and is not shifted, as in transformers'
+            `SwinModel`. Otherwise, it keeps its size and shift, as in `SwinBackbone`.
 
     Returns:
-        `dict`: `plan["stage1"]["window"][...]`, as for a mask, for row-major tokens.
+        `dict`: `plan["stage1"]["window"][...]`, as in a plan for a mask, but for row-major tokens.
     """
     return {
         config.stage_names[stage + 1]: {
@@ -260,14 +264,14 @@ def check_plan(
     plan: dict, bool_masked_pos: np.ndarray | torch.Tensor, config: GreenMimConfig, image_size: tuple[int, int]
 ):
     """
-    Checks that a plan is whole and was made for a mask, an image size and a model. Shapes are compared on every device, values
-    on the CPU only, so nothing waits.
+    Check that a plan is complete and was made for a mask, an image size and a model. Shapes are compared on every
+    device, values only on the CPU, to avoid device synchronization.
 
     Args:
         plan (`dict`):
             A plan made by [`make_plan`].
         bool_masked_pos (`np.ndarray` or `torch.Tensor` of `bool` and shape `(batch_size, num_units)` or `(batch_size, num_patches)`):
-            The mask that it should be for.
+            The mask that the plan must belong to.
         config ([`GreenMimConfig`]):
             Configuration of the model.
         image_size (`tuple[int, int]`):
@@ -276,7 +280,7 @@ def check_plan(
     Raises:
         `ValueError`: if the plan was made for something else, or was sliced or concatenated.
     """
-    advice = "Make the plan of this mask for this model, with `make_plan(bool_masked_pos, config, image_size)`."
+    advice = "Make a plan of this mask for this model with `make_plan(bool_masked_pos, config, image_size)`."
     unit_grid = get_unit_grid(image_size, config.mask_unit_size)
     unit_mask = get_unit_mask(bool_masked_pos, unit_grid, config.get_unit_side(0))
     if not isinstance(plan, dict):
@@ -284,24 +288,28 @@ def check_plan(
     needed = {stage: set(config.get_layer_mixers(index)) for index, stage in enumerate(config.stage_names[1:])}
     planned = {key: set(value) for key, value in plan.items() if isinstance(value, dict)}
     if not {"visible_indices", "geometry"} <= set(plan) or planned != needed:
-        raise ValueError(f"`plan` must hold {_describe(needed)}, got {_describe(planned) or 'none of them'}. {advice}")
+        raise ValueError(
+            f"`plan` must contain {_describe(needed)}, got {_describe(planned) or 'none of these'}. {advice}"
+        )
     recorded, expected = tuple(plan["geometry"].shape[1:4]), (*unit_grid, config.window_size)
     if recorded != expected:
         raise ValueError(
-            f"`plan` was made for {recorded[0]} x {recorded[1]} mask units and windows of {recorded[2]}, but these are "
-            f"{expected[0]} x {expected[1]} units and windows of {expected[2]}. {advice}"
+            f"`plan` must be for {expected[0]} x {expected[1]} mask units and windows of {expected[2]}, got a plan "
+            f"for {recorded[0]} x {recorded[1]} mask units and windows of {recorded[2]}. {advice}"
         )
     if torch.compiler.is_compiling():
         return
     num_masks = len(plan["visible_indices"])
     if plan["geometry"].shape[4] != _count_rows(plan):
         raise ValueError(
-            "`plan` was sliced or concatenated after it was made, as code that splits a batch along its first dimension does, or "
-            "a part was removed. A plan cannot be split with its batch: let every process load its own batches (for Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`, for the Trainer, "
-            '`accelerator_config={"dispatch_batches": False}`), and use DistributedDataParallel instead of DataParallel.'
+            "Cannot use `plan` because it was sliced or concatenated after it was made, as by code that splits a "
+            "batch along its first dimension, or a part was removed. Let every process load its own batches (with "
+            "Accelerate, `DataLoaderConfiguration(dispatch_batches=False)`; with the Trainer, "
+            '`accelerator_config={"dispatch_batches": False}`), and use DistributedDataParallel instead of '
+            "DataParallel."
         )
     if num_masks not in (1, len(unit_mask)):
-        raise ValueError(f"`plan` was made for {num_masks} masks, but the batch has {len(unit_mask)} images. {advice}")
+        raise ValueError(f"`plan` must be for {len(unit_mask)} masks or a shared one, got {num_masks} masks. {advice}")
     if unit_mask.device.type == "cpu":
         planned_mask = torch.ones_like(unit_mask)
         planned_mask = planned_mask.scatter(1, plan["visible_indices"].cpu().expand(len(unit_mask), -1), False)
@@ -310,7 +318,7 @@ def check_plan(
 
 
 def move_plan(plan: dict, device: torch.device) -> dict:
-    """The plan on a different device."""
+    """Move a plan to a device."""
     return {
         key: move_plan(value, device) if isinstance(value, dict) else value.to(device) for key, value in plan.items()
     }
@@ -332,8 +340,8 @@ def get_fill(plan: dict) -> float:
 
 def _count_rows(plan: dict) -> int:
     """
-    Sum of the first dimensions of all tensors but the record: it changes where a plan is sliced or concatenated, and where a
-    tensor is removed.
+    Sum of the first dimensions of all tensors except `geometry`. It changes if the plan is sliced or concatenated, or
+    a tensor is removed.
     """
     return sum(
         _count_rows(value) if isinstance(value, dict) else len(value)

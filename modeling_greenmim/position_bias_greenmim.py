@@ -11,11 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Position biases: what attention adds to the score of a pair of tokens for the offset between them; and interpolation of
-learned positions.
+"""Position biases that attention adds for the offset between two tokens, and interpolation of learned positions.
 
 A model that was pre-trained with windows of 7 at 224 pixels loads with `from_pretrained(path, window_size=12,
-image_size=384)`: every table is interpolated from 13 x 13 to 23 x 23 offsets, bicubically, as is usual for Swin
+image_size=384)`: every table is bicubically interpolated from 13 x 13 to 23 x 23 offsets, as is usual for Swin
 (https://huggingface.co/papers/2103.14030, section 3.2).
 """
 
@@ -31,9 +30,9 @@ from transformers.utils import logging
 from .configuration_greenmim import GreenMimConfig
 
 
-logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
+logger = logging.get_logger(f"transformers.{__name__}")  # follows transformers' verbosity
 
-_warned_models: weakref.WeakSet = weakref.WeakSet()  # one warning a model, not one a table
+_warned_models: weakref.WeakSet = weakref.WeakSet()  # one warning per model, not one per table
 
 
 class GreenMimRelativePositionBias(nn.Module):
@@ -62,8 +61,9 @@ class GreenMimRelativePositionBias(nn.Module):
 
 class GreenMimContinuousPositionBias(nn.Module):
     """
-    A bias for each offset between two tokens of a square window, computed by an MLP from the logarithm of the offset, as in Swin V2
-    (https://huggingface.co/papers/2111.09883, section 3.3): between 0 and 16, for windows of any size.
+    Bias for each offset between two tokens of a square window, computed by an MLP from the logarithm of the offset, as
+    in Swin V2 (https://huggingface.co/papers/2111.09883, section 3.3). Biases lie between 0 and 16, for windows of any
+    size.
 
     Args:
         num_heads (`int`):
@@ -71,7 +71,7 @@ class GreenMimContinuousPositionBias(nn.Module):
         window_size (`int`):
             Side of the windows in tokens.
         bias_window_size (`int`):
-            Side of the windows that normalizes the offsets: those that the weights were trained with.
+            Window side that normalizes the offsets, which is the side that the weights were trained with.
     """
 
     HIDDEN_SIZE = 512
@@ -96,7 +96,7 @@ class GreenMimContinuousPositionBias(nn.Module):
 
 
 def make_position_bias(config: GreenMimConfig, stage: int, window_size: int) -> nn.Module | None:
-    """The position bias of one layer, for windows of `window_size` tokens a side, of the kind that the configuration names."""
+    """Make the configured position bias of one layer, for windows with a side of `window_size` tokens."""
     num_heads = config.num_heads[stage]
     if config.position_bias == "none":
         return None
@@ -123,13 +123,15 @@ def get_relative_position_index(positions: torch.Tensor, window_size: int) -> to
 
 
 def get_window_positions(rows, columns, window_size: int):
-    """Rows and columns of tokens in their window (arrays or tensors) as one number each, whose differences are offsets."""
+    """
+    Encode rows and columns of tokens in their window (arrays or tensors) as numbers whose differences are offsets.
+    """
     return rows * (2 * window_size - 1) + columns
 
 
 def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: int) -> torch.Tensor:
     """
-    Interpolates a relative position bias table to a different window size.
+    Interpolate a relative position bias table to a different window size.
 
     Args:
         table (`torch.Tensor` of shape `((2 * old_window_size - 1)**2, num_heads)`):
@@ -141,7 +143,7 @@ def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: i
         `torch.Tensor` of shape `((2 * window_size - 1)**2, num_heads)` and the dtype of the table.
 
     Raises:
-        `ValueError`: if the table is not one of square windows.
+        `ValueError`: if the table does not belong to square windows.
 
     Example:
 
@@ -155,8 +157,8 @@ def interpolate_relative_position_bias_table(table: torch.Tensor, window_size: i
     old_side, side = math.isqrt(table.shape[0]), 2 * window_size - 1
     if old_side**2 != table.shape[0] or old_side % 2 == 0:
         raise ValueError(
-            f"A relative position bias table must have (2 * window_size - 1)**2 rows, got {table.shape[0]}. Only tables of square "
-            "windows can be interpolated."
+            f"A relative position bias table must have (2 * window_size - 1)**2 rows, got {table.shape[0]}. Only "
+            "tables of square windows can be interpolated."
         )
     table = interpolate_position_embeddings(table[None], (old_side, old_side), (side, side))
     return table[0]
@@ -166,15 +168,15 @@ def interpolate_position_embeddings(
     position_embeddings: torch.Tensor, old_grid: tuple[int, int], grid: tuple[int, int]
 ) -> torch.Tensor:
     """
-    Interpolates absolute position embeddings to a different grid of patches.
+    Interpolate absolute position embeddings to a different grid of patches.
 
     Args:
         position_embeddings (`torch.Tensor` of shape `(1, old_rows * old_columns, channels)`):
             The embeddings, row-major.
         old_grid (`tuple[int, int]`):
-            Rows and columns of patches that the embeddings are for.
+            Rows and columns of patches in the old grid.
         grid (`tuple[int, int]`):
-            Rows and columns of patches to interpolate to.
+            Rows and columns of patches in the new grid.
 
     Returns:
         `torch.Tensor` of shape `(1, rows * columns, channels)` and the dtype of the embeddings.
@@ -186,7 +188,7 @@ def interpolate_position_embeddings(
 
 
 class InterpolateRelativePositionBias(ConversionOps):
-    """Interpolates a table of the checkpoint to the window size of the model that loads it, with a warning."""
+    """Interpolates a checkpoint's table to the window size of the model that loads it, with a warning."""
 
     @torch.no_grad()
     def convert(self, input_dict, source_patterns, target_patterns, *, full_layer_name, model, **kwargs):
@@ -198,8 +200,8 @@ class InterpolateRelativePositionBias(ConversionOps):
             if model not in _warned_models:
                 _warned_models.add(model)
                 logger.warning(
-                    f"The checkpoint was made for windows of {_get_window_size(table.shape[0])}, this model has windows of "
-                    f"{window_size}: relative position bias tables are interpolated."
+                    f"The checkpoint has windows of {_get_window_size(table.shape[0])}, but this model has windows of "
+                    f"{window_size}. The relative position bias tables are interpolated."
                 )
             table = interpolate_relative_position_bias_table(table, window_size)
         return {target_patterns[0]: table}
@@ -210,7 +212,7 @@ class InterpolateRelativePositionBias(ConversionOps):
 
 
 def get_position_converters() -> list[WeightConverter]:
-    """The conversions that transformers applies to the bias tables of a checkpoint that it loads."""
+    """Conversions that transformers applies to the bias tables of a checkpoint while loading it."""
     name = "relative_position_bias_table"
     return [WeightConverter(name, name, operations=[InterpolateRelativePositionBias()])]
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Position encoding by a convolution, which images of every size have."""
+"""Position encoding by a convolution, for images of any size."""
 
 import torch
 from torch import nn
@@ -23,9 +23,9 @@ from .layout_greenmim import get_visible_cells
 
 class GreenMimConditionalPositionEncoding(nn.Module):
     """
-    Adds a 3 x 3 depth-wise convolution of the tokens of a stage to them: the position encoding generator of CPVT
-    (https://huggingface.co/papers/2102.10882), in the form of Twins. A hidden token contributes zero, like one outside
-    of the image.
+    Applies a 3 x 3 depth-wise convolution to the tokens of a stage and adds the result to them: the position encoding
+    generator of CPVT (https://huggingface.co/papers/2102.10882), as used in Twins. Hidden tokens contribute zero, like
+    those outside the image.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int):
@@ -40,7 +40,7 @@ class GreenMimConditionalPositionEncoding(nn.Module):
         """
         Args:
             hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, channels)`):
-                Tokens, of visible units in Z-order or of a full image row-major.
+                Tokens: those of visible units in Z-order, or all tokens of a full image, row-major.
             grid_size (`tuple[int, int]`):
                 Rows and columns of tokens of the full image.
             visible_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_visible_units)`, *optional*):

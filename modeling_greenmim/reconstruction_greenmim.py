@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Reconstruction: what the decoders predict of images, and the decoders that predict it from visible tokens."""
+"""Reconstruction: prediction targets, and the decoders that predict them from visible tokens."""
 
 import math
 from collections.abc import Callable
@@ -28,13 +28,13 @@ from .layout_greenmim import get_grid_size, images_to_units, units_to_patches
 from .mixer_greenmim import GreenMimAttention, GreenMimMLP
 
 
-HOG_NUM_BINS = 18  # as LocalMIM with Swin; half a turn has all orientations
+HOG_NUM_BINS = 18  # as in LocalMIM with Swin; half a turn covers all orientations
 
 
 def get_cell_statistics(cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Mean and standard deviation of the pixels of each cell, as MAE normalizes them: Bessel's correction, and 1e-6 added to the
-    variance.
+    Mean and standard deviation of each cell's pixels, as MAE normalizes them: with Bessel's correction, and 1e-6 added
+    to the variance.
 
     Args:
         cells (`torch.Tensor` of shape `(batch_size, num_cells, num_pixels)`):
@@ -47,7 +47,9 @@ def get_cell_statistics(cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 def get_normalized_pixels(images: torch.Tensor, cell_size: int) -> torch.Tensor:
-    """Pixels of each cell, normalized by their mean and variance. Arguments and result as of [`images_to_units`]."""
+    """
+    Pixels of each cell, normalized by their mean and variance. Arguments and result are as in [`images_to_units`].
+    """
     cells = images_to_units(images, cell_size)
     mean, std = get_cell_statistics(cells)
     return (cells - mean) / std
@@ -55,9 +57,9 @@ def get_normalized_pixels(images: torch.Tensor, cell_size: int) -> torch.Tensor:
 
 def get_hog(images: torch.Tensor, cell_size: int) -> torch.Tensor:
     """
-    Histograms of oriented gradients, as LocalMIM (arXiv 2303.05251) predicts them: of each color channel; gradients by Sobel
-    filters with reflected borders; every pixel adds its magnitude to the bin of its orientation, without sharing it with
-    the next one; each histogram is divided by its Euclidean norm.
+    Histograms of oriented gradients of each color channel, as LocalMIM (arXiv 2303.05251) predicts them. Gradients
+    come from Sobel filters with reflected borders. Every pixel adds its magnitude to the bin of its orientation, and
+    shares none of it with the next bin. Each histogram is divided by its Euclidean norm.
 
     Args:
         images (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
@@ -69,7 +71,7 @@ def get_hog(images: torch.Tensor, cell_size: int) -> torch.Tensor:
         `torch.Tensor` of shape `(batch_size, num_cells, num_channels * HOG_NUM_BINS)`, cells row-major.
 
     Raises:
-        `ValueError`: if the images are not made of whole cells.
+        `ValueError`: if the images do not consist of whole cells.
     """
     padded = nn.functional.pad(images, (1, 1, 1, 1), mode="reflect")
     smoothed = padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]
@@ -91,29 +93,29 @@ def get_hog(images: torch.Tensor, cell_size: int) -> torch.Tensor:
 
 
 def scatter_histograms(bins: torch.Tensor, values: torch.Tensor, num_bins: int) -> torch.Tensor:
-    """Sums the values of each bin: two tensors of shape `(..., num_values)` to one of shape `(..., num_bins)`."""
+    """Sum the values of each bin: two tensors of shape `(..., num_values)` to one of shape `(..., num_bins)`."""
     return values.new_zeros(*values.shape[:-1], num_bins).scatter_add_(-1, bins, values)
 
 
 def sum_histograms(bins: torch.Tensor, values: torch.Tensor, num_bins: int) -> torch.Tensor:
-    """The same, bin by bin: slower on a CPU, but on a GPU every sum has a fixed order."""
+    """Sum like `scatter_histograms`, but bin by bin: slower on a CPU, but every sum on a GPU has a fixed order."""
     return torch.stack([(values * (bins == number)).sum(dim=-1) for number in range(num_bins)], dim=-1)
 
 
 @dataclass(frozen=True)
 class ReconstructionTarget:
     """
-    What the decoders predict.
+    Prediction target of the decoders.
 
     Attributes:
         make (`Callable`):
-            From images of shape `(batch_size, num_channels, height, width)` and the side of a cell in pixels, the target of every
-            cell, of shape `(batch_size, num_cells, size)` and row-major.
+            Maps images of shape `(batch_size, num_channels, height, width)` and the side of a cell in pixels to the
+            target of every cell, of shape `(batch_size, num_cells, size)`, row-major.
         get_size (`Callable`):
-            Number of values of a cell, from the side of a cell in pixels and the number of channels of the images.
+            Maps the side of a cell in pixels and the number of image channels to the number of values per cell.
         to_pixels (`Callable`, *optional*):
-            From a prediction, and the true pixels of each cell, `(batch_size, num_cells, cell_size**2 * num_channels)`, the
-            predicted pixels. `None` if they do not follow.
+            Maps a prediction and the true pixels of each cell, `(batch_size, num_cells, cell_size**2 * num_channels)`,
+            to the predicted pixels. `None` if the prediction does not determine them.
     """
 
     make: Callable[[torch.Tensor, int], torch.Tensor]
@@ -143,15 +145,15 @@ RECONSTRUCTION_TARGETS = {
 
 def get_reconstruction_target(name: str) -> ReconstructionTarget:
     """
-    Looks up a target of `RECONSTRUCTION_TARGETS`.
+    Look up a target in `RECONSTRUCTION_TARGETS`.
 
     Raises:
-        `ValueError`: if there is none of this name.
+        `ValueError`: if the name is not registered.
     """
     if name not in RECONSTRUCTION_TARGETS:
         raise ValueError(
-            f"`reconstruction_target` must be one of {sorted(RECONSTRUCTION_TARGETS)}, got {name!r}. Add others to "
-            "`RECONSTRUCTION_TARGETS` before the model is made."
+            f"`reconstruction_target` must be one of {sorted(RECONSTRUCTION_TARGETS)}, got {name!r}. Add custom "
+            "targets to `RECONSTRUCTION_TARGETS` before you create the model."
         )
     return RECONSTRUCTION_TARGETS[name]
 
@@ -160,8 +162,8 @@ def get_2d_sincos_position_embeddings(
     grid_size: tuple[int, int], hidden_size: int, device: torch.device | None = None
 ) -> torch.Tensor:
     """
-    Fixed position embeddings, as in MAE. The first half of the channels encodes the column, the second half the row, each as
-    sines, then cosines.
+    Fixed position embeddings, as in MAE. The first half of the channels encodes the column, the second half the row.
+    Each half contains sines, then cosines.
 
     Args:
         grid_size (`tuple[int, int]`):
@@ -169,7 +171,7 @@ def get_2d_sincos_position_embeddings(
         hidden_size (`int`):
             Number of channels, a multiple of 4.
         device (`torch.device`, *optional*):
-            Where to make them.
+            Device of the embeddings.
 
     Returns:
         `torch.Tensor` of `float32` and shape `(rows * columns, hidden_size)`, row-major.
@@ -184,12 +186,12 @@ def get_2d_sincos_position_embeddings(
 
 def get_cell_indices(unit_indices: torch.Tensor, unit_grid: tuple[int, int], unit_side: int) -> torch.Tensor:
     """
-    Indices of the cells of mask units in the row-major grid of cells, in the order of visible tokens: by unit and, inside a unit,
-    in Z-order.
+    Row-major indices of the cells of mask units, in the order of visible tokens: by unit and, inside a unit, in
+    Z-order.
 
     Args:
         unit_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_units)`):
-            Mask units, row-major.
+            Row-major indices of the mask units.
         unit_grid (`tuple[int, int]`):
             Rows and columns of mask units.
         unit_side (`int`):
@@ -210,15 +212,15 @@ def get_cell_indices(unit_indices: torch.Tensor, unit_grid: tuple[int, int], uni
 
 def choose_hidden_units(mask: torch.Tensor, num_hidden: int, ratio: float) -> torch.Tensor:
     """
-    Chooses the hidden units that training predicts.
+    Choose the hidden units that training predicts.
 
     Args:
         mask (`torch.Tensor` of shape `(batch_size, num_units)`):
-            1 where a unit is hidden, 0 where it is visible.
+            1 for hidden units, 0 for visible ones.
         num_hidden (`int`):
             Number of hidden units of each image.
         ratio (`float`):
-            Fraction of them to choose at random. With 1, all are chosen, in ascending order.
+            Fraction of the hidden units to choose at random. With 1, all are chosen, in ascending order.
 
     Returns:
         `torch.Tensor` of `int64` and shape `(batch_size, max(1, round(ratio * num_hidden)))`.
@@ -229,7 +231,7 @@ def choose_hidden_units(mask: torch.Tensor, num_hidden: int, ratio: float) -> to
 
 
 class GreenMimDecoderLayer(GradientCheckpointingLayer):
-    """A layer of a decoder: tokens attend to themselves, or to those of a context, and pass an MLP."""
+    """Decoder layer: tokens attend to each other or to the tokens of a context, and pass through an MLP."""
 
     def __init__(self, config: GreenMimConfig, hidden_size: int, num_attention_heads: int, intermediate_size: int):
         super().__init__()
@@ -249,9 +251,9 @@ class GreenMimDecoderLayer(GradientCheckpointingLayer):
             hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`):
                 The tokens.
             context (`torch.Tensor` of shape `(batch_size, num_context_tokens, hidden_size)`, *optional*):
-                What they attend to, normalized. By default the tokens themselves.
+                Normalized tokens to attend to. By default, the tokens themselves.
             query_indices (`torch.Tensor` of `int64` and shape `(batch_size, num_queries)`, *optional*):
-                The tokens to compute, all by default. The others are only attended to.
+                Tokens to compute, by default all. The other tokens are only attended to.
         """
         normed_states, query_states = self.layernorm_before(hidden_states), None
         if query_indices is not None:
@@ -266,15 +268,15 @@ class GreenMimDecoderLayer(GradientCheckpointingLayer):
 
 class GreenMimDecoder(nn.Module):
     """
-    Predicts the target of every cell from the tokens of the visible ones, as in MAE: mask tokens take the places of the hidden
-    ones, and all attend to all.
+    Predicts the target of every cell from the tokens of the visible cells, as in MAE: mask tokens take the places of
+    the hidden cells, and all tokens attend to each other.
 
     Args:
         config ([`GreenMimConfig`]):
             Configuration of the model.
         stage (`int`, *optional*):
-            The stage whose tokens it decodes, from 1, after its merging. By default the last one, whose tokens the model has
-            normalized already.
+            Stage whose tokens are decoded, counted from 1, after its merging. By default the last stage, whose tokens
+            the model has already normalized.
     """
 
     def __init__(self, config: GreenMimConfig, stage: int | None = None):
@@ -313,16 +315,16 @@ class GreenMimDecoder(nn.Module):
         """
         Args:
             hidden_states (`torch.Tensor` of shape `(batch_size, num_visible, hidden_size)`):
-                Encoded cells: the visible ones, or, without `visible_cells`, all, row-major.
+                Encoded cells: the visible ones or, without `visible_cells`, all, row-major.
             visible_cells (`torch.Tensor` of `int64` and shape `(batch_size, num_visible)`, *optional*):
-                Where they are in the grid, row-major.
+                Row-major indices of the visible cells in the grid.
             grid_size (`tuple[int, int]`):
                 Rows and columns of cells.
             predicted_cells (`torch.Tensor` of `int64` and shape `(batch_size, num_predicted)`, *optional*):
-                The cells to predict, all by default. The last layer computes no others.
+                Cells to predict, by default all. The last layer computes no other cells.
 
         Returns:
-            `torch.Tensor` of shape `(batch_size, num_predicted, size)`: the target of each cell.
+            `torch.Tensor` of shape `(batch_size, num_predicted, size)`: the predicted target of each cell.
         """
         hidden_states = self.decoder_embed(self.layernorm(hidden_states))
         positions = get_2d_sincos_position_embeddings(grid_size, hidden_states.shape[2], device=hidden_states.device)
@@ -337,7 +339,10 @@ class GreenMimDecoder(nn.Module):
         visible_cells: torch.Tensor | None,
         predicted_cells: torch.Tensor | None,
     ) -> torch.Tensor:
-        """From embedded cells and the positions of all, `(num_cells, channels)`, to the hidden states of the predicted ones."""
+        """
+        Decode embedded cells to the hidden states of the predicted ones. `positions` are those of all cells,
+        `(num_cells, channels)`.
+        """
         if visible_cells is not None:
             # every visible token at its own cell, mask tokens elsewhere
             batch_size, _, channels = hidden_states.shape
@@ -360,21 +365,24 @@ class GreenMimDecoder(nn.Module):
         predicted_units: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
-        Predicts cells, and compares them with the images.
+        Predict cells, and compare them with the images.
 
         Args:
             hidden_states (`torch.Tensor` of shape `(batch_size, num_visible, hidden_size)`):
-                Output of the stage: of the visible tokens in the order of the encoder, or, without `visible_units`, of all.
+                Output of the stage: for the visible tokens, in the order of the encoder, or, without `visible_units`,
+                for all.
             pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
                 The images.
             visible_units (`torch.Tensor` of `int64` and shape `(batch_size, num_visible_units)`, *optional*):
-                The visible mask units.
+                Indices of the visible mask units.
             predicted_units (`torch.Tensor` of `int64` and shape `(batch_size, num_predicted_units)`, *optional*):
-                The hidden units to predict. By default all units are predicted, and the hidden ones compared.
+                Indices of the hidden units to predict. By default, all units are predicted, and the hidden ones
+                compared.
 
         Returns:
-            `tuple` of the logits of all cells, `(batch_size, num_cells, size)` and 0 where none are predicted, and, with
-            `visible_units`, the mean squared error of each image, `(batch_size,)`, in float32 or more.
+            `tuple` of the logits of all cells, `(batch_size, num_cells, size)`, which are 0 for cells that are not
+            predicted, and, with `visible_units`, the mean squared error of each image, `(batch_size,)`, in at least
+            float32.
         """
         cell_size, unit_size = self.config.get_cell_size(self.stage), self.config.mask_unit_size
         grid_size = get_grid_size(pixel_values.shape[-2:], cell_size)
@@ -399,8 +407,9 @@ class GreenMimDecoder(nn.Module):
 
 class GreenMimCrossAttentionDecoder(GreenMimDecoder):
     """
-    Predicts the target of cells from the tokens of the visible ones, as in CrossMAE (arXiv 2401.14391): a mask token at each
-    predicted cell attends to the visible tokens only. Its cost grows with the predicted cells, not with the square of all.
+    Predicts the target of cells from the tokens of the visible cells, as in CrossMAE (arXiv 2401.14391): a mask token
+    at each predicted cell attends only to the visible tokens. The cost grows with the number of predicted cells, not
+    with the square of the number of all cells.
     """
 
     def decode(

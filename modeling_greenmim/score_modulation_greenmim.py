@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Score modulation: what multiplies the score of a pair of tokens for the offset between them.
+"""Score modulation: factors that multiply the score of two tokens according to their offset.
 
-The Gaussian mixture is that of "RetNet viewed through convolution" (https://huggingface.co/papers/2309.05375), in the place that it
-has in the paper's Swin: scores are multiplied before the position bias and the mask between windows are added.
+The Gaussian mixture comes from "RetNet viewed through convolution" (https://huggingface.co/papers/2309.05375). As in
+that paper's Swin, scores are multiplied before the position bias and the mask between windows are added.
 """
 
 import torch
@@ -36,7 +36,7 @@ from .mixer_window_greenmim import (
 
 class GreenMimGaussianMixture(nn.Module):
     """
-    A learned mixture of Gaussians of the distance `d` of two tokens, for each head: the sum of
+    Learned mixture of Gaussians over the distance `d` of two tokens, for each head: the sum of
     `alpha * exp(-d**2 / (2 * (sigma**2 + 1e-5)))` over five kernels.
 
     Args:
@@ -79,9 +79,9 @@ class GreenMimModulatedWindowAttention(GreenMimWindowAttention):
         self, hidden_states: torch.Tensor, prepared: WindowGroups, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         dtype = get_compute_dtype(hidden_states)
-        # 0 between windows, where the attention mask decides
+        # 0 between windows, where the attention mask applies
         factors = look_up_bias(self.score_modulation(), prepared.pairs, dtype, masked_value=0.0)
-        if prepared.num_copies > 1:  # groups are further heads
+        if prepared.num_copies > 1:  # groups are additional heads
             factors = factors.flatten(0, 1)[None]
         return super().forward(hidden_states, prepared, score_modulation=factors, **kwargs)  # type: ignore[call-arg]
 
@@ -91,7 +91,9 @@ class GreenMimModulatedShiftedWindowAttention(GreenMimModulatedWindowAttention, 
 
 
 class GreenMimModulatedMaskUnitAttention(GreenMimMaskUnitAttention):
-    """Attention inside mask units with modulated scores; in the last stage, where a unit is one token, they stay as they are."""
+    """
+    Attention inside mask units with modulated scores. The last stage, where a unit is one token, has no modulation.
+    """
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__(config, stage)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A frozen teacher: what predicts its features, and how far the prediction is off."""
+"""Prediction of a frozen teacher's features, and its loss."""
 
 import torch
 from torch import nn
@@ -21,11 +21,13 @@ from .validation_greenmim import describe
 
 
 class GreenMimTeacherProjection(nn.Linear):
-    """Predicts the features that a frozen teacher has of the full images from the visible tokens, as GFM (arXiv 2302.04476)."""
+    """
+    Predicts a frozen teacher's features of the full images from the visible tokens, as in GFM (arXiv 2302.04476).
+    """
 
     def get_losses(self, hidden_states: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
         """
-        Compares the projected mean of the tokens with the features.
+        Compare the projected mean of the tokens with the features.
 
         Args:
             hidden_states (`torch.Tensor` of shape `(batch_size, num_tokens, hidden_size)`):
@@ -34,7 +36,7 @@ class GreenMimTeacherProjection(nn.Linear):
                 Features of the teacher.
 
         Returns:
-            `torch.Tensor` of shape `(batch_size,)`: 1 minus their cosine, in float32 or more.
+            `torch.Tensor` of shape `(batch_size,)`: 1 minus the cosine similarity, in at least float32.
         """
         prediction = self(hidden_states.mean(dim=1))
         prediction = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
@@ -44,22 +46,24 @@ class GreenMimTeacherProjection(nn.Linear):
 def check_teacher_features(
     teacher_features: torch.Tensor | None, config: GreenMimConfig, batch_size: int, training: bool
 ):
-    """Raises a `ValueError` if the features of a teacher are missing in training, not wanted, or of another shape."""
+    """Raise a `ValueError` if teacher features are missing in training, not expected, or of the wrong shape."""
     size = config.teacher_hidden_size
     if teacher_features is None:
         if size is not None and training:
             raise ValueError(
-                f"`teacher_features` of shape ({batch_size}, {size}) are needed to train a model with "
-                f"`teacher_hidden_size={size}`. To train without a teacher, load it with `teacher_hidden_size=None`."
+                f"`teacher_features` of shape ({batch_size}, {size}) are required to train a model with "
+                f"`teacher_hidden_size={size}`. To train without a teacher, load the model with "
+                "`teacher_hidden_size=None`."
             )
     elif size is None:
         raise ValueError(
-            f"`teacher_features` were given ({describe(teacher_features)}), but the model has no `teacher_hidden_size`. Set it "
-            "to the number of features of an image in the configuration."
+            "`teacher_features` must be omitted for a model without `teacher_hidden_size`, got "
+            f"{describe(teacher_features)}. Set `teacher_hidden_size` in the configuration to the number of features "
+            "per image."
         )
     elif not isinstance(teacher_features, torch.Tensor) or tuple(teacher_features.shape) != (batch_size, size):
         raise ValueError(
-            f"`teacher_features` must have the shape ({batch_size}, {size}), for `teacher_hidden_size={size}`, got "
+            f"`teacher_features` must have the shape ({batch_size}, {size}) for `teacher_hidden_size={size}`, got "
             f"{describe(teacher_features)}."
         )
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Checks of arguments, with one wording: what was given, what is wanted, and what to do."""
+"""Argument checks with one error template: the requirement, the value received and the remedy."""
 
 import difflib
 import math
@@ -29,7 +29,7 @@ def check_number(
     below: float | None = None,
     kind: type[Any] = Real,
 ) -> None:
-    """Raises a `ValueError` if a value is not a finite number inside limits; with `kind=Integral`, an integer."""
+    """Raise a `ValueError` unless a value is a finite number within limits; with `kind=Integral`, an integer."""
     is_number = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
     if (
         is_number
@@ -41,19 +41,18 @@ def check_number(
         return
     limits = {"of at least": at_least, "above": above, "at most": at_most, "below": below}
     noun = "an integer" if kind is Integral else "a number"
-    wanted = (
-        " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None) or "that is finite"
-    )
-    raise ValueError(f"`{name}` must be {noun} {wanted}, got {describe(value)}.")
+    wanted = " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
+    wanted = f"{noun} {wanted}" if wanted else "a finite number"
+    raise ValueError(f"`{name}` must be {wanted}, got {describe(value)}.")
 
 
 def check_count(name: str, value: Any, at_least: int = 1, at_most: int | None = None) -> None:
-    """Raises a `ValueError` if a value is not an integer of at least `at_least`."""
+    """Raise a `ValueError` unless a value is an integer of at least `at_least`."""
     check_number(name, value, at_least=at_least, at_most=at_most, kind=Integral)
 
 
 def check_height_and_width(name: str, value: Any, unit: str) -> None:
-    """Raises a `ValueError` if a value is not a pair of positive integers, counted in `unit`."""
+    """Raise a `ValueError` unless a value is a pair of positive integers, counted in `unit`."""
     is_pair = isinstance(value, Collection) and not isinstance(value, (str, bytes, dict, set)) and len(value) == 2
     if not is_pair or not all(_is_integer(side) and side >= 1 for side in value):
         raise ValueError(
@@ -62,7 +61,7 @@ def check_height_and_width(name: str, value: Any, unit: str) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any], advice: str = "") -> None:
-    """Raises a `ValueError` if a value is none of the choices."""
+    """Raise a `ValueError` unless a value is one of the choices."""
     is_choice = value in choices if isinstance(value, str) else value is None and None in choices
     if not is_choice:
         listed = ", ".join(repr(choice) for choice in choices)
@@ -70,13 +69,13 @@ def check_choice(name: str, value: Any, choices: Collection[Any], advice: str = 
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Raises a `ValueError` if a value is not `True` or `False`."""
+    """Raise a `ValueError` unless a value is `True` or `False`."""
     if not isinstance(value, bool):
         raise ValueError(f"`{name}` must be True or False, got {describe(value)}.")
 
 
 def check_keywords(keywords: Iterable[str], known: Collection[str], owner: str) -> None:
-    """Raises a `ValueError` that names the nearest known keyword if one of the keywords is not known."""
+    """Raise a `ValueError` that names the closest known keyword if a keyword is unknown."""
     for name in keywords:
         if name not in known:
             match = find_meant_name(name, known, cutoff=0.6)
@@ -85,13 +84,16 @@ def check_keywords(keywords: Iterable[str], known: Collection[str], owner: str) 
 
 
 def find_meant_name(name: str, known: Collection[str], cutoff: float = 0.85) -> str | None:
-    """The known name that a misspelled one is closest to, if there is a close one."""
+    """The known name closest to a misspelled one, or `None` if none is close."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 
 def describe(value: Any) -> str:
-    """A value for a message: tensors and arrays by type and shape, others as they are written, in at most 200 characters."""
+    """
+    Format a value for a message: tensors and arrays by type and shape, other values by `repr`, in at most 200
+    characters.
+    """
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}"
     text = repr(value)
@@ -99,7 +101,7 @@ def describe(value: Any) -> str:
 
 
 def _is_integer(value: Any) -> bool:
-    # the sizes of tensors are `SymInt` while a model is exported
+    # tensor sizes are `SymInt` during export
     is_symbolic = type(value).__name__ == "SymInt"
     return is_symbolic or (isinstance(value, Integral) and not isinstance(value, bool))
 

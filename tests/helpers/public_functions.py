@@ -139,7 +139,7 @@ FUNCTIONS = {
         make_plan,
         {"bool_masked_pos": MASK, "config": CONFIG, "image_size": (16, 16), "group_shapes": None},
         is_planned,
-        ("Images of", "bool_masked_pos"),
+        ("Images must", "bool_masked_pos"),
     ),
     "measure_group_shapes": Function(
         measure_group_shapes,
@@ -158,7 +158,7 @@ FUNCTIONS = {
         images_to_units,
         {"images": IMAGES, "unit_size": 4},
         lambda units, a: torch.equal(units_to_images(units, a["images"].shape[-2:], a["unit_size"]), a["images"]),
-        ("mask_unit_size", "image_size", "Images of"),
+        ("mask_unit_size", "image_size", "Images must"),
     ),
     "get_unit_mask": Function(
         get_unit_mask,

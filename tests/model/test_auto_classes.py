@@ -81,9 +81,7 @@ def test_pipelines_need_an_image_processor_that_does_not_mask(tmp_path):
     save_image_processor(tmp_path, do_mask=True)
     image = PIL.Image.effect_noise((80, 60), 50)
     classify = pipeline("image-classification", model=str(tmp_path))
-    with pytest.raises(
-        ValueError, match=r"bool_masked_pos.*image classification.*from_pretrained\(..., do_mask=False\)"
-    ):
+    with pytest.raises(ValueError, match=r"bool_masked_pos.*image classifier.*from_pretrained\(..., do_mask=False\)"):
         classify(image)
     extract = pipeline("image-feature-extraction", model=str(tmp_path))
     assert torch.tensor(extract(image)).shape == (1, 16, 64)  # of the visible units, as asked for

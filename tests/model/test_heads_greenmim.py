@@ -84,9 +84,9 @@ def test_backbone_equals_swin(out_features, image_size):
 def test_heads_for_full_images_raise_on_a_mask(model_class):
     model = model_class(make_config())
     pixel_values, mask, _ = make_inputs(model.config)
-    with pytest.raises(ValueError, match="`bool_masked_pos` is not for .*do_mask=False"):
+    with pytest.raises(ValueError, match="Cannot pass `bool_masked_pos` .*do_mask=False"):
         model(pixel_values, bool_masked_pos=mask)
-    with pytest.raises(ValueError, match="`plan` is not for"):
+    with pytest.raises(ValueError, match="Cannot pass `plan` to"):
         model(pixel_values, plan={})
     assert model(pixel_values, bool_masked_pos=None) is not None
 

@@ -203,7 +203,7 @@ def test_an_unknown_mixer_is_named_with_the_known_ones():
         (np.zeros((2, 49)), "boolean.*float64"),
         (np.zeros(49, dtype=bool), r"batch_size, 49.*\(49,\)"),
         (np.zeros((2, 50), dtype=bool), r"7 x 7 mask units.*\(2, 50\)"),
-        (np.zeros((0, 49), dtype=bool), r"at least one row; got \(0, 49\)"),
+        (np.zeros((0, 49), dtype=bool), r"at least one row, got \(0, 49\)"),
         (np.zeros((2, 49), dtype=bool), "hides nothing"),
         (np.ones((2, 49), dtype=bool), "hides everything"),
         (np.stack([np.arange(49) < 10, np.arange(49) < 11]), "same number of units.*from 10 to 11 of 49"),

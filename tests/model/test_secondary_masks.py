@@ -128,8 +128,8 @@ def test_other_models_load_from_pretraining_with_a_token(tmp_path, model_class, 
     [
         (lambda mask, secondary: {"secondary_masked_pos": secondary.float()}, "must be a boolean tensor"),
         (lambda mask, secondary: {"secondary_masked_pos": secondary[:, :-1]}, r"shape \(3, 64\)"),
-        (lambda mask, secondary: {"secondary_masked_pos": mask}, "visible units only"),
-        (lambda mask, secondary: {"bool_masked_pos": None}, "no `bool_masked_pos`"),
+        (lambda mask, secondary: {"secondary_masked_pos": mask}, "only for visible units"),
+        (lambda mask, secondary: {"bool_masked_pos": None}, "`bool_masked_pos` is missing"),
     ],
 )
 def test_what_does_not_fit_is_named(change, message):
@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_named(change, message):
 
 def test_a_model_without_a_token_and_one_of_full_images_refuse_it():
     pixel_values, mask, secondary_mask = make_inputs()
-    with pytest.raises(ValueError, match="no mask token: .*secondary_mask_ratio.*use_mask_token=True"):
+    with pytest.raises(ValueError, match="no mask token.*secondary_mask_ratio.*use_mask_token=True"):
         GreenMimModel(make_config()).double()(pixel_values, mask, secondary_masked_pos=secondary_mask)
     with pytest.raises(ValueError, match="secondary_masked_pos.*full images"):
         GreenMimForImageClassification(make_config()).double()(pixel_values, secondary_masked_pos=secondary_mask)

@@ -174,7 +174,7 @@ def test_the_license_of_new_weights_is_the_given_one(images):
         ({"config_overrides": "zzz=7"}, "Known are .*image_size.*mask_ratio"),
         ({"config_overrides": "window_size"}, "--config_overrides window_size: "),
         ({"image_size": 4}, "--image_size must be at least 8, two mask units, got 4"),
-        ({"config_overrides": "image_size=30"}, "30 x 30 pixels are not made of whole mask units"),
+        ({"config_overrides": "image_size=30"}, "whole mask units of .* pixels, got 30 x 30 pixels"),
         ({"image_processor_name": "missing"}, "missing has no preprocessor_config.json"),
         ({"mask_ratio": 1.5}, "^`mask_ratio` must be .* above 0 and below 1"),
     ],
