@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Docstrings in the format of transformers, as Markdown, for the API pages (a Griffe extension, see mkdocs.yml)."""
+"""A Griffe extension that converts docstrings from transformers' format to Markdown for the API pages (see mkdocs.yml)."""
 
 import inspect
 import re
@@ -36,7 +36,7 @@ REFERENCE = re.compile(r"\[`(~?)([\w.]+)`\](?![\[(])")
 
 
 def get_arguments(docstring: str) -> list[str]:
-    """Names of the arguments that a docstring describes."""
+    """Return the names of the arguments that a docstring describes."""
     names = []
     for heading, lines in _split_sections(inspect.cleandoc(docstring)):
         if heading == "Args" or _starts_with_argument(lines):
@@ -47,13 +47,13 @@ def get_arguments(docstring: str) -> list[str]:
 
 def to_markdown(docstring: str, paths: Mapping[str, str]) -> str:
     """
-    Turns a docstring into Markdown.
+    Convert a docstring to Markdown.
 
     Args:
         docstring (`str`):
-            In the format of transformers.
+            A docstring in the format of transformers.
         paths (`Mapping[str, str]`):
-            Name, as references have it -> path of the object, for all that have a place on an API page.
+            Maps the name of each object on an API page, as references write it, to the object's path.
     """
     blocks = []
     for heading, lines in _split_sections(inspect.cleandoc(docstring)):
@@ -70,7 +70,7 @@ def to_markdown(docstring: str, paths: Mapping[str, str]) -> str:
 
 
 def _split_sections(docstring: str) -> list[tuple[str | None, list[str]]]:
-    """Heading, `None` for what comes before the first one, and dedented lines of each section."""
+    """Split a docstring into headings and dedented lines. The heading of the text before the first section is `None`."""
     sections = [(None, [])]
     for line in docstring.splitlines():
         if match := SECTION.fullmatch(line):
@@ -81,12 +81,12 @@ def _split_sections(docstring: str) -> list[tuple[str | None, list[str]]]:
 
 
 def _starts_with_argument(lines: list[str]) -> bool:
-    """Keyword arguments of image processors are a docstring without a heading."""
+    """Whether a section lists arguments without a heading, as the docstring of an image processor's keyword arguments does."""
     return bool(lines) and ARGUMENT.fullmatch(lines[0]) is not None
 
 
 def _list_arguments(lines: list[str]) -> list[str]:
-    """A list entry for each argument; its description, which is indented by four, is a part of the entry as it is."""
+    """Make each argument a list entry. Its description is indented by four, so it already belongs to the entry."""
     listed = []
     for line in lines:
         if match := ARGUMENT.fullmatch(line):
@@ -102,16 +102,23 @@ def _make_link(name: str, is_short: bool, paths: Mapping[str, str]) -> str:
 
 
 class HouseFormat(griffe.Extension):
-    """Rewrites all docstrings of a package. References lead to public objects of its modules, and to methods."""
+    """Rewrites all docstrings of a package. References link to public objects of its modules and to their methods."""
 
     def on_package(self, *, pkg: griffe.Module, **kwargs):
-        members = [member for module in pkg.modules.values() for member in _get_own_members(module)]
+        modules = _get_modules(pkg)
+        members = [member for module in modules for member in _get_own_members(module) if not member.is_module]
         methods = [method for member in members if member.is_class for method in _get_own_members(member)]
         paths = {member.name: member.path for member in members if member.is_public}
         paths |= {f"{method.parent.name}.{method.name}": method.path for method in methods}
-        for each in [*pkg.modules.values(), *members, *methods]:
-            if each.docstring is not None:
-                each.docstring.value = to_markdown(each.docstring.value, paths)
+        for documented in [*modules, *members, *methods]:
+            if documented.docstring is not None:
+                documented.docstring.value = to_markdown(documented.docstring.value, paths)
+
+
+def _get_modules(package: griffe.Module) -> list[griffe.Module]:
+    """List the modules of a package and of its subpackages."""
+    modules = list(package.modules.values())
+    return modules + [submodule for module in modules for submodule in _get_modules(module)]
 
 
 def _get_own_members(parent: griffe.Object) -> list[griffe.Object]:

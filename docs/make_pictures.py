@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Makes the pictures of docs/group_window_attention.md: `python docs/make_pictures.py`, in some seconds."""
+"""Draw the figures of docs/group_window_attention.md in a few seconds: `python docs/make_pictures.py`."""
 
 from pathlib import Path
 
@@ -37,19 +37,19 @@ GROUPS = {
 
 
 def read_photograph(name: str) -> np.ndarray:
-    """A photograph, cut to 224 x 224 pixels, with values from 0 to 1."""
+    """Read a photograph, cropped to 224 x 224 pixels, with values from 0 to 1."""
     with PIL.Image.open(PHOTOGRAPHS / name) as image:
         return np.asarray(PIL.ImageOps.fit(image.convert("RGB"), (224, 224))) / 255
 
 
 def hide(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with its hidden mask units in gray."""
+    """Gray out the hidden mask units of an image."""
     hidden = mask.reshape(7, 7).repeat(32, axis=0).repeat(32, axis=1)
     return np.where(hidden[:, :, None], 0.82, image)
 
 
 def draw_masks():
-    """Both samplers, over both photographs."""
+    """Draw the masks of two samplers over both photographs."""
     images = [read_photograph(name) for name in ("temple.jpg", "flower.jpg") for _ in range(2)]
     rows = {"image": images}
     for sampler in ("random", "block"):

@@ -12,8 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Links from docs/ to other files of the repository (a MkDocs hook, see mkdocs.yml). They are relative, so that they work where
-the repository is read. On the site, they lead to `repo_url`; as long as there is none, they are text that names the file.
+A MkDocs hook for links from docs/ to other files of the repository (see mkdocs.yml). The links are relative, so they work when
+reading the repository. On the site, they lead to `repo_url`. Without one, they become text that names the file.
 """
 
 import re
@@ -22,14 +22,14 @@ from pathlib import Path
 from mkdocs.exceptions import PluginError
 
 
-# code comes first, so that nothing in it is taken for a link
+# code comes first, so that links in code are ignored
 LINK = re.compile(
     r"^```.*?^```|`[^`\n]+`(?!\])|(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)\s]+)\)", re.MULTILINE | re.DOTALL
 )
 
 
 def rewrite_links(markdown: str, page: Path, docs: Path, repo_url: str | None) -> str:
-    """Rewrites the links of a page that leave `docs`. Raises a `PluginError` if there is no such file."""
+    """Rewrite the links of a page that leave `docs`. Raises a `PluginError` if the file does not exist."""
     root = docs.parent
 
     def rewrite(match: re.Match) -> str:

@@ -13,6 +13,7 @@
 # limitations under the License.
 """The documentation site: docstrings become Markdown without loss, links lead somewhere, and nothing comes from other servers."""
 
+import ast
 import importlib.util
 import inspect
 import re
@@ -221,6 +222,26 @@ def test_the_site_shows_arguments_and_links(site):
         text = re.sub(r"<[^>]+>", "", re.sub(r"<pre.*?</pre>", "", path.read_text(), flags=re.DOTALL))
         assert not re.search(r"^\s*(Args|Returns|Raises|Example):", text, flags=re.MULTILINE), path
         assert "[`" not in text and "```" not in text and "|---" not in text, path
+
+
+def list_imported_names():
+    """Classes and functions of the package that the pages import."""
+    pages = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
+    blocks = re.findall(r"^```python\n(.*?)^```", pages, flags=re.MULTILINE | re.DOTALL)
+    imports = [node for node in ast.walk(ast.parse("\n".join(blocks))) if isinstance(node, ast.ImportFrom)]
+    names = {(node.module, alias.name) for node in imports for alias in node.names}
+    return {
+        name
+        for module, name in names
+        if module.partition(".")[0] == "modeling_greenmim" and not (ROOT / "modeling_greenmim" / f"{name}.py").exists()
+    }
+
+
+def test_the_reference_has_every_name_that_users_import(site):
+    pages = "".join(path.read_text() for path in site.glob("*.html"))
+    names = list_imported_names() | set(modeling_greenmim.__all__)
+    assert len(names) > 20
+    assert not [name for name in sorted(names) if not re.search(rf'id="modeling_greenmim\.([\w.]+\.)?{name}"', pages)]
 
 
 def test_the_site_loads_nothing_from_other_servers(site):
