@@ -18,6 +18,7 @@ The processors of transformers accept arrays of 1, 3 or 4 channels. Masked pre-t
 image's own range of values.
 """
 
+import re
 import warnings
 from collections.abc import Collection
 from typing import Any
@@ -57,11 +58,16 @@ def flatten_images(images: Any) -> list:
 
     Raises:
         `TypeError`: if an entry is not an image.
-        `ValueError`: if there is no image at all.
+        `ValueError`: if there is no image at all, or a string names none.
     """
     if isinstance(images, (list, tuple)):
         flat_images = [image for entry in images for image in flatten_images(entry)]
-    elif not ((isinstance(images, str) and images) or is_valid_image(images)):
+    elif isinstance(images, str):
+        # no path, and nothing that base64 could decode to an image
+        if not re.search("[A-Za-z0-9]", images):
+            raise ValueError(f"`images` must be paths or URLs of images where they are strings, got {images!r}.")
+        flat_images = [images]
+    elif not is_valid_image(images):
         raise TypeError(
             f"`images` must be PIL images, NumPy arrays or torch tensors, or lists of them, got {type(images)}."
         )

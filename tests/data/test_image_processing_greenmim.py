@@ -424,6 +424,8 @@ def test_masks_need_one_size(backend):
     "images, kwargs, error, match",
     [
         ([], {}, ValueError, "empty list"),
+        ("", {}, ValueError, "paths or URLs of images where they are strings, got ''"),
+        (":", {}, ValueError, "paths or URLs of images where they are strings, got ':'"),
         (np.zeros((0, 3, 20, 30)), {}, ValueError, "empty list"),
         (None, {}, TypeError, "NoneType"),
         ([[1, 2], [3, 4]], {}, TypeError, "int"),
