@@ -138,6 +138,6 @@ def test_command_line(tmp_path):
     command += ["--checkpoint_path", str(tmp_path / "greenmim"), "--output_dir", str(tmp_path / "original")]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "Largest difference" in result.stdout or "timm is not installed" in result.stdout
+    assert "Largest feature difference" in result.stdout or "timm is not installed" in result.stdout
     checkpoint = torch.load(tmp_path / "original" / "checkpoint.pth", weights_only=True)
     assert list(checkpoint) == ["model"] and checkpoint["model"]["head.weight"].shape == (5, 64)

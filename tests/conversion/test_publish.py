@@ -143,7 +143,7 @@ def test_a_stranger_uses_it(tmp_path, family):
 def test_a_folder_that_does_not_load_is_not_written(tmp_path, monkeypatch, hub):
     save_model(GreenMimModel, tmp_path / "model")
     monkeypatch.setitem(publish_module.MODEL_AUTO_MAP, "AutoModel", "modeling_greenmim.GreenMimMisspelt")
-    with pytest.raises(ValueError, match="(?s)cannot be loaded without this package.*GreenMimMisspelt"):
+    with pytest.raises(ValueError, match="(?s)Cannot load the folder without this package.*GreenMimMisspelt"):
         publish(tmp_path / "model", tmp_path / "public", hub_model_id="me/model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"] and hub == []
 
@@ -189,7 +189,7 @@ def test_pushing(tmp_path, hub, monkeypatch, capsys):
 @pytest.mark.usefixtures("without_loading")
 def test_a_public_repository_gets_nothing_private(tmp_path, hub):
     save_model(GreenMimModel, tmp_path / "model")
-    with pytest.raises(ValueError, match="me/public is there already, and is public"):
+    with pytest.raises(ValueError, match="me/public exists and is public"):
         publish(tmp_path / "model", tmp_path / "public", hub_model_id="me/public", private=True)
     assert [call[0] for call in hub] == ["create_repo"]
 
@@ -240,7 +240,7 @@ def test_other_channels_than_three(tmp_path, num_channels):
     assert GreenMimModel.from_pretrained(folder)(**inputs).last_hidden_state.shape == (1, 64, 64)
     # an image processor for images of three channels cannot have been meant
     GreenMimImageProcessorPil().save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match=f"3 channels of an image of {num_channels}"):
+    with pytest.raises(ValueError, match=f"model's {num_channels} channels, got 3"):
         publish(tmp_path / "model", tmp_path / "again")
 
 
@@ -263,7 +263,7 @@ def test_a_card_that_is_there_is_kept(tmp_path):
     secrets = ("optimizer.pt", "../secret.png", ".env", "id_rsa", "LICENSE_KEY.txt", "page.svg")
     for name in ("LICENSE", "pictures/lichen.png", *secrets):
         (tmp_path / "model" / name).touch()
-    with pytest.raises(ValueError, match="'cc-by-nc-4.0'.*'mit' would contradict"):
+    with pytest.raises(ValueError, match="must match the license 'cc-by-nc-4.0'.*got 'mit'"):
         publish(tmp_path / "model", tmp_path / "public", license="mit")
     publish(tmp_path / "model", tmp_path / "public")
     card = ModelCard.load(tmp_path / "public" / "README.md")
@@ -292,7 +292,7 @@ def test_wrong_use(tmp_path, monkeypatch, capsys):
     save_model(GreenMimModel, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "architectures": None}))
-    with pytest.raises(ValueError, match="was saved as no class at all"):
+    with pytest.raises(ValueError, match="must be saved as one of .*got no class"):
         publish(tmp_path / "model", tmp_path / "public")
     with pytest.raises(ValueError, match="has no config.json"):
         publish(tmp_path / "nothing", tmp_path / "public")

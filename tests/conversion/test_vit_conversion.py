@@ -219,7 +219,7 @@ def test_the_folder_is_whole(tmp_path):
     assert json.loads((tmp_path / "start" / "preprocessor_config.json").read_text())["image_mean"] == [0.1, 0.2, 0.3]
     card = ModelCard.load(tmp_path / "start" / "README.md")
     assert card.data.license == "mit" and "without its class token" in card.text
-    assert "is that of `vit`" in card.text and str(tmp_path) not in card.text
+    assert "converted from `vit`" in card.text and str(tmp_path) not in card.text
 
 
 def test_a_wrong_weight_is_found(tmp_path, monkeypatch):
@@ -275,9 +275,9 @@ def test_other_models_are_refused(tmp_path):
     GreenMimModel(GreenMimConfig(embed_dim=8, depths=(1,), num_heads=1, image_size=32)).save_pretrained(
         tmp_path / "swin"
     )
-    with pytest.raises(ValueError, match="must hold a ViT or ViT-MAE, got a model of type 'greenmim'"):
+    with pytest.raises(ValueError, match="must contain a ViT or ViT-MAE, got a model of type 'greenmim'"):
         convert_vit_to_greenmim(tmp_path / "swin", tmp_path / "start")
-    with pytest.raises(ValueError, match="not the folder of a model"):
+    with pytest.raises(ValueError, match="is not a model folder"):
         convert_vit_to_greenmim(tmp_path / "nowhere", tmp_path / "start")
 
 
@@ -292,6 +292,6 @@ def test_command_line(tmp_path):
     ]
     command += ["--output_dir", str(tmp_path / "start")]
     result = subprocess.run([*command, "--depths", "1", "1", "3"], capture_output=True, text=True)
-    assert result.returncode == 0 and "Largest difference" in result.stdout, result.stderr
+    assert result.returncode == 0 and "Largest feature difference" in result.stdout, result.stderr
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1 and "error: " in result.stderr and "is not an empty folder" in result.stderr

@@ -230,7 +230,7 @@ def test_invalid_arguments_raise(settings, message):
         ),
         (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
-        (("--teacher_model_name_or_path=missing",), "--teacher_model_name_or_path missing is neither"),
+        (("--teacher_model_name_or_path=missing",), "--teacher_model_name_or_path must be .*, got missing"),
         (("--masks_per_image=5",), "number of masks of an image must be from 1 to 4"),
         (
             ("--masks_per_image=2", "--mask_ratio=0.25"),

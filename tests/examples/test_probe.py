@@ -106,9 +106,9 @@ def broken_models(labeled_folders, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere", "nowhere is neither a folder or file here nor a repository"),
+        ("nowhere", "must be a local folder or file or a reachable Hub repository, got .*nowhere"),
         ("vit", "'vit', neither GreenMIM nor Swin"),
-        ("renamed", "lacks .* weights"),
+        ("renamed", "weights are missing"),
         ("damaged", "weights are damaged"),
     ],
 )
@@ -118,6 +118,8 @@ def test_a_model_that_cannot_be_loaded_raises(labeled_folders, broken_models, na
 
 
 def test_a_missing_model_is_reported_before_anything_is_measured(labeled_folders, capsys):
-    with pytest.raises(SystemExit, match="nowhere is neither a folder or file here nor a repository"):
+    with pytest.raises(
+        SystemExit, match="must be a local folder or file or a reachable Hub repository, got .*nowhere"
+    ):
         probe(labeled_folders, [labeled_folders / "greenmim", labeled_folders / "nowhere"])
     assert "linear" not in capsys.readouterr().out

@@ -177,7 +177,7 @@ def test_a_missing_model_raises(tmp_path):
 def test_a_classifier_raises(tmp_path, demonstration):
     demonstration.image_processor.save_pretrained(tmp_path)
     GreenMimForImageClassification(demonstration.config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="lacks .* weights of a GreenMimForMaskedImageModeling"):
+    with pytest.raises(ValueError, match="as a GreenMimForMaskedImageModeling because .* weights are missing"):
         app.Demonstration(str(tmp_path))
 
 

@@ -187,7 +187,7 @@ def test_settings_that_the_model_cannot_have_are_refused(images, settings, messa
 @pytest.mark.parametrize("argument", ["model_name_or_path", "config_name_or_path", "teacher_model_name_or_path"])
 def test_the_folder_of_a_run_is_no_model(tmp_path, argument):
     GreenMimModel(CONFIG).save_pretrained(tmp_path / "model")
-    with pytest.raises(UserError, match=f"--{argument} .* is the folder of a run: its model is .*/model"):
+    with pytest.raises(UserError, match=f"--{argument} must be a model, got the run folder .*Use .*/model"):
         make_model(**{argument: str(tmp_path)})
 
 
