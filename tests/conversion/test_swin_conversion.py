@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Conversion to and from an ordinary Swin: the oracle is transformers' (or timm's) own Swin, in another process."""
+"""Conversion to and from a plain Swin. The oracle is transformers' (or timm's) own Swin in a different process."""
 
 import json
 import subprocess
@@ -146,7 +146,7 @@ def test_names_on_disk_are_those_of_swin_v2(tmp_path):
     ],
 )
 def test_other_architectures_than_the_saved_one(tmp_path, saved, architecture, family):
-    """New heads are as good as new; all that there is to compare is compared."""
+    """New heads are initialized as in a new model, and every feature that both models have is compared."""
     save_model(saved, tmp_path / "greenmim", **family)
     if family and architecture:
         architecture = architecture.replace("Swin", "Swinv2")
@@ -177,7 +177,7 @@ def test_settings_are_carried_over(tmp_path, settings):
 
 @SWIN_FAMILIES
 def test_dtype_is_kept(tmp_path, family):
-    """Weights large enough for features that differ, where a Swin V2 computes its biases from offsets in bfloat16."""
+    """With large weights, features differ if a Swin V2 computes its biases from offsets in bfloat16."""
     save_model(GreenMimModel, tmp_path / "greenmim", std=0.3, window_size=8, **family).to(
         torch.bfloat16
     ).save_pretrained(tmp_path / "bf16")
@@ -258,7 +258,7 @@ def test_a_backbone_lacks_the_last_norm(tmp_path, monkeypatch, architecture):
 
 
 def test_a_wrong_weight_is_found(tmp_path, monkeypatch):
-    """The comparison looks at the folder that was written."""
+    """The comparison reads the written folder."""
     save_model(GreenMimModel, tmp_path / "greenmim")
     save_pretrained = SwinModel.save_pretrained
 
@@ -303,7 +303,7 @@ def test_tables_are_cut_from_their_center():
     table = torch.arange(27 * 27)[:, None]
     assert torch.equal(cut_table(table, (14, 20)), table)
     cut = cut_table(table, (7, 10)).view(13, 19)
-    assert cut[6, 9] == table[13 * 27 + 13]  # a token to itself
+    assert cut[6, 9] == table[13 * 27 + 13]  # offset of a token to itself
     assert cut[0, 0] == table[(13 - 6) * 27 + 13 - 9] and cut[-1, -1] == table[(13 + 6) * 27 + 13 + 9]
 
 

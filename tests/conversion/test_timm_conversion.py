@@ -68,7 +68,7 @@ def test_timm_reads_it(tmp_path, family, settings, model_class):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_wrong_weight_is_found(tmp_path, monkeypatch, family):
-    """The comparison looks at the folder that was written."""
+    """The comparison reads the written folder."""
     pytest.importorskip("timm")
 
     def save_damaged(weights, path):

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Twins: full images against timm's own, and conversion from and to it."""
+"""Twins: full images against timm's Twins, and conversion in both directions."""
 
 import json
 import subprocess
@@ -37,12 +37,12 @@ from tests.helpers.tiny_models import FAMILIES, make_config
 
 TWINS = FAMILIES["twins"]
 SMALL = ["twins_svt_small", "twins_pcpvt_small"]
-# windows of 7 divide the grids of the first only
+# windows of 7 divide only the first size's grids
 IMAGE_SIZES = [(224, 224), (256, 320)]
 
 
 def make_timm_model(name: str, **settings) -> torch.nn.Module:
-    """A Twins of timm, with biases and norms that matter."""
+    """Create a timm Twins with biases and norms that affect the outputs."""
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     model = timm.create_model(name, **settings).eval()
@@ -60,7 +60,7 @@ def make_encoder(timm_model: torch.nn.Module, **settings) -> GreenMimModel:
 
 @pytest.fixture(scope="module")
 def svt_small(tmp_path_factory) -> Path:
-    """Weights of a small Twins-SVT of timm with 5 classes."""
+    """Save the weights of a small timm Twins-SVT with 5 classes."""
     path = tmp_path_factory.mktemp("timm") / "svt.safetensors"
     save_file(make_timm_model("twins_svt_small", num_classes=5).state_dict(), path)
     return path
@@ -85,7 +85,7 @@ def test_full_images_equal_timm(name, image_size):
 @pytest.mark.parametrize("image_size", IMAGE_SIZES)
 @pytest.mark.parametrize("name", SMALL)
 def test_every_epsilon_is_that_of_timm(name, image_size):
-    """In float64, and with patch embeddings of little variance."""
+    """Compared in float64, with patch embeddings of small variance."""
     depths = (1, 2, 1, 2)
     timm_model = make_timm_model(name, num_classes=0, depths=depths)
     timm_model.patch_embeds[0].proj.weight.data *= 1e-2

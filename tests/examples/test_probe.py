@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""run_probe.py, as a user starts it."""
+"""run_probe.py as users start it."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ script = import_script("examples/image-classification/run_probe.py")
 
 
 def probe(folders, models, *options, output_file=None) -> list[dict[str, float]]:
-    """Accuracies of each model."""
+    """Run the probe, and return each model's accuracies."""
     arguments = ["--model_name_or_path", *models, "--train_dir", folders / "files", *options]
     if output_file is not None:
         arguments += ["--output_file", output_file]

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Configurations of models: which names are found, and what is said about the others."""
+"""Model configurations: accepted names, and errors for others."""
 
 import json
 
@@ -26,7 +26,7 @@ OPTION = "--model_name_or_path"
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The names that were not taken for paths; the Hub has none of them."""
+    """Record the names that were not taken for paths. The Hub has none of them."""
     names = []
 
     def refuse(name, **kwargs):

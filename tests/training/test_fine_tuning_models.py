@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Models for image classification: from GreenMIM, from Swin, at random, and with a classifier already."""
+"""Models for image classification: from GreenMIM, from Swin, from random weights, and with an existing classifier."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What pre-training starts from: arguments, images and models, and how they are refused."""
+"""Setup of pre-training: arguments, images and models, and errors for invalid ones."""
 
 import pytest
 import torch
