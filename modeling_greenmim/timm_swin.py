@@ -84,7 +84,8 @@ def check_for_timm(config: GreenMimConfig):
     if config.use_absolute_embeddings or config.hidden_act != "gelu":
         raise ValueError(
             "For timm's Swins, `use_absolute_embeddings` must be `False` and `hidden_act` must be 'gelu', got "
-            f"`{config.use_absolute_embeddings}` and {config.hidden_act!r}."
+            f"`{config.use_absolute_embeddings}` and {config.hidden_act!r}. Publish the model with its own code instead: "
+            "`python -m modeling_greenmim.publish`."
         )
     if any(side % config.patch_size for side in config.image_height_and_width):
         raise ValueError(

@@ -106,7 +106,7 @@ def test_queries_keys_and_values_of_a_swin_are_one_matrix(tmp_path):
     ("family", "model_class", "settings", "message"),
     [
         ("swin", GreenMimBackbone, {}, "norms of feature maps"),
-        ("swin", GreenMimModel, {"use_absolute_embeddings": True}, "absolute position embeddings"),
+        ("swin", GreenMimModel, {"use_absolute_embeddings": True}, "`use_absolute_embeddings` must be `False`"),
         ("swin", GreenMimModel, {"hidden_act": "relu"}, "'relu'"),
         ("swin", GreenMimModel, {"image_size": (32, 64)}, r"stage 3.*\(4 x 8\).*window \(4\).*image_size"),
         ("swin", GreenMimModel, {"layer_norm_eps": 1e-6}, "1e-06"),

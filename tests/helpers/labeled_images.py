@@ -66,8 +66,8 @@ def write_labeled_parquet(path: Path, labels, feature=None) -> Path:
 
 def write_labeled_folders(folder: Path) -> Path:
     """
-    Create images in class folders (`files`) and `parquet` files, the models `greenmim`, `swin`, `greenmim_v2`, `swin_v2` and
-    `twins`, and a `config`.
+    Create images in class folders (`files`) and `parquet` files, the models `greenmim`, `swin`, `greenmim_v2`,
+    `swin_v2` and `twins`, and a `config`.
     """
     write_class_folders(folder / "files")
     labels = [i % 3 for i in range(36)]
