@@ -138,7 +138,7 @@ class GroupLayout:
 
     @property
     def cost_fraction(self) -> float:
-        """Multiply-adds of the attention, as a fraction of those of all windows of the full image."""
+        """Attention multiply-adds, as a fraction of attention over all windows of the full image."""
         num_groups, group_size = self.slot_windows.shape
         window_tokens = self.window_size**2
         num_windows = np.prod([-(-side // self.window_size) for side in self.grid_size])
