@@ -290,7 +290,7 @@ def trace(
                     loss = get_loss(model(**inputs))
                 if train:
                     loss.backward()
-        except Exception as error:  # an operator that a GPU would reject is a result, not a crash
+        except Exception as error:  # anything that a GPU would wait for or reject is a result
             line = str(error).splitlines()[0] if str(error) else ""
             frames = [
                 frame for frame in traceback.extract_tb(error.__traceback__) if "modeling_green" in frame.filename

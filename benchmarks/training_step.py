@@ -19,7 +19,7 @@ and no third model affects their memory. A step is forward, backward and AdamW o
 and, for GreenMIM, making the group plan are part of the forward. Ratios cover forward and backward, as the optimizer
 costs the same for all models of one size. "By arithmetic" is the ratio of multiply-adds. The peak memory of each model
 is measured separately: on a CPU, the resident set in excess of the idle model's (weights and gradients), on a GPU, the
-largest allocation.
+allocator's peak.
 
     python -m benchmarks.training_step --model_size tiny --batch_size 8 --peers simmim hiera vit_mae
     python -m benchmarks.training_step --model greenmim_swin_v2 --peers simmim_swin_v2 greenmim --image_size 256 --window_size 8

@@ -12,8 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The model against independent oracles: brute force, transformers' Swin and finite differences, and against removed
-inputs.
+The model against independent oracles: brute force, transformers' Swin, finite differences, and hidden pixels that must
+not matter.
 """
 
 import copy
