@@ -11,14 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Compares two results of a benchmark: which medians became slower, or which counts larger, and by how much.
+"""
+Compare two results of a benchmark: which medians or counts changed, and by how much.
 
     python -m benchmarks.training_step --json before.json
     python -m benchmarks.training_step --json after.json
     python -m benchmarks.compare_results before.json after.json
 
-It ends with 1 if a time became slower, a speed lower, or a count of `fake_cuda.py` larger, by more than `--tolerance`, so that
-a script can use it. On a shared machine, peers vary too: compare a time of ours with theirs.
+For use in scripts, the exit status is 1 if a time, a speed or a count of `fake_cuda.py` became worse by more than
+`--tolerance`. On a shared machine, peers vary as well: compare GreenMIM's time with theirs.
 """
 
 import argparse
@@ -33,12 +34,12 @@ LABELS = (
     *("num_workers", "num_images", "window_size"),
 )
 COUNTS = ("kernels", "gigabytes", "atomics")
-# what a figure that became worse or better is called
+# Verdicts on a number that became worse or better
 VERDICTS = {"time": ("SLOWER", "faster"), "speed": ("SLOWER", "faster"), "count": ("MORE", "less")}
 
 
 def get_kind(name: str, result: dict) -> str | None:
-    """Whether a value is a time, a speed or a count to compare. A speed that follows from a time is not compared again."""
+    """Classify a value as a time, a speed or a count to compare. A speed derived from a time is not compared again."""
     if name.endswith("median_ms"):
         return "time"
     if name == "images_per_second" and "median_ms" not in result:
@@ -47,7 +48,7 @@ def get_kind(name: str, result: dict) -> str | None:
 
 
 def iterate_figures(results, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float, str]]:
-    """Name, value and kind of every figure in some results."""
+    """Yield the name, value and kind of every number in the results."""
     if isinstance(results, list):
         for entry in results:
             yield from iterate_figures(entry, path)
@@ -63,7 +64,7 @@ def iterate_figures(results, path: tuple[str, ...] = ()) -> Iterator[tuple[str, 
 
 
 def compare(before: dict, after: dict, tolerance: float) -> tuple[list[str], bool]:
-    """Rows of a table, and whether anything became worse by more than the tolerance."""
+    """Return table rows, and whether anything became worse by more than the tolerance."""
     old = {name: value for name, value, _ in iterate_figures(before["results"])}
     rows, is_worse = [], False
     for name, value, kind in iterate_figures(after["results"]):
@@ -85,15 +86,15 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("before", type=Path, help="What --json of a benchmark has written.")
-    parser.add_argument("after", type=Path, help="The same, of another commit.")
-    parser.add_argument("--tolerance", type=float, default=0.1, help="[%(default)s]")
+    parser.add_argument("before", type=Path, help="JSON file written by a benchmark's --json.")
+    parser.add_argument("after", type=Path, help="JSON file of the same benchmark at a different commit.")
+    parser.add_argument("--tolerance", type=float, default=0.1, help="Relative change to ignore. [%(default)s]")
     args = parser.parse_args()
     before, after = (json.loads(path.read_text()) for path in (args.before, args.after))
     for part in ("settings", "machine"):
         for name in before[part].keys() | after[part].keys():
             if before[part].get(name) != after[part].get(name):
-                print(f"{part}: {name} was {before[part].get(name)}, is {after[part].get(name)}", file=sys.stderr)
+                print(f"{part}: {name} was {before[part].get(name)}, is now {after[part].get(name)}", file=sys.stderr)
     rows, is_worse = compare(before, after, args.tolerance)
     print("| | before | after | times as slow or as many | |\n|---|---|---|---|---|")
     print("\n".join(rows))

@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What bounds a pre-training: the loader, or the model?
+"""
+Measure whether the loader or the model limits pre-training.
 
-Times the loader alone, with each number of workers; the model alone, on a batch that is there; and both together, with the
-share of the time that the model waits. And one image after the other, what is done to it: read, decode, crop, and, in the
+Time only the loader, for each number of workers; only the model, on one prepared batch; and both together, with the
+fraction of the time that the model waits. Also time each processing step of an image: read, decode, crop and, in the
 batch, rescale, mask and plan.
 
     python -m benchmarks.data_loading --train_dir path/to/images --num_workers 0 1 2
@@ -41,11 +42,11 @@ from modeling_greenmim.training.pretraining_arguments import DataArguments, Mode
 from modeling_greenmim.training.pretraining_setup import PretrainingData, make_pretrained_model, open_data
 
 
-NUM_MICRO_BATCHES = 10**9  # more than anyone waits for
+NUM_MICRO_BATCHES = 10**9  # practically endless
 
 
 def time_parts(data: PretrainingData, collator, num_channels: int, num_images: int) -> dict[str, float]:
-    """Milliseconds for each part of the way of an image, medians over images, on one core."""
+    """Measure the milliseconds of each processing step of an image: medians over images, on one core."""
     seconds = {"read": [], "decode": [], "crop": []}
     examples = []
     images = data.images.sample(num_images, seed=0)
@@ -69,7 +70,9 @@ def time_parts(data: PretrainingData, collator, num_channels: int, num_images: i
 
 
 def take_steps(batches, model, optimizer, num_steps: int, device: str) -> tuple[float, float]:
-    """Images per second over steps on the batches of an iterator, and the share of the time that it waits for them."""
+    """
+    Train on an iterator's batches. Returns images per second and the fraction of the time spent waiting for batches.
+    """
     accelerator = Accelerator(cpu=device == "cpu")
     num_images, waited, start = 0, 0.0, time.perf_counter()
     for _ in range(num_steps):
@@ -88,7 +91,9 @@ def take_steps(batches, model, optimizer, num_steps: int, device: str) -> tuple[
 
 
 def measure(batches, model, optimizer, args: argparse.Namespace) -> dict[str, float]:
-    """Medians, and the slowest and fastest, of several measurements of [`take_steps`], after two steps to warm up."""
+    """
+    Repeat [`take_steps`] after two warmup steps. Returns the median, slowest and fastest speeds and the median wait.
+    """
     device = "cpu" if model is None else args.device
     take_steps(batches, model, optimizer, 2, device)
     speeds, waits = zip(*(take_steps(batches, model, optimizer, args.num_steps, device) for _ in range(args.repeats)))
@@ -109,16 +114,29 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--train_dir", help="As of run_pretraining_no_trainer.py.")
-    parser.add_argument("--data_files", nargs="+", help="As of run_pretraining_no_trainer.py.")
-    parser.add_argument("--config_name_or_path", help="Of the model. Without it, that of a Swin-B.")
-    parser.add_argument("--batch_size", type=int, default=32, help="[%(default)s]")
-    parser.add_argument("--masks_per_image", type=int, default=1, help="As of that script. [%(default)s]")
-    parser.add_argument("--num_workers", type=int, nargs="+", default=[0, 1, 2], help="%(default)s")
-    parser.add_argument("--num_steps", type=int, default=10, help="Batches of a measurement. [%(default)s]")
-    parser.add_argument("--repeats", type=int, default=3, help="Measurements. [%(default)s]")
+    parser.add_argument("--train_dir", help="Folder with images, as in run_pretraining_no_trainer.py.")
+    parser.add_argument(
+        "--data_files", nargs="+", help="Parquet files with images, as in run_pretraining_no_trainer.py."
+    )
+    parser.add_argument("--config_name_or_path", help="Configuration of the model. Default: Swin-B.")
+    parser.add_argument("--batch_size", type=int, default=32, help="Images in a batch. [%(default)s]")
+    parser.add_argument(
+        "--masks_per_image",
+        type=int,
+        default=1,
+        help="Masks for each image, as in run_pretraining_no_trainer.py. [%(default)s]",
+    )
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2],
+        help="Numbers of loader workers to measure. %(default)s",
+    )
+    parser.add_argument("--num_steps", type=int, default=10, help="Batches in each measurement. [%(default)s]")
+    parser.add_argument("--repeats", type=int, default=3, help="Number of measurements. [%(default)s]")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path, help="File to write settings, machine and results to.")
+    parser.add_argument("--json", type=Path, help="JSON file to write settings, machine and results to.")
     return parser.parse_args()
 
 

@@ -11,18 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A training step on a GPU that is not there: what it launches, what it moves, and what would make it wait.
+"""
+Simulate a training step on a GPU without one: count kernels, bytes and operators that would wait for the device.
 
-Tensors are fake (`FakeTensorMode`): they have a shape, a dtype and the device `cuda:0`, and no data. A step of any batch takes
-seconds on a CPU, forward and backward, and every operator is seen. Reported are
+Tensors are fake (`FakeTensorMode`): they have a shape, a dtype and the device `cuda:0`, but no data. Forward and
+backward of any batch size take seconds on a CPU, and every operator is recorded. The report lists
 
-- faults: tensors on another device, copies between devices, values that are read, gradients that are missing;
+- faults: tensors on a different device, copies between devices, reads of tensor values, missing gradients;
 - kernels: operators that are not views;
-- bytes: what kernels read and write at least, every input and output once;
-- atomics: operators whose sums meet in no fixed order on a GPU;
+- bytes: the minimum that kernels read and write, with every input and output counted once;
+- atomics: operators that sum in no fixed order on a GPU;
 - heads: the largest number of groups times heads in one fused attention, which CUDA limits to 65,535.
 
-It says nothing about values, time, or limits of other kernels. It needs a CPU build of torch and g++.
+It does not cover values, times or limits of other kernels. It needs a CPU build of torch and g++.
 
     python -m benchmarks.fake_cuda                                      # every case, tiny
     python -m benchmarks.fake_cuda --model_size base --batch_size 256 --dtype bfloat16 --cases masks --json trace.json
@@ -44,7 +45,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-# the CPU build of torch has neither a guard for CUDA devices nor CUDA hooks; these do nothing
+# The CPU build of torch has no CUDA device guard or hooks. These do nothing.
 SHIM = r"""
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -80,11 +81,12 @@ c10::impl::DeviceGuardImplRegistrar registrar(kCuda, new FakeGuard());
 
 
 def load_shim():
-    """Before torch is imported: its first question for CUDA fixes the answer for the process."""
+    """Load the shim. Call this before importing torch: its first CUDA query decides for the whole process."""
     root = Path(importlib.util.find_spec("torch").submodule_search_locations[0])
     if (root / "lib" / "libtorch_cuda.so").exists():
         sys.exit(
-            "fake_cuda.py needs a CPU build of torch, such as torch==2.13.0 from PyPI's CPU wheels; this is a CUDA build."
+            "Cannot run fake_cuda.py because this is a CUDA build of torch. Install a CPU build, such as "
+            "torch==2.13.0 from PyPI's CPU wheels."
         )
     name = hashlib.sha256((SHIM + str(root)).encode()).hexdigest()[:16]
     library = Path(tempfile.gettempdir()) / f"fake_cuda_{name}.so"
@@ -103,7 +105,7 @@ def load_shim():
 
 load_shim()
 
-# ruff: noqa: E402 - before the shim, torch must not be imported
+# ruff: noqa: E402 - torch must not be imported before the shim
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -125,18 +127,18 @@ from modeling_greenmim import (
 
 
 CUDA = torch.device("cuda:0")
-FAKE_MODE = FakeTensorMode()  # one for all cases: what a case caches serves the next
+FAKE_MODE = FakeTensorMode()  # shared by all cases, so that a case can reuse caches of earlier ones
 MAX_HEADS = 65_535  # the grid of fused attention is (blocks of queries, heads, batch), and its second side is limited
-# operators whose CUDA kernels wait for the host though their shapes do not depend on values
+# Operators whose CUDA kernels wait for the host although their shapes do not depend on values
 WAITING = ("embedding_dense_backward", "repeat_interleave", "unique", "masked_select", "nonzero", "bincount", "histc")
-# not `index_put`: where it sums, it sorts its indices first, and where it does not, ours name each row once
+# Not `index_put`: it sorts its indices before it sums, and without sums, our indices contain each row once
 ATOMIC = ("index_add", "scatter_add", "scatter_reduce")
-# their first argument is a table of which they read what they return, not the whole
+# From their first argument, a table, these read only the values that they return
 LOOK_UPS = ("index_select", "gather", "index", "embedding")
 
 
 def count_bytes(tensor: torch.Tensor) -> int:
-    """Bytes of a tensor, each once: dimensions that are expanded take no memory."""
+    """Count the bytes of a tensor once: expanded dimensions take no memory."""
     size = tensor.element_size()
     for length, stride in zip(tensor.shape, tensor.stride()):
         size *= length if stride else 1
@@ -144,7 +146,7 @@ def count_bytes(tensor: torch.Tensor) -> int:
 
 
 class Recorder(TorchDispatchMode):
-    """Sees every operator of forward and backward."""
+    """Records every operator of forward and backward."""
 
     def __init__(self):
         super().__init__()
@@ -203,7 +205,7 @@ class Recorder(TorchDispatchMode):
 
 
 def find_line() -> str:
-    """The innermost line of the package on the stack; the backward has none."""
+    """Find the innermost line of the package on the stack. The backward has none."""
     frames = [frame for frame in traceback.extract_stack() if "modeling_greenmim" in frame.filename]
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "the backward"
 
@@ -212,8 +214,8 @@ def attend_with_limits(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
 ) -> torch.Tensor:
     """
-    What `scaled_dot_product_attention` does on a GPU with a float mask that needs a gradient: it takes the memory-efficient
-    kernel, after padding a mask whose rows are not aligned to 8 elements.
+    Imitate `scaled_dot_product_attention` on a GPU with a float mask that needs a gradient: use the memory-efficient
+    kernel, and pad a mask whose rows are not aligned to 8 elements.
     """
     if query.shape[1] > MAX_HEADS:
         raise RuntimeError(f"CUDA error: invalid configuration argument ({query.shape[1]} heads, at most {MAX_HEADS})")
@@ -235,7 +237,7 @@ def attend_with_limits(
 
 @contextlib.contextmanager
 def pretend_there_is_a_gpu() -> Iterator[FakeTensorMode]:
-    """Fake tensors on `cuda:0`, with autocast and the fused attention that a GPU would take."""
+    """Enable fake tensors on `cuda:0`, with autocast and the fused attention that a GPU would use."""
     original = nn.functional.scaled_dot_product_attention
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.cuda.is_bf16_supported = lambda *args, **kwargs: True
@@ -248,7 +250,7 @@ def pretend_there_is_a_gpu() -> Iterator[FakeTensorMode]:
 
 
 def move_to_fake(module: nn.Module, dtype: torch.dtype | None):
-    """Replaces parameters and buffers, which fake mode cannot initialize, by fake ones."""
+    """Replace parameters and buffers, which fake mode cannot initialize, with fake ones."""
     for child in module.modules():
         for name, buffer in child._buffers.items():
             child._buffers[name] = (
@@ -268,7 +270,7 @@ def trace(
     weights_dtype: torch.dtype | None = None,
     train: bool = True,
 ) -> dict:
-    """Counts and faults of one forward, and, in training, one backward."""
+    """Record the counts and faults of one forward and, in training, one backward."""
     recorder = Recorder()
     model.train(train)
     with pretend_there_is_a_gpu() as mode:
@@ -288,7 +290,7 @@ def trace(
                     loss = get_loss(model(**inputs))
                 if train:
                     loss.backward()
-        except Exception as error:  # anything that a GPU would wait for or refuse is a result
+        except Exception as error:  # anything that a GPU would wait for or reject is a result
             line = str(error).splitlines()[0] if str(error) else ""
             frames = [
                 frame for frame in traceback.extract_tb(error.__traceback__) if "modeling_green" in frame.filename
@@ -303,7 +305,7 @@ def trace(
 
 
 def make_cases(args: argparse.Namespace) -> dict[str, Callable[[], dict]]:
-    """Name -> a function that traces it."""
+    """Map case names to functions that trace them."""
     sizes = SWIN_SIZES[args.model_size]
     dtype = DTYPES[args.dtype]
 
@@ -363,7 +365,7 @@ def make_cases(args: argparse.Namespace) -> dict[str, Callable[[], dict]]:
         ),
         "full images, inference": lambda: trace_inference(GreenMimModel(make_config())),
         "Swin, inference": lambda: trace_inference(SwinModel(SwinConfig(**sizes, image_size=args.image_size))),
-        # must be found: planning inside the forward waits for the device
+        # Must report a fault: planning inside the forward waits for the device
         "no plan": lambda: trace_masks(with_plan=False),
     }
 
@@ -372,12 +374,12 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model_size", choices=SWIN_SIZES, default="tiny", help="[%(default)s]")
-    parser.add_argument("--batch_size", type=int, default=8, help="[%(default)s]")
-    parser.add_argument("--image_size", type=int, default=224, help="[%(default)s]")
-    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="Of autocast. [%(default)s]")
-    parser.add_argument("--cases", nargs="+", help="Names of cases. Default: all.")
-    parser.add_argument("--json", type=Path, help="File to write settings, versions and counts to.")
+    parser.add_argument("--model_size", choices=SWIN_SIZES, default="tiny", help="Size of the model. [%(default)s]")
+    parser.add_argument("--batch_size", type=int, default=8, help="Images in a batch. [%(default)s]")
+    parser.add_argument("--image_size", type=int, default=224, help="Image side in pixels. [%(default)s]")
+    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="Data type of autocast. [%(default)s]")
+    parser.add_argument("--cases", nargs="+", help="Names of the cases to trace. Default: all.")
+    parser.add_argument("--json", type=Path, help="JSON file to write settings, versions and counts to.")
     args = parser.parse_args()
     cases = make_cases(args)
     if unknown := set(args.cases or ()) - set(cases):
@@ -387,8 +389,8 @@ def main():
     for name in args.cases or cases:
         result = results[name] = cases[name]()
         print(
-            f"| {name} | {result['kernels']:,} | {result['gigabytes']:.1f} | {result['atomics']} | {result['max_heads']:,} "
-            f"| {'; '.join(result['faults'][:3]) or 'none'} |",
+            f"| {name} | {result['kernels']:,} | {result['gigabytes']:.1f} | {result['atomics']} | "
+            f"{result['max_heads']:,} | {'; '.join(result['faults'][:3]) or 'none'} |",
             flush=True,
         )
     if args.json:

@@ -11,18 +11,19 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The tables of one GPU, in one command and ten minutes: values, reproducibility, and every goal of speed and memory.
+"""
+Benchmark one GPU with one command in ten minutes: values, reproducibility, and every speed and memory goal.
 
-Values come first: eager against SDPA attention, with and without gradients, and the GPU against the CPU; then whether training
-steps from the same state give the same bits. A run in which one of these fails is marked as failed, and ends with 1. Then come
-the comparisons with peers, in the order of their worth: training steps in bfloat16 (autocast), with a mask for each image, and
-masks and plans made ahead, as the workers of a loader do; not compiled, compiled, and compiled with CUDA graphs on plans of static
-shapes. Each row runs in a process of its own. A model that cannot run costs only its own figures, and the reason is printed.
-Results are written after every row.
+The benchmark first checks values (eager against SDPA attention, with and without gradients, and the GPU against the
+CPU) and whether training steps from the same state give the same bits. If a check fails, the run is marked as failed,
+and the exit status is 1. Then come the comparisons with peers, the most important first: training steps in bfloat16
+(autocast), with a mask for each image, and with masks and plans made ahead, as loader workers do. They run uncompiled,
+compiled, and compiled with CUDA graphs on plans of static shapes. Each row runs in its own process. If a model cannot
+run, only its own numbers are missing, and the reason is printed. Results are written after every row.
 
     python -m benchmarks.gpu --json gpu.json --plot gpu.png
 
-On a machine without a GPU, this runs the same rows, to see that they run:
+To test the rows on a machine without a GPU, run:
 
     python -m benchmarks.gpu --device cpu --model_sizes tiny --batch_sizes 2 --image_sizes 224 256 --dtype float32 --compile_modes none
 """
@@ -58,16 +59,16 @@ from benchmarks.training_step import (
 INPUTS_AHEAD = 4
 CHECKED_IMAGES = 8
 PROFILED_STEPS = 3
-# name on the command line -> mode of torch.compile, and what the table calls it
+# torch.compile modes and their names in the table
 COMPILE_MODES = {"none": "no", "default": "yes", "reduce-overhead": "CUDA graphs"}
-# training, images per second, in an independent table
+# Training images per second from an independent table
 PUBLISHED = {"image_size": 512, "batch_size": 32, "processor": "H100", "original GreenMIM": 76, "HiViT": 318}
 TIME_IS_OVER = "time is over"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: ours and a peer at a setting."""
+    """A comparison of GreenMIM and a peer at one setting."""
 
     title: str
     peer: str
@@ -79,7 +80,7 @@ class Row:
 
 
 def make_rows(args: argparse.Namespace) -> list[Row]:
-    """All comparisons, those of the most worth first: the time may end."""
+    """List all comparisons, the most important first, because time may run out."""
     size, (image_size, large_image_size) = args.model_sizes[0], args.image_sizes
     batch_size, *smaller_batches = sorted(args.batch_sizes, reverse=True)
     base = Setting(model_size=size, image_size=image_size, batch_size=batch_size, per_sample=True, device=args.device)
@@ -124,7 +125,9 @@ def describe_error(error: BaseException) -> str:
 
 
 def get_largest_batch(name: str, setting: Setting, dtype: str, timeout: float, share: float = 0.8) -> int:
-    """The largest multiple of 8 that leaves a part of the memory free, by the peaks at 8 and 16 images."""
+    """
+    Estimate the largest multiple of 8 that uses at most `share` of the memory, from the peaks at 8 and 16 images.
+    """
     small, large = (
         run_alone(measure_peak_memory, name, replace(setting, batch_size=batch_size), dtype, timeout=timeout)
         for batch_size in (8, 16)
@@ -136,7 +139,7 @@ def get_largest_batch(name: str, setting: Setting, dtype: str, timeout: float, s
 
 
 class Contestant:
-    """A model of a row, with its inputs, made ahead, on the device."""
+    """A model of a row on the device, with inputs made ahead."""
 
     def __init__(self, name: str, row: Row, dtype: str):
         torch.manual_seed(0)
@@ -150,15 +153,15 @@ class Contestant:
 
     def measure_peak(self) -> float | None:
         """
-        In MiB, on a GPU. CUDA graphs keep their memory between steps, so a peak says nothing about a step. On a CPU, the
-        resident set of a process that ran other steps before says nothing either.
+        Measure the peak memory in MiB on a GPU. Returns `None` with CUDA graphs, which keep their memory between
+        steps, and on a CPU, where the resident set includes memory of earlier steps: neither peak describes one step.
         """
         if self.uses_graphs or self.device != "cuda":
             return None
         return measure_peak(self.take_backward, self.module, self.device)
 
     def measure_idle_share(self) -> float | None:
-        """Share of the time of some training steps in which no kernel runs on the GPU, by torch's profiler."""
+        """Measure the fraction of some training steps in which no kernel runs on the GPU, with torch's profiler."""
         if self.device != "cuda":
             return None
         optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-5, fused=True)
@@ -192,7 +195,7 @@ def compile_module(module: torch.nn.Module, mode: str) -> Callable:
 
 
 def get_idle_share(intervals) -> float:
-    """Share of the time between the first start and the last end that no interval covers."""
+    """Fraction of the time between the first start and the last end that no interval covers."""
     intervals = sorted(intervals)
     start = end = intervals[0][0]
     busy = 0.0
@@ -203,7 +206,7 @@ def get_idle_share(intervals) -> float:
 
 
 def measure_pair(row: Row, args: argparse.Namespace) -> dict[str, dict]:
-    """Times, in turn, and memory of both models of a row; of one that cannot run, the reason."""
+    """Measure times, in turn, and memory of both models of a row. If a model cannot run, return the reason."""
     results = {name: {"model": name} for name in (row.ours, row.peer)}
     contestants: dict[str, Contestant] = {}
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in results}
@@ -223,7 +226,7 @@ def measure_pair(row: Row, args: argparse.Namespace) -> dict[str, dict]:
     for name in results:
         with drop_if_it_fails(name):
             contestants[name] = Contestant(name, row, args.dtype)
-    # compiled, all inputs come twice before the clock starts
+    # A compiled model sees all inputs twice before the clock starts
     warmup = args.warmup if row.compile_mode == "none" else 2 * INPUTS_AHEAD
     for index in range(warmup + args.repeats):
         for name in list(contestants):
@@ -242,7 +245,7 @@ def measure_pair(row: Row, args: argparse.Namespace) -> dict[str, dict]:
 
 
 def measure(row: Row, args: argparse.Namespace, timeout: float) -> dict:
-    """Times, memory and ratios of a row. Whatever is raised becomes the reason why it was not measured."""
+    """Measure times, memory and ratios of a row. An exception becomes the reason why it was not measured."""
     results = {name: {"model": name, "not_measured": TIME_IS_OVER} for name in (row.ours, row.peer)}
     if timeout > 0:
         try:
@@ -270,7 +273,7 @@ def measure(row: Row, args: argparse.Namespace, timeout: float) -> dict:
 
 
 def run_check(function: Callable, *arguments, timeout: float) -> tuple[object, str | None]:
-    """The result of a check, or the reason why there is none."""
+    """Return the result of a check, or the reason why there is none."""
     if timeout <= 0:
         return None, TIME_IS_OVER
     try:
@@ -280,7 +283,7 @@ def run_check(function: Callable, *arguments, timeout: float) -> tuple[object, s
 
 
 def run_checks(args: argparse.Namespace, get_time_left: Callable[[], float]) -> dict:
-    """Values and reproducibility, printed; `failed` if a check did not pass or could not run."""
+    """Check values and reproducibility and print the results. `failed` is set if a check fails or cannot run."""
     setting = Setting(
         model_size=args.model_sizes[0],
         image_size=args.image_sizes[0],
@@ -349,19 +352,19 @@ def format_row(result: dict) -> str:
 
 
 def format_published(rows: list[dict]) -> list[str]:
-    """Our images per second next to those that were published for the same size and batch."""
+    """Compare images per second with published numbers for the same size and batch."""
     return [
         f"{row['title']}, batch {row['batch_size']}, compiled: {COMPILE_MODES[row['compile_mode']]}: "
-        f"{row['ours']['images_per_second']:.0f} images/s here (forward and backward). Published in an independent table "
-        f"({PUBLISHED['image_size']} px, batch {PUBLISHED['batch_size']}, {PUBLISHED['processor']}): original GreenMIM "
-        f"{PUBLISHED['original GreenMIM']}, HiViT {PUBLISHED['HiViT']}."
+        f"{row['ours']['images_per_second']:.0f} images/s here (forward and backward). Published in an independent "
+        f"table ({PUBLISHED['image_size']} px, batch {PUBLISHED['batch_size']}, {PUBLISHED['processor']}): original "
+        f"GreenMIM {PUBLISHED['original GreenMIM']}, HiViT {PUBLISHED['HiViT']}."
         for row in rows
         if row["image_size"] == PUBLISHED["image_size"] and "images_per_second" in row["ours"]
     ]
 
 
 def draw(path: Path, results: list[dict], machine: dict):
-    """Times faster than each peer."""
+    """Plot the speedup over each peer."""
     figure = Figure(figsize=(8, 0.4 * len(results) + 1.2), layout="constrained")
     axes = figure.subplots()
     titles = [
@@ -384,36 +387,46 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         nargs="+",
         choices=SWIN_SIZES,
         default=["base", "large"],
-        help="All rows for the first, one for each other. %(default)s",
+        help="Model sizes: all rows for the first, one row for each other. %(default)s",
     )
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[256, 32, 64], help="%(default)s")
+    parser.add_argument(
+        "--batch_sizes", type=int, nargs="+", default=[256, 32, 64], help="Images in a batch. %(default)s"
+    )
     parser.add_argument(
         "--image_sizes",
         type=int,
         nargs=2,
         default=[224, 512],
-        help="Most rows are of the first size, some of the second. %(default)s",
+        help="Image sides in pixels: the first for most rows, the second for some. %(default)s",
     )
     parser.add_argument(
-        "--compile_modes", nargs="+", choices=COMPILE_MODES, default=list(COMPILE_MODES), help="%(default)s"
+        "--compile_modes",
+        nargs="+",
+        choices=COMPILE_MODES,
+        default=list(COMPILE_MODES),
+        help="Modes of torch.compile. %(default)s",
     )
-    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="[%(default)s]")
-    parser.add_argument("--repeats", type=int, default=7, help="Counted steps of each model. [%(default)s]")
-    parser.add_argument("--warmup", type=int, default=3, help="Steps before them. [%(default)s]")
+    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="Data type of autocast. [%(default)s]")
+    parser.add_argument("--repeats", type=int, default=7, help="Timed steps of each model. [%(default)s]")
+    parser.add_argument("--warmup", type=int, default=3, help="Warmup steps before the timed ones. [%(default)s]")
     parser.add_argument(
-        "--time_limit", type=float, default=570, help="Seconds after which measurements are stopped. [%(default)s]"
+        "--time_limit", type=float, default=570, help="Seconds after which measurements stop. [%(default)s]"
     )
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="[%(default)s]")
-    parser.add_argument("--json", type=Path, help="File to write settings, machine and results to, after every row.")
-    parser.add_argument("--plot", type=Path, help="PNG to draw.")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="Device to run on. [%(default)s]")
+    parser.add_argument(
+        "--json", type=Path, help="JSON file to write settings, machine and results to after every row."
+    )
+    parser.add_argument("--plot", type=Path, help="PNG file to write the plot to.")
     args = parser.parse_args(arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no GPU that torch can use; --device cpu runs the same rows on the CPU")
+        parser.error(
+            "Cannot use --device cuda because torch finds no GPU. Use --device cpu to run the same rows on the CPU"
+        )
     return args
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints and writes everything; 1 if a check failed."""
+    """Run everything, print and write the results, and return 1 if a check failed."""
     args = parse_args(arguments)
     start, machine = time.monotonic(), describe_machine(args.device)
     settings = {name: value for name, value in vars(args).items() if name not in ("json", "plot")}
@@ -432,8 +445,8 @@ def main(arguments: list[str] | None = None) -> int:
     results["failed"] = results["checks"]["failed"]
     save()
     print(
-        "| | compiled | batch | ours: forward + backward, ms, median (min - max) | peer | images/s | times faster | must "
-        "| peak memory, MiB | GPU idle |\n|---|---|---|---|---|---|---|---|---|---|",
+        "| | compiled | batch | ours: forward + backward, ms, median (min - max) | peer | images/s | times faster | "
+        "must | peak memory, MiB | GPU idle |\n|---|---|---|---|---|---|---|---|---|---|",
         flush=True,
     )
     rows = results["rows"]
@@ -446,7 +459,7 @@ def main(arguments: list[str] | None = None) -> int:
     if args.plot and compared:
         draw(args.plot, compared, machine)
     if results["failed"]:
-        print("FAILED: a check of values or reproducibility did not pass, so do not trust these times.")
+        print("FAILED: a check of values or reproducibility did not pass. Do not trust these times.")
     return int(results["failed"])
 
 

@@ -11,9 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What must hold on a GPU before its times count: attention returns the same by all paths, and a step is reproducible.
+"""Check a GPU before timing it: all attention paths return the same values, and a step is reproducible.
 
-The functions return results as dictionaries, so that they can run in a process of their own.
+The functions return dictionaries, so that they can run in a separate process.
 """
 
 import os
@@ -26,11 +26,12 @@ from benchmarks.peers import PEERS, Setting
 from benchmarks.training_step import DTYPES
 
 
-# of the norm of the difference to the norm of the reference, in float32
+# Largest norm of the difference, relative to the norm of the reference, in float32
 TOLERANCE = 1e-4
-# an error in a shorter dtype may be this many times that of eager attention in this dtype
+# In a shorter dtype, an error may be this many times the error of eager attention in the same dtype
 MAX_ERROR_RATIO = 2.0
-# and always this large: of one number, such as the loss, eager attention may have no error by chance
+# An error up to this size always passes: for a single number, such as the loss, eager attention may have no error by
+# chance
 MIN_ERROR = 1e-2
 CUBLAS_WORKSPACE = ":4096:8"
 NUM_STEPS = 2
@@ -41,7 +42,7 @@ def get_masked_loss(outputs) -> torch.Tensor:
 
 
 def get_distance_to_noise(outputs) -> torch.Tensor:
-    """A loss whose gradient does not vanish behind the last norm, as that of a mean of features would."""
+    """A loss whose gradient does not vanish at the last norm, unlike the gradient of a mean of features."""
     features = outputs.last_hidden_state
     noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(0)).to(features.device)
     return (features.float() - noise).square().mean()
@@ -51,7 +52,7 @@ def get_gradients(outputs, module: torch.nn.Module, get_loss: Callable) -> dict[
     loss = get_loss(outputs)
     loss.backward()
     gradients = {name: parameter.grad.flatten() for name, parameter in module.named_parameters()}
-    # next to all gradients, an error of these would be too small to see
+    # Compared separately: among all gradients, an error in these would be too small to see
     biases = [gradient for name, gradient in gradients.items() if "relative_position_bias" in name]
     return {
         "loss": loss.detach(),
@@ -68,7 +69,7 @@ def get_features(outputs, module: torch.nn.Module, get_loss: Callable) -> dict[s
     return {"features": outputs.last_hidden_state}
 
 
-# name -> model, whether it trains, its loss, and the tensors to compare
+# Case name: model, whether it trains, its loss, and the tensors to compare
 CASES = {
     "training": ("greenmim", True, get_masked_loss, get_gradients),
     "evaluation without gradients": ("greenmim", False, get_masked_loss, get_logits),
@@ -78,7 +79,7 @@ CASES = {
 
 
 def compute(case: str, setting: Setting, dtype: str) -> dict[str, torch.Tensor]:
-    """The values of a case, on the CPU in float64."""
+    """Compute the values of a case, and return them on the CPU in float64."""
     name, train, get_loss, get_values = CASES[case]
     torch.manual_seed(0)
     peer = PEERS[name](setting)
@@ -96,7 +97,7 @@ def get_difference(values: torch.Tensor, reference: torch.Tensor) -> float:
 
 def check_values(setting: Setting, dtype: str) -> list[dict]:
     """
-    Compares SDPA with eager attention in float32 and in `dtype`, and, on a GPU, eager attention with the CPU's.
+    Compare SDPA with eager attention in float32 and in `dtype` and, on a GPU, eager attention with the CPU's.
 
     Returns:
         `list[dict]`: `name`, `difference`, `tolerance` and `passed` of each comparison.
@@ -108,7 +109,7 @@ def check_values(setting: Setting, dtype: str) -> list[dict]:
     def add(name: str, values: dict, reference: dict, tolerances: dict):
         for key, value in values.items():
             difference, tolerance = get_difference(value, reference[key]), tolerances[key]
-            passed = difference <= tolerance  # not for a difference that is not a number
+            passed = difference <= tolerance  # NaN does not pass
             result = {"name": f"{name}: {key}", "difference": difference, "tolerance": tolerance, "passed": passed}
             results.append(result)
 
@@ -131,13 +132,14 @@ def check_values(setting: Setting, dtype: str) -> list[dict]:
 
 def check_determinism(setting: Setting, dtype: str, deterministic_algorithms: bool) -> dict:
     """
-    Takes some training steps twice from the same state, and compares losses and weights bit by bit.
+    Run some training steps twice from the same state, and compare losses and weights bit by bit.
 
-    With `deterministic_algorithms`, cuBLAS gets the workspace that fixes its order of sums, and fused attention, which needs
-    `warn_only=False`, a backward that sums in one order. This has to run in a process that did not use cuBLAS before.
+    With `deterministic_algorithms`, cuBLAS gets a workspace that fixes its summation order, and fused attention gets a
+    backward with a fixed summation order, which needs `warn_only=False`. Call this in a process that has not used
+    cuBLAS yet.
 
     Returns:
-        `dict`: the settings, `equal`, and the `largest_difference`.
+        `dict`: the settings, `equal` and `largest_difference`.
     """
     if deterministic_algorithms:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
@@ -157,7 +159,7 @@ def check_determinism(setting: Setting, dtype: str, deterministic_algorithms: bo
 
 
 def take_steps(setting: Setting, dtype: str) -> list[torch.Tensor]:
-    """Losses of some training steps, and the weights after them."""
+    """Run some training steps, and return their losses and the final weights."""
     torch.manual_seed(0)
     peer = PEERS["greenmim"](setting)
     module = peer.module.to(setting.device).train()

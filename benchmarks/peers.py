@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The models that are compared: each a name, a module, and inputs for its next training step."""
+"""Models to compare: each has a name, a module and inputs for its next training step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ SWIN_SIZES = {
     "base": {"embed_dim": 128, "depths": (2, 2, 18, 2), "num_heads": (4, 8, 16, 32), "window_size": 7},
     "large": {"embed_dim": 192, "depths": (2, 2, 18, 2), "num_heads": (6, 12, 24, 48), "window_size": 14},
 }
-# as the paper of Twins compares them: Twins-SVT-small with Swin-tiny, base with small, large with base
+# As in the Twins paper: Twins-SVT-small is compared with Swin-tiny, base with small, large with base
 TWINS_SIZES = {
     "tiny": {"embed_dim": 64, "depths": (2, 2, 10, 4), "num_heads": (2, 4, 8, 16), "window_size": 7},
     "small": SWIN_SIZES["small"],
@@ -67,7 +67,7 @@ VIT_SIZES = {
     "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
 }
 
-# what makes the encoder one of another family
+# Settings of the other encoder families
 SWIN_V2 = {
     "attention_similarity": "cosine",
     "position_bias": "continuous",
@@ -89,14 +89,14 @@ TWINS_PCPVT = {
     "num_heads": (1, 2, 5, 8),
     "mlp_ratio": (8.0, 8.0, 4.0, 4.0),
 }
-# narrow decoders for the many cells of early stages, as LocalMIM
+# As in LocalMIM, early stages, which have many cells, get narrow decoders
 ALL_STAGES = {
     "decoder_stages": [1, 2, 3, 4],
     "decoder_hidden_size": [64, 128, 256, 256],
     "decoder_num_attention_heads": [2, 4, 8, 8],
     "decoder_intermediate_size": [256, 512, 1024, 1024],
 }
-# what the decoders predict, from which stages, and how
+# Objectives: targets of the decoders, their stages and their attention
 OBJECTIVES = {
     "hog": {"reconstruction_target": "hog"},
     "all_stages": ALL_STAGES,
@@ -110,8 +110,9 @@ OBJECTIVES = {
 @dataclass
 class Setting:
     """
-    What all models of a comparison share. `mask_ratio` is GreenMIM's; Hiera and ViT-MAE keep their own defaults.
-    `window_size` is that of the model size by default. With `static_plans`, all plans of GreenMIM have the same shapes.
+    Settings shared by all models of a comparison. `mask_ratio` applies to GreenMIM; Hiera and ViT-MAE keep their own
+    defaults. `window_size` defaults to the value of the model size. With `static_plans`, all GreenMIM plans have the
+    same shapes.
     """
 
     model_size: str = "tiny"
@@ -131,7 +132,7 @@ class Setting:
 
 @dataclass
 class Peer:
-    """A model, and a function that makes the inputs of a step, masks and plan included, and returns them on the device."""
+    """A model, and a function that makes the inputs of a step, including masks and plan, on the device."""
 
     module: nn.Module
     make_inputs: Callable[[int], dict]
@@ -151,8 +152,8 @@ def make_unit_mask(setting: Setting, step: int) -> torch.Tensor:
 
 def make_greenmim(setting: Setting, **fields) -> Peer:
     """
-    Ours, with the architecture and the objective of the paper or other ones. Every step has a new mask, and its plan is made inside the
-    timed step, not in a loader's worker.
+    GreenMIM, by default with the paper's architecture and objective. Every step has a new mask, and its plan is made
+    in the timed step, not in a loader worker.
     """
     settings = {"image_size": setting.image_size, "attn_implementation": setting.attn_implementation}
     config = GreenMimConfig(**{**setting.get_swin_size(), **settings, **fields})
@@ -169,29 +170,29 @@ def make_greenmim(setting: Setting, **fields) -> Peer:
 
 
 def make_greenmim_shared_mask(setting: Setting) -> Peer:
-    """Ours, with one mask for all images of a batch."""
+    """GreenMIM with one mask for all images of a batch."""
     return make_greenmim(replace(setting, per_sample=False))
 
 
 def make_greenmim_twins_svt(setting: Setting) -> Peer:
-    """Ours, with a Twins-SVT."""
+    """GreenMIM with a Twins-SVT."""
     return make_greenmim(setting, **TWINS_SVT, **TWINS_SIZES[setting.model_size])
 
 
 def make_greenmim_twins_pcpvt(setting: Setting) -> Peer:
-    """Ours, with a Twins-PCPVT, which has no windows."""
+    """GreenMIM with a Twins-PCPVT, which has no windows."""
     return make_greenmim(setting, **TWINS_PCPVT, depths=PCPVT_DEPTHS[setting.model_size])
 
 
 def make_patch_mask(setting: Setting, step: int) -> torch.Tensor:
-    """The mask of the units, for every patch of 4 pixels."""
+    """Expand the unit mask to patches of 4 pixels."""
     grid = setting.image_size // 32
     mask = make_unit_mask(setting, step).view(-1, grid, grid)
     return mask.repeat_interleave(8, 1).repeat_interleave(8, 2).flatten(1).to(setting.device)
 
 
 def make_simmim(setting: Setting, config_class=SwinConfig, model_class=SwinForMaskedImageModeling) -> Peer:
-    """SimMIM on a Swin of transformers: the whole grid, mask tokens included. Without drop path, as ours."""
+    """SimMIM on transformers' Swin: the full grid, mask tokens included. No drop path, like GreenMIM."""
     config = config_class(
         **setting.get_swin_size(),
         image_size=setting.image_size,
@@ -207,12 +208,12 @@ def make_simmim(setting: Setting, config_class=SwinConfig, model_class=SwinForMa
 
 
 def make_simmim_swin_v2(setting: Setting) -> Peer:
-    """SimMIM on transformers' Swin V2, which has eager attention only."""
+    """SimMIM on transformers' Swin V2, which has only eager attention."""
     return make_simmim(replace(setting, attn_implementation="eager"), Swinv2Config, Swinv2ForMaskedImageModeling)
 
 
 class TwinsForMaskedImageModeling(nn.Module):
-    """SimMIM on timm's Twins: mask tokens in place of the hidden patches, and a linear decoder of pixels."""
+    """SimMIM on timm's Twins: mask tokens instead of hidden patches, and a linear pixel decoder."""
 
     def __init__(self, image_size: int, embed_dim: int, depths: tuple, num_heads: tuple, window_size: int):
         super().__init__()
@@ -239,7 +240,7 @@ class TwinsForMaskedImageModeling(nn.Module):
 
 
 def make_simmim_twins_svt(setting: Setting) -> Peer:
-    """SimMIM on timm's Twins-SVT. Its attention is fused, whatever the implementation of ours."""
+    """SimMIM on timm's Twins-SVT. Its attention is always fused, regardless of `attn_implementation`."""
     pixel_values = make_pixel_values(setting)
 
     def make_inputs(step: int) -> dict:
@@ -273,7 +274,7 @@ def make_vit_mae(setting: Setting) -> Peer:
 
 
 def make_swin_full(setting: Setting) -> Peer:
-    """transformers' Swin encoder on full images, the mean of its output as the loss."""
+    """transformers' Swin encoder on full images, with the mean of its output as the loss."""
     config = SwinConfig(
         **setting.get_swin_size(),
         image_size=setting.image_size,
@@ -285,7 +286,7 @@ def make_swin_full(setting: Setting) -> Peer:
 
 
 def make_greenmim_full(setting: Setting) -> Peer:
-    """Our encoder on full images, the mean of its output as the loss."""
+    """GreenMIM's encoder on full images, with the mean of its output as the loss."""
     config = GreenMimConfig(
         **setting.get_swin_size(),
         image_size=setting.image_size,

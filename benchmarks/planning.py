@@ -11,12 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Time and quality of group plans, against images, resolution and window.
+"""
+Measure the time and quality of group plans over the number of images, resolution and window size.
 
-For every setting: the time to plan all four stages on one core; and for each stage and token mixer, the group size that
-the search has chosen, its fill (fraction of the slots that hold a token), and its cost over the lower bound of any packing, that
-of groups filled to the last slot at the cheapest size. The packing as published is compared with it: groups of fixed size, filled
-one at a time by a dynamic program over nested lists.
+For every setting, measure the time to plan all four stages on one core. For each stage and token mixer, report the
+group size that the search chose, its fill (fraction of slots that hold a token) and its cost relative to a lower bound
+for any packing: full groups of the cheapest size. For comparison, measure the packing as published: groups of fixed
+size, filled one at a time by a dynamic program over nested lists.
 
     python -m benchmarks.planning --num_images 1 64 --image_size 224 896
 """
@@ -36,7 +37,7 @@ from modeling_greenmim.packing_greenmim import get_group_cost
 
 
 def published_packing(window_tokens: list[int], group_size: int) -> int:
-    """Number of groups, each filled by the subset of the remaining windows with the largest sum, as in the paper."""
+    """Count groups that are each filled with the remaining windows' subset of the largest sum, as in the paper."""
     remaining, num_groups = list(window_tokens), 0
     while remaining:
         table = [[0] * (group_size + 1) for _ in range(len(remaining) + 1)]
@@ -109,21 +110,30 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--num_images", type=int, nargs="+", default=[1, 8, 64, 256], help="Images packed together.")
-    parser.add_argument("--image_size", type=int, nargs="+", default=[224, 512, 896], help="Multiples of 32.")
-    parser.add_argument("--window_size", type=int, nargs="+", default=[7, 14])
+    parser.add_argument(
+        "--num_images", type=int, nargs="+", default=[1, 8, 64, 256], help="Numbers of images packed together."
+    )
+    parser.add_argument(
+        "--image_size", type=int, nargs="+", default=[224, 512, 896], help="Image sides in pixels, multiples of 32."
+    )
+    parser.add_argument("--window_size", type=int, nargs="+", default=[7, 14], help="Window sides in tokens.")
     parser.add_argument("--embed_dim", type=int, default=96, help="Channels of the first stage. [%(default)s]")
-    parser.add_argument("--mask_ratio", type=float, default=0.75, help="[%(default)s]")
-    parser.add_argument("--repeats", type=int, default=5, help="Plans, each of other masks. [%(default)s]")
-    parser.add_argument("--published_up_to", type=int, default=1, help="Images to time the published packing for.")
-    parser.add_argument("--json", type=Path, help="File to write settings, machine and results to.")
+    parser.add_argument("--mask_ratio", type=float, default=0.75, help="Fraction of hidden mask units. [%(default)s]")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="Number of plans, each with different masks. [%(default)s]"
+    )
+    parser.add_argument(
+        "--published_up_to", type=int, default=1, help="Largest number of images to time the published packing for."
+    )
+    parser.add_argument("--json", type=Path, help="JSON file to write settings, machine and results to.")
     args = parser.parse_args()
     torch.set_num_threads(1)
     machine = describe_machine("cpu")
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     print(f"a mask for each image, {args.mask_ratio:.0%} hidden, {args.embed_dim} channels, {args.repeats} plans\n")
     print(
-        "| images | px | window | plan, ms: median (min - max) | published packing, ms | group sizes | fill | cost / bound | fill at window^2 |"
+        "| images | px | window | plan, ms: median (min - max) | published packing, ms | group sizes | fill | cost / "
+        "bound | fill at window^2 |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     results = []

@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""How the cost of a training step grows: with the share of the image that is visible, and with its size.
+"""
+Measure how the cost of a training step grows with the visible fraction of the image and with the image size.
 
-Ours and SimMIM in turn, as in `training_step.py`, at mask ratios from 0.4 to 0.9 and at sizes from 224 to 1024 pixels (at these,
-with as many images in a batch as make about the same number of pixels). Prints tables, and draws a plot.
+Times GreenMIM and SimMIM in turn, as in `training_step.py`, at mask ratios from 0.4 to 0.9 and at sizes from 224 to
+1024 pixels, with about the same number of pixels in a batch at every size. Prints tables and draws a plot.
 
     python -m benchmarks.scaling --plot scaling.png --json scaling.json
     python -m benchmarks.scaling --model_size base --device cuda --dtype bfloat16 --num_pixels 12845056
@@ -33,7 +34,7 @@ from modeling_greenmim.masking_greenmim import get_num_visible_units
 
 
 def measure(setting: Setting, args: argparse.Namespace) -> dict:
-    """Ours and SimMIM at one setting."""
+    """Measure GreenMIM and SimMIM at one setting."""
     seconds = run_alone(time_steps, ["greenmim", "simmim"], setting, args)
     ours, peer = (summarize(name, seconds[name], setting) for name in ("greenmim", "simmim"))
     num_units = (setting.image_size // 32) ** 2
@@ -41,7 +42,7 @@ def measure(setting: Setting, args: argparse.Namespace) -> dict:
         "mask_ratio": setting.mask_ratio,
         "image_size": setting.image_size,
         "batch_size": setting.batch_size,
-        "visible_tokens": 64 * get_num_visible_units(num_units, setting.mask_ratio),  # of the first stage
+        "visible_tokens": 64 * get_num_visible_units(num_units, setting.mask_ratio),  # in the first stage
         "ours": ours,
         "peer": peer,
         "faster": peer["median_ms"] / ours["median_ms"],
@@ -54,14 +55,14 @@ def print_row(row: dict):
         return "{:.1f} ({:.1f} - {:.1f})".format(*per_image)
 
     print(
-        f"| {row['image_size']} | {row['batch_size']} | {row['mask_ratio']:g} | {row['visible_tokens']} | {show(row['ours'])} "
-        f"| {show(row['peer'])} | {row['faster']:.2f} |",
+        f"| {row['image_size']} | {row['batch_size']} | {row['mask_ratio']:g} | {row['visible_tokens']} | "
+        f"{show(row['ours'])} | {show(row['peer'])} | {row['faster']:.2f} |",
         flush=True,
     )
 
 
 def draw(path: Path, by_ratio: list[dict], by_size: list[dict]):
-    """Milliseconds for an image over its visible tokens, and over its pixels."""
+    """Plot milliseconds per image over its visible tokens and over its side."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, rows, name, label in zip(
         figure.subplots(1, 2),
@@ -83,17 +84,19 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     defaults = Setting()
-    parser.add_argument("--model_size", choices=SWIN_SIZES, default=defaults.model_size, help="[%(default)s]")
+    parser.add_argument(
+        "--model_size", choices=SWIN_SIZES, default=defaults.model_size, help="Size of the model. [%(default)s]"
+    )
     parser.add_argument("--mask_ratios", type=float, nargs="+", default=[0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9])
     parser.add_argument("--image_sizes", type=int, nargs="+", default=[224, 384, 512, 768, 1024])
     parser.add_argument(
         "--num_pixels",
         type=int,
         default=8 * 224**2,
-        help="Pixels of a batch, about; it has one image at least. [%(default)s]",
+        help="Approximate number of pixels in a batch, which has at least one image. [%(default)s]",
     )
-    parser.add_argument("--plot", type=Path, help="PNG to draw.")
-    parser.add_argument("--json", type=Path, help="File to write settings, machine and results to.")
+    parser.add_argument("--plot", type=Path, help="PNG file to write the plot to.")
+    parser.add_argument("--json", type=Path, help="JSON file to write settings, machine and results to.")
     add_timing_arguments(parser)
     return parser.parse_args()
 
@@ -104,8 +107,8 @@ def main():
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     print(f"{args.model_size}, {args.dtype}{', compiled' if args.compile else ''}, {args.repeats} steps in turn\n")
     print(
-        "| px | batch | mask ratio | visible tokens | ours, ms for an image, median (min - max) | SimMIM | times faster |\n"
-        "|---|---|---|---|---|---|---|"
+        "| px | batch | mask ratio | visible tokens | ours, ms for an image, median (min - max) | SimMIM | times "
+        "faster |\n|---|---|---|---|---|---|---|"
     )
     base = Setting(model_size=args.model_size, device=args.device)
 

@@ -11,10 +11,12 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Static plans: how many shapes the plans of a run have, and what one shape for all costs.
+"""
+Measure how many different shapes the plans of a run have, and the cost of static plans with one shape.
 
-For every setting, plans of `--draws` batches with a mask for each image: how many different shapes they have as searched, how
-many with `measure_group_shapes`, and the multiply-adds of all attention layers over those of the searched plans.
+For every setting, plan `--draws` batches with a mask for each image. Report the number of different shapes of the
+searched plans and of the plans with `measure_group_shapes`, and the multiply-adds of all attention layers relative to
+the searched plans.
 
     python -m benchmarks.static_plans --json static_plans.json
 """
@@ -32,11 +34,11 @@ from modeling_greenmim.packing_greenmim import get_group_cost
 from modeling_greenmim.planning_greenmim import measure_group_shapes
 
 
-FIRST_SEED = 10_000  # not those that the shapes are measured on
+FIRST_SEED = 10_000  # different from the seeds that the shapes are measured on
 
 
 def get_shapes(plan: dict, config: GreenMimConfig) -> tuple:
-    """Number and size of the groups of every stage and token mixer."""
+    """Return the number and size of the groups of every stage and token mixer."""
     return tuple(
         tuple(mixer_plan["gather_index"].shape)
         for name in config.stage_names[1:]
@@ -45,7 +47,7 @@ def get_shapes(plan: dict, config: GreenMimConfig) -> tuple:
 
 
 def count_attention(plan: dict, config: GreenMimConfig) -> int:
-    """Multiply-adds of all layers on their slots."""
+    """Count the multiply-adds of all layers on their slots."""
     return sum(
         plan[name][mixer]["gather_index"].shape[0]
         * get_group_cost(plan[name][mixer]["gather_index"].shape[1], config.hidden_sizes[stage])
@@ -81,15 +83,18 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--model_sizes", nargs="+", choices=SWIN_SIZES, default=["base", "tiny"], help="%(default)s")
-    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[64, 256], help="%(default)s")
-    parser.add_argument("--image_size", type=int, default=224, help="[%(default)s]")
-    parser.add_argument("--mask_ratio", type=float, default=0.75, help="[%(default)s]")
-    parser.add_argument("--draws", type=int, default=200, help="Batches. [%(default)s]")
-    parser.add_argument("--json", type=Path, help="File to write settings, machine and results to.")
+    parser.add_argument(
+        "--model_sizes", nargs="+", choices=SWIN_SIZES, default=["base", "tiny"], help="Model sizes. %(default)s"
+    )
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[64, 256], help="Images in a batch. %(default)s")
+    parser.add_argument("--image_size", type=int, default=224, help="Image side in pixels. [%(default)s]")
+    parser.add_argument("--mask_ratio", type=float, default=0.75, help="Fraction of hidden mask units. [%(default)s]")
+    parser.add_argument("--draws", type=int, default=200, help="Number of batches to plan. [%(default)s]")
+    parser.add_argument("--json", type=Path, help="JSON file to write settings, machine and results to.")
     args = parser.parse_args()
     print(
-        "| model | batch | shapes, searched | shapes, static | cost over searched | measured in, s |\n|---|---|---|---|---|---|"
+        "| model | batch | shapes, searched | shapes, static | cost over searched | measured in, s "
+        "|\n|---|---|---|---|---|---|"
     )
     results = []
     for model_size in args.model_sizes:

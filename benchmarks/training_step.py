@@ -11,14 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Time and memory of one training step, ours next to those of its peers.
+"""
+Measure the time and memory of a training step of GreenMIM and its peers.
 
-Each peer runs in a process of its own together with ours, step by step in turn, so that what else the machine does meets
-both, and no third model disturbs the memory of these two. A step is forward, backward and AdamW, on images that are there
-already; drawing the mask and, for ours, making the group plan is part of the forward. Ratios are those of forward and
-backward: the optimizer costs the same for all models of one size. "By arithmetic" is the ratio of multiply-adds. The peak
-memory of each model is measured alone: on the CPU the resident set over that of the idle model (weights and gradients), on
-a GPU what its allocator had given out at most.
+Each peer shares a process with GreenMIM, and their steps alternate, so that other load on the machine affects both,
+and no third model affects their memory. A step is forward, backward and AdamW on prepared images. Drawing the mask
+and, for GreenMIM, making the group plan are part of the forward. Ratios cover forward and backward, as the optimizer
+costs the same for all models of one size. "By arithmetic" is the ratio of multiply-adds. The peak memory of each model
+is measured separately: on a CPU, the resident set in excess of the idle model's (weights and gradients), on a GPU, the
+allocator's peak.
 
     python -m benchmarks.training_step --model_size tiny --batch_size 8 --peers simmim hiera vit_mae
     python -m benchmarks.training_step --model greenmim_swin_v2 --peers simmim_swin_v2 greenmim --image_size 256 --window_size 8
@@ -57,7 +58,7 @@ def read_clock(device: str) -> float:
 
 
 def make_backward(peer: Peer, forward: Callable, device: str, dtype: str) -> Callable[[int], None]:
-    """Forward and backward of a training step."""
+    """Run forward and backward of a training step."""
 
     def take(index: int):
         inputs = peer.make_inputs(index)
@@ -69,7 +70,7 @@ def make_backward(peer: Peer, forward: Callable, device: str, dtype: str) -> Cal
 
 
 def make_training_step(peer: Peer, forward: Callable, device: str, dtype: str) -> Callable[[int], tuple[float, float]]:
-    """A training step that returns the seconds of forward and backward, and of the whole step."""
+    """Create a training step that returns the seconds of forward and backward, and of the complete step."""
     peer.module.train()
     optimizer = torch.optim.AdamW(peer.module.parameters(), lr=1e-5)
     take_backward = make_backward(peer, forward, device, dtype)
@@ -88,7 +89,7 @@ def make_training_step(peer: Peer, forward: Callable, device: str, dtype: str) -
 def make_inference_step(
     peer: Peer, forward: Callable, device: str, dtype: str
 ) -> Callable[[int], tuple[float, float]]:
-    """A forward without gradients that returns its seconds, twice."""
+    """Create a forward without gradients that returns its seconds twice."""
     peer.module.eval()
 
     @torch.inference_mode()
@@ -103,7 +104,7 @@ def make_inference_step(
 
 
 def time_steps(names: list[str], setting: Setting, args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of each counted step of some models, in turn."""
+    """Measure the seconds of each timed step of some models, in turn."""
     if args.threads:
         torch.set_num_threads(args.threads)
     steps = {}
@@ -126,13 +127,13 @@ def time_steps(names: list[str], setting: Setting, args: argparse.Namespace) -> 
 
 
 def make_ahead(make_inputs: Callable[[int], dict], number: int) -> Callable[[int], dict]:
-    """Inputs of so many steps, made now, and used in turn."""
+    """Make the inputs of this many steps now, and return them in turn."""
     inputs = [make_inputs(step) for step in range(number)]
     return lambda step: inputs[step % number]
 
 
 def count_multiply_adds(name: str, setting: Setting) -> float:
-    """Multiply-adds of the matrix products of forward and backward, for one image of the batch, in units of 1e9."""
+    """Count multiply-adds of the matrix products in forward and backward per image, in units of 1e9."""
     peer = PEERS[name](replace(setting, batch_size=1, per_sample=False, attn_implementation="eager", device="cpu"))
     with FlopCounterMode(display=False) as counter:
         peer.get_loss(peer.module.train()(**peer.make_inputs(0))).backward()
@@ -140,7 +141,7 @@ def count_multiply_adds(name: str, setting: Setting) -> float:
 
 
 def measure_peak_memory(name: str, setting: Setting, dtype: str) -> float | None:
-    """Peak memory of forward and backward over the idle model, weights and gradients, in MiB; `None` if unknown."""
+    """Peak memory of forward and backward in excess of the idle model's (weights and gradients), in MiB, or `None`."""
     torch.manual_seed(0)
     peer = PEERS[name](setting)
     peer.module.to(setting.device).train()
@@ -148,7 +149,7 @@ def measure_peak_memory(name: str, setting: Setting, dtype: str) -> float | None
 
 
 def measure_peak(take_backward: Callable[[int], None], module: torch.nn.Module, device: str) -> float | None:
-    """Peak memory of forward and backward over what is there before, gradients included, in MiB; `None` if unknown."""
+    """Peak memory of forward and backward in excess of the memory before (with gradients), in MiB, or `None`."""
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)  # ones: pages of zeros would not count as resident
     if device == "cuda":
@@ -159,7 +160,7 @@ def measure_peak(take_backward: Callable[[int], None], module: torch.nn.Module, 
         return (torch.cuda.max_memory_allocated() - idle) / 2**20
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not clear.exists():
-        return None  # only Linux tells the peak of a resident set, and lets it be reset
+        return None  # only Linux reports and resets the peak of the resident set
 
     def read(field: str) -> int:
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(field))
@@ -171,7 +172,7 @@ def measure_peak(take_backward: Callable[[int], None], module: torch.nn.Module, 
 
 
 def run_alone(function: Callable, *arguments, timeout: float | None = None):
-    """The result of a function, called in a process of its own, which is killed after `timeout` seconds."""
+    """Return the result of a function that runs in a separate process, which is killed after `timeout` seconds."""
     with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as executor:
         future = executor.submit(function, *arguments)
         try:
@@ -212,7 +213,7 @@ def summarize(name: str, seconds: list[tuple[float, float]], setting: Setting) -
 
 
 def compare(peer: str, setting: Setting, args: argparse.Namespace) -> dict:
-    """Ours and one peer, timed in turn in one process."""
+    """Time GreenMIM and one peer in turn in one process."""
     seconds = run_alone(time_steps, [args.model, peer], setting, args)
     ours, theirs = (summarize(name, seconds[name], setting) for name in (args.model, peer))
     adds = [count_multiply_adds(name, setting) for name in (args.model, peer)]
@@ -249,20 +250,23 @@ def print_row(result: dict):
 
 
 def add_timing_arguments(parser: argparse.ArgumentParser):
-    """What [`time_steps`] reads, for every benchmark that calls it."""
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="Other than float32: autocast.")
-    parser.add_argument("--compile", action="store_true", help="torch.compile all models.")
-    parser.add_argument("--inference", action="store_true", help="The forward alone, without gradients or memory.")
-    parser.add_argument("--repeats", type=int, default=9, help="Counted steps of each model. [%(default)s]")
-    parser.add_argument("--warmup", type=int, default=2, help="Steps before them. [%(default)s]")
+    """Add the arguments of [`time_steps`]."""
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="Data type; autocast unless float32.")
+    parser.add_argument("--compile", action="store_true", help="Compile all models with torch.compile.")
+    parser.add_argument(
+        "--inference", action="store_true", help="Time only the forward, without gradients, and do not measure memory."
+    )
+    parser.add_argument("--repeats", type=int, default=9, help="Timed steps of each model. [%(default)s]")
+    parser.add_argument("--warmup", type=int, default=2, help="Warmup steps before the timed ones. [%(default)s]")
     parser.add_argument(
         "--inputs_ahead",
         type=int,
         default=0,
-        help="Make the masks and plans of so many steps before, as the workers of a loader do; 0: in the step. [%(default)s]",
+        help="Make masks and plans this many steps ahead, as loader workers do; 0 makes them in the step. "
+        "[%(default)s]",
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, help="Threads on the CPU. Default: torch's own choice.")
+    parser.add_argument("--threads", type=int, help="CPU threads. Default: torch's choice.")
 
 
 def parse_args() -> argparse.Namespace:
@@ -270,22 +274,42 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     defaults = Setting()
-    parser.add_argument("--model", choices=PEERS, default="greenmim", help="Ours. [%(default)s]")
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=["simmim"], help="What to compare it with.")
-    parser.add_argument("--model_size", choices=SWIN_SIZES, default=defaults.model_size, help="[%(default)s]")
-    parser.add_argument("--image_size", type=int, default=defaults.image_size, help="A multiple of 32. [%(default)s]")
-    parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="[%(default)s]")
-    parser.add_argument("--mask_ratio", type=float, default=defaults.mask_ratio, help="Of GreenMIM. [%(default)s]")
-    parser.add_argument("--per_sample", action="store_true", help="A mask for each image, not one for the batch.")
-    parser.add_argument("--window_size", type=int, help="Of ours and Swin. Default: that of the model size.")
-    parser.add_argument("--static_plans", action="store_true", help="Plans of ours all have the same shapes.")
+    parser.add_argument(
+        "--model", choices=PEERS, default="greenmim", help="Model to compare with the peers. [%(default)s]"
+    )
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=["simmim"], help="Models to compare it with.")
+    parser.add_argument(
+        "--model_size", choices=SWIN_SIZES, default=defaults.model_size, help="Size of the models. [%(default)s]"
+    )
+    parser.add_argument(
+        "--image_size",
+        type=int,
+        default=defaults.image_size,
+        help="Image side in pixels, a multiple of 32. [%(default)s]",
+    )
+    parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="Images in a batch. [%(default)s]")
+    parser.add_argument(
+        "--mask_ratio",
+        type=float,
+        default=defaults.mask_ratio,
+        help="Fraction of hidden mask units in GreenMIM. [%(default)s]",
+    )
+    parser.add_argument(
+        "--per_sample", action="store_true", help="Draw a mask for each image instead of one for the batch."
+    )
+    parser.add_argument(
+        "--window_size",
+        type=int,
+        help="Window side, in tokens, of GreenMIM and Swin. Default: the value of the model size.",
+    )
+    parser.add_argument("--static_plans", action="store_true", help="Give all GreenMIM plans the same shapes.")
     parser.add_argument("--attn_implementation", choices=["eager", "sdpa"], default=defaults.attn_implementation)
     parser.add_argument("--no_memory", action="store_true", help="Do not measure the peak memory.")
     add_timing_arguments(parser)
-    parser.add_argument("--json", type=Path, help="File to write settings, machine and results to.")
+    parser.add_argument("--json", type=Path, help="JSON file to write settings, machine and results to.")
     args = parser.parse_args()
     if args.image_size % 32:
-        parser.error(f"--image_size must be a multiple of 32, but is {args.image_size}")
+        parser.error(f"--image_size must be a multiple of 32, got {args.image_size}")
     return args
 
 

@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Relative position bias tables of windows that fit into a small grid: some implementations keep no more than its offsets."""
+"""
+Cut and center relative position bias tables. Some implementations store only the offsets that fit into a small grid.
+"""
 
 import math
 
@@ -20,13 +22,13 @@ import torch
 
 def cut_table(table: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
     """
-    The center of a relative position bias table: the offsets that occur in windows no larger than a grid.
+    Cut out the center of a relative position bias table: the offsets that occur in windows no larger than a grid.
 
     Args:
         table (`torch.Tensor` of shape `((2 * window_size - 1)**2, num_heads)`):
-            The table.
+            Table of the full window.
         grid_size (`tuple[int, int]`):
-            Rows and columns of tokens.
+            Token rows and columns of the grid.
 
     Returns:
         `torch.Tensor` of shape `((2 * window_height - 1) * (2 * window_width - 1), num_heads)`.
@@ -41,16 +43,16 @@ def cut_table(table: torch.Tensor, grid_size: tuple[int, int]) -> torch.Tensor:
 
 def center_table(table: torch.Tensor, window_size: int, grid_size: tuple[int, int] | None = None) -> torch.Tensor:
     """
-    The inverse of [`cut_table`]: puts the table of a small window into the center of a large one. The offsets around it, which
-    do not occur in the grid, have a bias of 0.
+    Center the table of a small window in the table of a large one; the inverse of [`cut_table`]. The surrounding
+    offsets, which do not occur in the grid, get a bias of 0.
 
     Args:
         table (`torch.Tensor` of shape `((2 * window_height - 1) * (2 * window_width - 1), num_heads)`):
-            The table.
+            Table of the small window.
         window_size (`int`):
             Side of the large window.
         grid_size (`tuple[int, int]`, *optional*):
-            Rows and columns of tokens of the grid that the table was cut for. By default one that makes it square.
+            Token rows and columns of the grid that the table was cut for. By default, the table is square.
 
     Returns:
         `torch.Tensor` of shape `((2 * window_size - 1)**2, num_heads)`.

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Folders of models: written whole or not at all, and read with errors that say what is wrong with them."""
+"""Atomic writing and strict loading of model folders."""
 
 import json
 import pickle
@@ -40,18 +40,18 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 @contextmanager
 def create_folder(output_dir: str | Path) -> Iterator[Path]:
     """
-    Gives a folder to write into that takes its place only when everything is written: after an error, an interrupt or on
-    a full disk, nothing is left of it.
+    Create a temporary folder that moves to its destination when it is complete. After an error, an interrupt or on a
+    full disk, nothing remains.
 
     Args:
         output_dir (`str` or `Path`):
-            Its place. It must not exist yet, or be an empty folder.
+            Destination. It must not exist yet or must be an empty folder.
 
     Yields:
         `Path`: the folder to write into.
 
     Raises:
-        `ValueError`: if there is something in its place already.
+        `ValueError`: if the destination exists and is not an empty folder.
     """
     output_dir = Path(output_dir).resolve()
     if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
@@ -76,7 +76,7 @@ def load_checkpoint(
     model_class: type[ModelType], checkpoint_path: str | Path, new_modules: Sequence[str] = (), **kwargs
 ) -> ModelType:
     """
-    Loads a model of which every weight must be in the checkpoint, but for those of modules that may be new.
+    Load a model. The checkpoint must contain all of its weights, except for those of `new_modules`.
 
     Args:
         model_class (`type[PreTrainedModel]`):
@@ -84,7 +84,7 @@ def load_checkpoint(
         checkpoint_path (`str` or `Path`):
             A local folder, or the name of a repository on the Hub.
         new_modules (`Sequence[str]`, *optional*):
-            Modules of the model that are initialized, with a warning, if the checkpoint has no weights for them.
+            Modules that are newly initialized, with a warning, if the checkpoint has no weights for them.
         **kwargs:
             Passed to `from_pretrained`.
 
@@ -92,7 +92,7 @@ def load_checkpoint(
         `PreTrainedModel`: the model, in evaluation mode.
 
     Raises:
-        `ValueError`: if it cannot be read, or weights are missing.
+        `ValueError`: if the checkpoint cannot be read or lacks weights.
     """
     try:
         loaded: Any = model_class.from_pretrained(checkpoint_path, output_loading_info=True, **kwargs)
@@ -101,49 +101,51 @@ def load_checkpoint(
         *(EOFError, pickle.UnpicklingError, SafetensorError),
     ) as error:
         raise ValueError(
-            f"{checkpoint_path} cannot be loaded as a {model_class.__name__}: its weights are damaged, or are not those "
-            f"that its config.json describes. ({type(error).__name__}: {error})"
+            f"Cannot load {checkpoint_path} as a {model_class.__name__} because its weights are damaged or do not "
+            f"match its config.json. ({type(error).__name__}: {error})"
         ) from error
     model, loading_info = loaded  # `from_pretrained` is annotated to return the model only
     missing = sorted(loading_info["missing_keys"])
     for module in new_modules:
         new = [name for name in missing if name.startswith(f"{module}.")]
         if new:
-            logger.warning(f"{checkpoint_path} has no weights for `{module}`: it is new, and has yet to be trained.")
+            logger.warning(
+                f"{checkpoint_path} has no weights for `{module}`. It was newly initialized: train it before use."
+            )
             missing = [name for name in missing if name not in new]
     if missing:
         raise ValueError(
-            f"{checkpoint_path} lacks {len(missing)} weights of a {model_class.__name__}: {', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}."
+            f"Cannot load {checkpoint_path} as a {model_class.__name__} because {len(missing)} weights are missing: "
+            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}."
         )
     return model.eval()
 
 
 def read_model_type(checkpoint_path: str | Path) -> str:
     """
-    The `model_type` in the config.json of a local folder.
+    Read the `model_type` from the config.json of a local folder.
 
     Raises:
-        `ValueError`: if there is no such folder, or no `config.json` with a `model_type` in it.
+        `ValueError`: if the folder does not exist or has no `config.json` with a `model_type`.
     """
     path = Path(checkpoint_path) / "config.json"
     if not path.is_file():
-        raise ValueError(f"{checkpoint_path} is not the folder of a saved model: it has no config.json.")
+        raise ValueError(f"{checkpoint_path} must be the folder of a saved model, but has no config.json.")
     try:
         return json.loads(path.read_text())["model_type"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} is not the configuration of a model of transformers: it names no model_type."
+            f"{path} must be the configuration of a transformers model, but contains no model_type."
         ) from error
 
 
 def read_license(checkpoint_path: str | Path) -> dict[str, str]:
     """
-    What the model card of a folder, or of a repository on the Hub, says about the license: `license`, and for one that the
-    Hub does not know, `license_name` and `license_link`. Empty if there is no card, or nothing in it.
+    Read the license from the model card of a folder or Hub repository: `license`, and for a license that the Hub does
+    not know, `license_name` and `license_link`. Empty if there is no card or the card has no license.
 
     Raises:
-        `ValueError`: if there is a card that cannot be read.
+        `ValueError`: if the card cannot be read.
     """
     try:
         path = cached_file(checkpoint_path, "README.md", _raise_exceptions_for_missing_entries=False)
@@ -152,7 +154,7 @@ def read_license(checkpoint_path: str | Path) -> dict[str, str]:
         data = ModelCard.load(path, ignore_metadata_errors=False).data
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(
-            f"The model card of {checkpoint_path}, which may name a license, cannot be read: {error}"
+            f"Cannot read the model card of {checkpoint_path}, which may contain a license: {error}"
         ) from error
     names = ("license", "license_name", "license_link")
     return {name: value for name in names if (value := getattr(data, name, None)) is not None}
@@ -160,34 +162,37 @@ def read_license(checkpoint_path: str | Path) -> dict[str, str]:
 
 def read_image_processor_settings(checkpoint_path: str | Path) -> dict:
     """
-    The `preprocessor_config.json` of a folder, or of a repository on the Hub; empty if there is none.
+    Read the `preprocessor_config.json` of a folder or Hub repository. Empty if there is none.
 
     Raises:
-        `ValueError`: if it cannot be read, or holds something else.
+        `ValueError`: if the file cannot be read or does not contain settings.
     """
     try:
         path = cached_file(checkpoint_path, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
         settings = {} if path is None else json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"The preprocessor_config.json of {checkpoint_path} cannot be read: {error}") from error
+        raise ValueError(f"Cannot read the preprocessor_config.json of {checkpoint_path}: {error}") from error
     if not isinstance(settings, dict):
-        raise ValueError(f"The preprocessor_config.json of {checkpoint_path} holds no settings, but {settings!r}.")
+        raise ValueError(
+            f"The preprocessor_config.json of {checkpoint_path} must contain a dictionary, got {settings!r}."
+        )
     return settings
 
 
 def make_image_processor(config: GreenMimConfig, settings: dict | None = None) -> GreenMimImageProcessorPil:
     """
-    The image processor of a model, which does not mask.
+    Create the image processor of a model, without masking.
 
     Args:
         config ([`GreenMimConfig`]):
             Configuration of the model.
         settings (`dict`, *optional*):
-            Settings of another image processor of transformers. Without them, images get the size of the model; those of
-            three channels the mean and standard deviation of ImageNet, all others values from -1 to 1.
+            Settings of any image processor of transformers. By default, images are resized to the model's size. Images
+            with three channels are normalized with the mean and standard deviation of ImageNet, all others to values
+            from -1 to 1.
 
     Raises:
-        `ValueError`: if it does not make of an image what the model takes.
+        `ValueError`: if its output does not have the model's number of channels.
     """
     height, width = config.image_height_and_width
     size = {"height": height, "width": width}
@@ -206,8 +211,9 @@ def make_image_processor(config: GreenMimConfig, settings: dict | None = None) -
     ].shape[1]
     if num_channels != config.num_channels:
         raise ValueError(
-            f"The image processor makes {num_channels} channels of an image of {config.num_channels}, as many as the model "
-            "takes. Set `do_convert_rgb` to false in preprocessor_config.json, and one `image_mean` and `image_std` each."
+            f"The image processor must keep the model's {config.num_channels} channels, got {num_channels}. In "
+            "preprocessor_config.json, set `do_convert_rgb` to false and give each channel an `image_mean` and "
+            "`image_std`."
         )
     return image_processor
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Reads configurations of models, in folders, files, or repositories on the Hub."""
+"""Read model configurations from folders, files or Hub repositories."""
 
 from pathlib import Path
 
@@ -21,38 +21,38 @@ from transformers import AutoConfig, PreTrainedConfig
 
 def read_config(name: str, option: str) -> PreTrainedConfig:
     """
-    Reads the configuration of a model.
+    Read a model configuration.
 
     Args:
         name (`str`):
-            A folder, a file, or a repository on the Hub, which is not asked about what is clearly a path.
+            Folder, file or Hub repository. The Hub is not queried for names that are clearly paths.
         option (`str`):
-            Where the name comes from, for errors: an option of a command, such as `--model_name_or_path`.
+            Command-line option that the name comes from, such as `--model_name_or_path`, for error messages.
 
     Returns:
         [`~transformers.PreTrainedConfig`]
 
     Raises:
-        `ValueError`: if there is none, it cannot be read, or the name is the folder of a run.
+        `ValueError`: if the configuration is missing or cannot be read, or the name is a run folder.
     """
     path = Path(name)
     if (path / "model" / "config.json").is_file():
-        raise ValueError(f"{option} {name} is the folder of a run: its model is {path / 'model'}.")
-    missing = f"{option} {name} is neither a folder or file here nor a repository of the Hub that can be reached"
+        raise ValueError(f"{option} must be a model, got the run folder {name}. Use {path / 'model'}.")
+    missing = f"{option} must be a local folder or file or a reachable Hub repository, got {name}"
     remedy = "Check the spelling."
     if "config" in option:
-        remedy += " The repository of this package has configurations in examples/configs."
+        remedy += " This package's repository has configurations in examples/configs."
     if not path.exists() and (name.startswith(("/", ".", "~")) or name.count("/") > 1 or name.endswith(".json")):
         raise ValueError(f"{missing}. {remedy}")
     try:
         return AutoConfig.from_pretrained(name)
     except StrictDataclassError as error:
-        raise ValueError(f"{option} {name} describes a model that cannot be: {error.__cause__}") from error
+        raise ValueError(f"{option} must be a valid configuration, got {name}: {error.__cause__}") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         if isinstance(error, OSError) and not path.exists():
             raise ValueError(f"{missing} ({reason}). {remedy}") from error
-        raise ValueError(f"{option} {name} has no configuration that can be read ({reason}).") from error
+        raise ValueError(f"{option} must have a readable configuration, got {name} ({reason}).") from error
 
 
 __all__ = ["read_config"]

@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Convert checkpoints of the original GreenMIM implementation to transformers.
+"""
+Convert checkpoints of the original GreenMIM implementation to transformers.
 
-The layout of these checkpoints is known from their tensors; no code of the original implementation, which is under
-CC BY-NC 4.0, is used here. The weights stay under that license: the model card that is written says so.
+The checkpoint layout was derived from the tensors. This module uses no code of the original implementation, which is
+under CC BY-NC 4.0. The converted weights stay under that license, and the model card says so.
 """
 
 import argparse
@@ -46,7 +47,7 @@ RENAMED_KEYS = [
     (r"\.attn\.relative_position_bias_table$", ".attention.relative_position_bias.relative_position_bias_table"),
     (r"\.attn\.qkv\.", ".attention.qkv."),
 ]
-# recomputed by our model: not weights
+# buffers that our model recomputes
 RECOMPUTED_KEYS = re.compile(r"(\.relative_position_index|\.attn_mask|^decoder_pos_embed)$")
 
 USAGE = """
@@ -59,28 +60,31 @@ model = AutoModel.from_pretrained("path/to/this/folder")
 
 def load_original_state_dict(checkpoint_path: str | Path) -> dict[str, torch.Tensor]:
     """
-    Reads the weights of a checkpoint, without running any code that it may contain.
+    Read the weights of a checkpoint without running any code that it may contain.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            A file saved by `torch.save`: a state dict, or a dict that holds one under `"model"`.
+            A file saved by `torch.save`: a state dict, or a dict with a state dict under `"model"`.
 
     Returns:
-        `dict[str, torch.Tensor]`: the state dict under its original names.
+        `dict[str, torch.Tensor]`: the state dict with its original names.
 
     Raises:
-        `ValueError`: if the file holds anything else.
+        `ValueError`: if the file contains anything else.
     """
     try:
         checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
-            f"{checkpoint_path} is not a checkpoint of tensors that can be read safely. If it also holds other objects, "
-            f"such as its training arguments, save its `['model']` alone. ({type(error).__name__}: {error})"
+            f"Cannot read {checkpoint_path} safely because it is not a checkpoint of tensors only. If it also "
+            "contains other objects, such as training arguments, save only its `['model']` entry. "
+            f"({type(error).__name__}: {error})"
         ) from error
     state_dict = checkpoint.get("model", checkpoint) if isinstance(checkpoint, dict) else checkpoint
     if not isinstance(state_dict, dict) or not all(isinstance(value, torch.Tensor) for value in state_dict.values()):
-        raise ValueError(f"{checkpoint_path} holds no state dict: neither a dict of tensors nor one under 'model'.")
+        raise ValueError(
+            f"{checkpoint_path} must contain a state dict, directly or under 'model', but contains no state dict."
+        )
     return state_dict
 
 
@@ -88,21 +92,22 @@ def infer_config(
     state_dict: dict[str, torch.Tensor], decoder_num_attention_heads: int | None = None, norm_pix_loss: bool = True
 ) -> GreenMimConfig:
     """
-    Infers the configuration of a checkpoint from the shapes of its tensors.
+    Infer the configuration of a checkpoint from its tensor shapes.
 
     Args:
         state_dict (`dict[str, torch.Tensor]`):
-            The weights under their original names.
+            Weights with their original names.
         decoder_num_attention_heads (`int`, *optional*):
-            Heads of the decoder, which no tensor tells. 16 by default if the decoder is 512 wide, as published.
+            Attention heads of the decoder, which cannot be inferred from the tensors. Defaults to 16 if the decoder is
+            512 wide, as in the published models.
         norm_pix_loss (`bool`, *optional*, defaults to `True`):
-            Whether it was trained on normalized pixels, which no tensor tells either.
+            Whether the model was trained on normalized pixels, which cannot be inferred from the tensors either.
 
     Returns:
         [`GreenMimConfig`]
 
     Raises:
-        `ValueError`: if a tensor is missing, or the number of heads has to be given.
+        `ValueError`: if a tensor is missing, or if `decoder_num_attention_heads` must be passed but is not.
     """
     try:
         embed_dim, num_channels, patch_size, _ = state_dict["encoder.patch_embed.proj.weight"].shape
@@ -113,17 +118,17 @@ def infer_config(
         intermediate_size = state_dict["encoder.layers.0.blocks.0.mlp.fc1.weight"].shape[0]
         decoder_intermediate_size = state_dict["decoder_blocks.0.mlp.fc1.weight"].shape[0]
     except KeyError as error:
-        raise ValueError(f"This is not a GreenMIM checkpoint: it has no tensor {error}.") from error
+        raise ValueError(f"The file is not a GreenMIM checkpoint because it has no tensor {error}.") from error
     if decoder_num_attention_heads is None:
         if decoder_hidden_size != 512:
             raise ValueError(
-                f"The decoder is {decoder_hidden_size} wide, not 512 as in the published models, and no tensor tells its "
-                "number of heads: give it with --decoder_num_attention_heads."
+                "Cannot infer the number of decoder heads because the decoder is "
+                f"{decoder_hidden_size} wide, not 512 as in the published models. Pass --decoder_num_attention_heads."
             )
         decoder_num_attention_heads = 16
     grid_side = round(num_units**0.5)
     if grid_side**2 != num_units:
-        raise ValueError(f"`decoder_pos_embed` is for {num_units} mask units, which form no square.")
+        raise ValueError(f"`decoder_pos_embed` must be for a square number of mask units, got {num_units}.")
     return GreenMimConfig(
         image_size=grid_side * patch_size * 2 ** (num_stages - 1),
         patch_size=patch_size,
@@ -148,19 +153,19 @@ def convert_state_dict(
     state_dict: dict[str, torch.Tensor], config: GreenMimConfig, swapped_merging: bool = False
 ) -> dict[str, torch.Tensor]:
     """
-    Renames the weights, splits the fused projections and centers small bias tables in large ones.
+    Rename the weights, split the fused projections and center small bias tables in large ones.
 
     Args:
         state_dict (`dict[str, torch.Tensor]`):
-            The weights under their original names.
+            Weights with their original names.
         config ([`GreenMimConfig`]):
-            Their configuration.
+            Configuration of the model.
         swapped_merging (`bool`, *optional*, defaults to `False`):
-            Whether patch merging concatenates row 0 column 1 before row 1 column 0, as in checkpoints of 2022.
+            Whether patch merging concatenates row 0 column 1 before row 1 column 0, as in checkpoints from 2022.
 
     Returns:
-        `dict[str, torch.Tensor]`: weights under the names of [`GreenMimForMaskedImageModeling`], and under their old names
-        those for which it has no place.
+        `dict[str, torch.Tensor]`: weights with the names of [`GreenMimForMaskedImageModeling`]. Weights that it does
+        not have keep their original names.
     """
     converted = {}
     for key, tensor in state_dict.items():
@@ -189,13 +194,14 @@ def convert_greenmim_original_to_hf(
     swapped_merging: bool = False,
 ) -> GreenMimForMaskedImageModeling:
     """
-    Converts a checkpoint of the original implementation to a folder with weights, configuration, image processor and card.
+    Convert a checkpoint of the original implementation to a folder with weights, configuration, image processor and
+    card.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            The checkpoint.
+            Checkpoint of the original implementation.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
         decoder_num_attention_heads (`int`, *optional*):
             See [`infer_config`].
         norm_pix_loss (`bool`, *optional*, defaults to `True`):
@@ -207,8 +213,9 @@ def convert_greenmim_original_to_hf(
         [`GreenMimForMaskedImageModeling`]: the converted model.
 
     Raises:
-        `ValueError`: if the file is no such checkpoint, a weight is missing or has another shape than it should have, its
-        positions are not the sine-cosine ones, or the output folder is not empty. Nothing is written then.
+        `ValueError`: if the file is not such a checkpoint, a weight is missing or has an unexpected shape, the decoder
+        positions are not sine-cosine embeddings, or the output folder is not empty. In these cases, nothing is
+        written.
     """
     with create_folder(output_dir) as folder:
         return _convert(checkpoint_path, folder, decoder_num_attention_heads, norm_pix_loss, swapped_merging)
@@ -240,8 +247,8 @@ def _convert(
     print(f"Missing: {', '.join(missing) or 'none'}")
     if missing or misshapen:
         raise ValueError(
-            f"The checkpoint does not fit. Missing: {', '.join(missing) or 'none'}. "
-            f"Of another shape: {', '.join(misshapen) or 'none'}."
+            f"Cannot convert the checkpoint because weights do not match. Missing: {', '.join(missing) or 'none'}. "
+            f"Unexpected shapes: {', '.join(misshapen) or 'none'}."
         )
     model.load_state_dict({key: converted[key] for key in expected})
 
@@ -252,7 +259,7 @@ def _convert(
 
 
 def _count(state_dict: dict[str, torch.Tensor], pattern: str) -> int:
-    """Length of a list of modules, from its keys."""
+    """Count the modules of a list by their keys."""
     return len({match[1] for key in state_dict if (match := re.match(pattern, key))})
 
 
@@ -261,7 +268,7 @@ def _get_bias_table(state_dict: dict[str, torch.Tensor], stage: int) -> torch.Te
 
 
 def _get_table_window(table: torch.Tensor) -> int:
-    """Window size of a table of `(2 * window_size - 1)**2` rows."""
+    """Window size of a table with `(2 * window_size - 1)**2` rows."""
     return (round(table.shape[0] ** 0.5) + 1) // 2
 
 
@@ -270,7 +277,8 @@ def _check_positions(positions: torch.Tensor):
     difference = (positions - get_2d_sincos_position_embeddings((side, side), positions.shape[1])).abs().max().item()
     if difference > 1e-4:
         raise ValueError(
-            f"`decoder_pos_embed` differs by up to {difference:.1e} from the sine-cosine positions that our decoder uses."
+            "Cannot convert the checkpoint because its `decoder_pos_embed` differs by up to "
+            f"{difference:.1e} from the sine-cosine positions of our decoder."
         )
 
 
@@ -280,8 +288,8 @@ def _write_card(config: GreenMimConfig, source: str, output_dir: Path):
         summary=f"A {describe_encoder(config)} pre-trained with [GreenMIM](https://huggingface.co/papers/2205.13515).",
         usage=USAGE,
         provenance=(
-            f"Converted from the file `{source}` of the original implementation. How it was trained, and on what, is not "
-            "recorded in that file."
+            f"Converted from the file `{source}` of the original implementation. The file does not record the "
+            "training data or settings."
         ),
         not_measured=["The accuracy of this model on any task."],
         license={"license": "cc-by-nc-4.0"},
@@ -294,21 +302,23 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--checkpoint_path", required=True, help="Checkpoint of the original implementation (.pth).")
-    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must be new or empty.")
     parser.add_argument(
         "--decoder_num_attention_heads",
         type=int,
-        help="Heads of the decoder, which no tensor tells. Default: 16 if it is 512 wide, as published.",
+        help="Attention heads of the decoder, which cannot be inferred from the file. Default: 16 if the decoder is "
+        "512 wide, as in the published models.",
     )
     parser.add_argument(
         "--no_norm_pix_loss",
         action="store_true",
-        help="The checkpoint was trained on plain pixels, not on pixels normalized by mask unit.",
+        help="Convert a checkpoint that was trained on plain pixels. Default: pixels normalized within each mask "
+        "unit.",
     )
     parser.add_argument(
         "--swapped_merging",
         action="store_true",
-        help="The checkpoint is of 2022 and holds the second and third quarter of patch merging swapped.",
+        help="Convert a checkpoint from 2022, in which the second and third quarters of patch merging are swapped.",
     )
     args = parser.parse_args()
     try:

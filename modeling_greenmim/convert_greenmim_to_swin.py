@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Convert a GreenMIM model to an ordinary Swin Transformer (or V2), which needs nothing but transformers, or nothing but timm, or
-which is a checkpoint of microsoft/Swin-Transformer.
+Convert a GreenMIM model to a plain Swin Transformer or Swin Transformer V2: a transformers folder, a timm folder, or a
+microsoft/Swin-Transformer checkpoint. The result loads without this package.
 
-What pre-training has made is the encoder; the decoder stays behind. The folder that is written is read by transformers from
-4.57 on, and its features are compared with those of the original before it takes its place.
+Only the encoder is converted; the decoder is dropped. transformers 4.57 and later read the written folder. Before the
+folder appears at its destination, its features are compared with the original model's.
 
     python -m modeling_greenmim.convert_greenmim_to_swin --checkpoint_path my_model --output_dir my_swin
 """
@@ -88,38 +88,38 @@ def convert_greenmim_to_swin(
     allow_eps_difference: bool = False,
 ) -> dict[str, float]:
     """
-    Writes a folder of transformers' Swin, or Swin V2, with the weights of a GreenMIM folder.
+    Convert a GreenMIM folder to a folder of transformers' Swin or Swin V2.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder of a GreenMIM model: of pre-training, an encoder, a classifier or a backbone.
+            Folder of a GreenMIM model: a pre-training model, encoder, classifier or backbone.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
         architecture (`str`, *optional*):
-            `"SwinModel"`, `"SwinForImageClassification"` or `"SwinBackbone"`, or the same of `"Swinv2..."`. By default that of the
-            checkpoint, and the encoder for one of pre-training. A classifier, or the norms of feature maps (of all stages), are new
-            where the checkpoint has none.
+            `"SwinModel"`, `"SwinForImageClassification"`, `"SwinBackbone"`, or their `"Swinv2..."` counterparts. By
+            default, the counterpart of the checkpoint's class, or the encoder for a pre-training model. If the
+            checkpoint has no classifier or no norms of feature maps (of all stages), they are newly initialized.
         allow_eps_difference (`bool`, *optional*, defaults to `False`):
             Whether to convert a model whose `layer_norm_eps` is not 1e-5, the only value that transformers' Swin can
-            represent. The features then differ, and by how much is measured.
+            represent. The features then differ, and the difference is measured.
 
     Returns:
-        `dict[str, float]`: the differences of the features, by name.
+        `dict[str, float]`: feature differences by name.
 
     Raises:
-        `ValueError`: if the folder holds no GreenMIM model that this architecture can be made of, the features differ, or
-        the output folder is not empty. Nothing is written then.
+        `ValueError`: if the model in the folder cannot be converted to this architecture, the features differ, or the
+        output folder is not empty. In these cases, nothing is written.
     """
     with create_folder(output_dir) as folder:
         architecture = architecture or _get_architecture(checkpoint_path)
         if architecture not in ARCHITECTURES:
-            raise ValueError(f"There is no architecture {architecture!r}, only {', '.join(ARCHITECTURES)}.")
+            raise ValueError(f"`architecture` must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}.")
         model = _load_greenmim(checkpoint_path, architecture)
         check_for_transformers(model.config)
         _check_eps(model.config, allow_eps_difference)
         _write_swin(model, architecture, folder)
         swin: PreTrainedModel = load_checkpoint(ARCHITECTURES[architecture].swin_class, folder, dtype=torch.float32)
-        # with one epsilon there is no difference; with their own, they may differ, by what is then measured
+        # Equal epsilons must give equal features. With their own epsilons, the models may differ: measure by how much.
         differences = compare_with_swin(set_layer_norm_eps(model, SWIN_EPS), set_layer_norm_eps(swin, SWIN_EPS))
         check_differences(differences)
         if model.config.layer_norm_eps != SWIN_EPS:
@@ -134,23 +134,23 @@ def convert_greenmim_to_timm(
     checkpoint_path: str | Path, output_dir: str | Path, allow_eps_difference: bool = False
 ) -> dict[str, float] | None:
     """
-    Writes a folder for `timm.create_model("local-dir:...")` with the weights of a GreenMIM folder.
+    Convert a GreenMIM folder to a folder for `timm.create_model("local-dir:...")`.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder of a GreenMIM model: of pre-training, an encoder or a classifier.
+            Folder of a GreenMIM model: a pre-training model, encoder or classifier.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
         allow_eps_difference (`bool`, *optional*, defaults to `False`):
-            Whether to convert a model whose `layer_norm_eps` is not 1e-5, that of timm's Swin.
+            Whether to convert a model whose `layer_norm_eps` is not 1e-5, the value of timm's Swin.
 
     Returns:
-        `dict[str, float]`, *optional*: the differences of the features, by name; `None` where timm is not installed, and
-        nothing could be compared.
+        `dict[str, float]`, *optional*: feature differences by name, or `None` if timm is not installed and nothing
+        could be compared.
 
     Raises:
-        `ValueError`: if timm's Swin cannot represent the model, the features differ, or the output folder is not empty.
-        Nothing is written then.
+        `ValueError`: if timm's Swin cannot represent the model, the features differ, or the output folder is not
+        empty. In these cases, nothing is written.
     """
     with create_folder(output_dir) as folder:
         model = _load_for_timm(checkpoint_path, allow_eps_difference)
@@ -161,7 +161,7 @@ def convert_greenmim_to_timm(
         if isinstance(model, GreenMimForImageClassification):
             weights |= {f"head.fc.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
-        # any Swin of the family: all that makes it this one is in its arguments
+        # Any model name of the family works because the arguments define the whole architecture
         name, arguments = get_family(config).timm_model, make_timm_arguments(config)
         settings = make_timm_settings(checkpoint_path, model, name, arguments, "patch_embed.proj", "head.fc")
         (folder / "config.json").write_text(json.dumps(settings, indent=2))
@@ -177,24 +177,24 @@ def convert_greenmim_to_original_swin(
     checkpoint_path: str | Path, output_dir: str | Path, allow_eps_difference: bool = False
 ) -> dict[str, float] | None:
     """
-    Writes a folder with a `checkpoint.pth` in the format of microsoft/Swin-Transformer, which SimMIM, LocalMIM, SPViT and mmdetection
-    also read: `{"model": weights}`.
+    Convert a GreenMIM folder to a folder with a microsoft/Swin-Transformer checkpoint, `checkpoint.pth`, which SimMIM,
+    LocalMIM, SPViT and mmdetection also read. The file contains `{"model": weights}`.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder of a GreenMIM model: of pre-training, an encoder or a classifier.
+            Folder of a GreenMIM model: a pre-training model, encoder or classifier.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
         allow_eps_difference (`bool`, *optional*, defaults to `False`):
-            Whether to convert a model whose `layer_norm_eps` is not 1e-5, that of the original Swin.
+            Whether to convert a model whose `layer_norm_eps` is not 1e-5, the value of the original Swin.
 
     Returns:
-        `dict[str, float]`, *optional*: the differences of the features when timm reads the file, by name; `None` where timm is not
-        installed, and nothing could be compared.
+        `dict[str, float]`, *optional*: feature differences by name when timm reads the file, or `None` if timm is not
+        installed and nothing could be compared.
 
     Raises:
-        `ValueError`: if the original Swin, or timm's, cannot represent the model, the features differ, or the output folder is not
-        empty. Nothing is written then.
+        `ValueError`: if the original Swin or timm's Swin cannot represent the model, the features differ, or the
+        output folder is not empty. In these cases, nothing is written.
     """
     with create_folder(output_dir) as folder:
         model = _load_for_timm(checkpoint_path, allow_eps_difference)
@@ -215,8 +215,8 @@ def _load_for_timm(
     _check_eps(model.config, allow_eps_difference)
     if not isinstance(model, (GreenMimModel, GreenMimForImageClassification)):
         raise ValueError(
-            "timm's Swins, and the original ones, have no norms of feature maps, but a last norm: convert the encoder or the "
-            "classifier instead."
+            "Cannot convert a backbone to timm or to the original format because their Swins have a last norm but no "
+            "norms of feature maps. Convert the encoder or the classifier instead."
         )
     return model
 
@@ -230,9 +230,9 @@ def _compare_in_timm(
 
 
 def _get_architecture(checkpoint_path: str | Path) -> str:
-    """What a checkpoint is converted to if nothing is asked for."""
+    """Default architecture for a checkpoint."""
     if (model_type := read_model_type(checkpoint_path)) != GreenMimConfig.model_type:
-        raise ValueError(f"{checkpoint_path} holds a model of type {model_type!r}, not a GreenMIM model.")
+        raise ValueError(f"{checkpoint_path} must contain a GreenMIM model, got a model of type {model_type!r}.")
     config = GreenMimConfig.from_pretrained(checkpoint_path)
     architectures = get_family(config).architectures
     for name, architecture in architectures.items():
@@ -246,12 +246,13 @@ def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> GreenMimPr
     config = GreenMimConfig.from_pretrained(checkpoint_path)
     if architecture not in (names := get_family(config).architectures):
         raise ValueError(
-            f"Cannot convert to {architecture!r} because the model is a {get_family(config).name}. Choose among {', '.join(names)}."
+            f"Cannot convert to {architecture!r} because the model is a {get_family(config).name}. Use one of "
+            f"{', '.join(names)}."
         )
     our_class, settings = ARCHITECTURES[architecture].our_class, {}
     if our_class is GreenMimBackbone and saved_as is not GreenMimBackbone:
         settings["out_features"] = config.stage_names[1:]
-    # heads, and the last norm, which a backbone has not
+    # heads, and the last norm, which backbones do not have
     new_modules = ("classifier", "hidden_states_norms", "layernorm", "greenmim.layernorm")
     return load_checkpoint(our_class, checkpoint_path, new_modules, **settings)
 
@@ -259,13 +260,14 @@ def _load_greenmim(checkpoint_path: str | Path, architecture: str) -> GreenMimPr
 def _check_eps(config: GreenMimConfig, allow_eps_difference: bool):
     if config.layer_norm_eps != SWIN_EPS and not allow_eps_difference:
         raise ValueError(
-            f"The model has `layer_norm_eps={config.layer_norm_eps:g}`, but Swin's norms have {SWIN_EPS:g}: the features "
-            "would differ. With --allow_eps_difference they are converted nevertheless, and the difference is measured."
+            f"`layer_norm_eps` must be {SWIN_EPS:g}, as in Swin's norms, for equal features, got "
+            f"{config.layer_norm_eps:g}. Pass --allow_eps_difference to convert the model anyway and measure the "
+            "difference."
         )
 
 
 def _write_swin(model: GreenMimPreTrainedModel, architecture: str, folder: Path):
-    """Saves the Swin. transformers writes it under its names of release 4, which all releases read."""
+    """Save the Swin. transformers writes weight names of release 4, which all releases read."""
     _, swin_class, our_prefix, swin_prefix = ARCHITECTURES[architecture]
     config, is_backbone = model.config, isinstance(model, GreenMimBackbone)
     swin_config = make_swin_config(
@@ -283,7 +285,7 @@ def _write_swin(model: GreenMimPreTrainedModel, architecture: str, folder: Path)
         encoder_name = our_prefix + family.get_our_name(name.removeprefix(swin_prefix))
         is_encoder = name.startswith(swin_prefix) and encoder_name in ours
         weights[name] = ours.get(encoder_name if is_encoder else name)
-    if is_backbone:  # a norm that backbones do not use, and SwinBackbone has
+    if is_backbone:  # SwinBackbone has a last norm that it does not use
         weights |= {name: tensor for name, tensor in swin.state_dict().items() if weights[name] is None}
     swin.load_state_dict(weights)
     swin.save_pretrained(folder)
@@ -292,8 +294,8 @@ def _write_swin(model: GreenMimPreTrainedModel, architecture: str, folder: Path)
 
 def _fit_to_release_4(path: Path, window_size: int):
     """
-    Adds the buffers that release 4 of transformers reads from the file, and release 5 computes; and drops the last norm of a
-    backbone, which nobody uses, and whose prefix makes release 4 look for all weights under other names.
+    Add the buffers that release 4 of transformers reads from the file and release 5 computes. Drop the last norm of a
+    backbone: nothing uses it, and its prefix makes release 4 look for all weights under other names.
     """
     weights, places = load_file(path), torch.arange(window_size)
     rows, columns = (places.flatten() for places in torch.meshgrid(places, places, indexing="ij"))
@@ -312,8 +314,9 @@ def _fit_to_release_4(path: Path, window_size: int):
 
 def compare_with_swin(model: GreenMimPreTrainedModel, swin: PreTrainedModel) -> dict[str, float]:
     """
-    Differences of all outputs of a model of ours and its counterpart in transformers, by name. They are compared at the size of the
-    model, or, with a warning, where transformers cannot run that, at the next one that it can.
+    Compare all outputs of a GreenMIM model with its transformers counterpart, and return the differences by name. The
+    images have the model's size. If transformers cannot run that size, a warning is logged and the next size that it
+    can run is used.
     """
     is_backbone = isinstance(model, GreenMimBackbone)  # which runs at any size
     runs_at_any_size = is_backbone or get_family(model.config).clips_windows
@@ -321,14 +324,15 @@ def compare_with_swin(model: GreenMimPreTrainedModel, swin: PreTrainedModel) -> 
     if image_size != model.config.image_height_and_width:
         logger.warning(
             f"transformers' Swin cannot run images of {model.config.image_height_and_width} pixels with windows of "
-            f"{model.config.window_size}: in its last stage the window is larger than the grid. The folder is written; the "
-            f"features are compared at {image_size} pixels, from which size on it runs."
+            f"{model.config.window_size} because the window is larger than the grid of the last stage. The folder is "
+            f"written, and the features are compared at {image_size} pixels. Use at least this image size with the "
+            "converted model."
         )
 
     def get_features(compared_model: PreTrainedModel, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
         keywords = {} if is_backbone and compared_model is swin else {"interpolate_pos_encoding": True}
         outputs = compared_model(pixel_values, output_hidden_states=True, **keywords)
-        # those of backbones are maps, but for those of Swinv2Backbone
+        # Backbones return feature maps, except for Swinv2Backbone
         hidden_states = [states if states.ndim == 3 else states.flatten(2).mT for states in outputs.hidden_states]
         features = {f"hidden_states[{i}]": tensor for i, tensor in enumerate(hidden_states)}
         for name in ("last_hidden_state", "pooler_output", "logits"):
@@ -345,7 +349,7 @@ def compare_with_swin(model: GreenMimPreTrainedModel, swin: PreTrainedModel) -> 
 
 
 def _write_image_processor(checkpoint_path: str | Path, folder: Path):
-    """Settings that an image processor of transformers knows: Swin's own, or one that keeps proportions and cuts."""
+    """Write settings for an image processor of transformers: Swin's own, or one that keeps proportions and crops."""
     ours = read_image_processor_settings(checkpoint_path)
     if not ours:
         return
@@ -377,12 +381,12 @@ def _write_card(
 ):
     measured, not_measured = [], ["The accuracy of this model on any task, after the conversion."]
     if differences is None:
-        not_measured.append("The features, compared with those of the original: timm was not installed.")
+        not_measured.append("The features, compared with the original model's: timm was not installed.")
     else:
-        measured.append(describe_differences(differences, "the original"))
+        measured.append(describe_differences(differences, "the original model"))
     card = make_model_card(
         title=f"{get_family(config).name}, pre-trained with GreenMIM",
-        summary=f"A {describe_encoder(config)}, an ordinary Swin that needs no code of GreenMIM.",
+        summary=f"A {describe_encoder(config)}: a plain Swin that needs no GreenMIM code.",
         usage=usage,
         provenance=(
             f"Converted from the GreenMIM model `{Path(checkpoint_path).name}` by "
@@ -406,27 +410,30 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--checkpoint_path", required=True, help="Folder of a GreenMIM model.")
-    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must be new or empty.")
     parser.add_argument(
         "--architecture",
         choices=ARCHITECTURES,
-        help="Class of transformers. Default: that of the checkpoint, the encoder for one of pre-training.",
+        help="transformers class to convert to. Default: the counterpart of the checkpoint's class, or the encoder "
+        "for a pre-training model.",
     )
     parser.add_argument(
         "--format",
         choices=["transformers", *_FORMATS],
         default="transformers",
-        help="original: a checkpoint.pth of microsoft/Swin-Transformer, which SimMIM, LocalMIM, SPViT and mmdetection also read. "
-        "[%(default)s]",
+        help="Output format. 'original' writes a checkpoint.pth of microsoft/Swin-Transformer, which SimMIM, "
+        "LocalMIM, SPViT and mmdetection also read. [%(default)s]",
     )
     parser.add_argument(
         "--allow_eps_difference",
         action="store_true",
-        help="Convert a model whose layer_norm_eps is not 1e-5, and print by how much its features differ then.",
+        help="Convert a model whose layer_norm_eps is not 1e-5, and print the resulting feature difference.",
     )
     args = parser.parse_args()
     if args.format in _FORMATS and args.architecture:
-        parser.error(f"--architecture is for --format transformers: {args.format} has one Swin")
+        parser.error(
+            f"--architecture must not be passed with --format {args.format}. Use it with --format transformers only"
+        )
     try:
         if convert := _FORMATS.get(args.format):
             differences = convert(args.checkpoint_path, args.output_dir, args.allow_eps_difference)
@@ -437,9 +444,9 @@ def main():
     except (OSError, ValueError, StrictDataclassError) as error:
         parser.exit(1, f"error: {error}\n")
     if differences is None:
-        print(f"Wrote {args.output_dir}. timm is not installed: its features were not compared.")
+        print(f"Wrote {args.output_dir}. The features were not compared because timm is not installed.")
     else:
-        print(f"Wrote {args.output_dir}. Largest difference of its features: {max(differences.values()):.1e}")
+        print(f"Wrote {args.output_dir}. Largest feature difference: {max(differences.values()):.1e}")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Convert a GreenMIM model to an ordinary Twins, which needs nothing but timm.
+Convert a GreenMIM model to a plain Twins, which loads with timm only.
 
-What pre-training has made is the encoder; the decoder stays behind. Where timm is installed, the features of the folder that is
-written are compared with those of the original before it takes its place.
+Only the encoder is converted; the decoder is dropped. If timm is installed, the features of the written folder are
+compared with the original model's before the folder appears at its destination.
 
     python -m modeling_greenmim.convert_greenmim_to_twins --checkpoint_path my_model --output_dir my_twins
 """
@@ -47,21 +47,21 @@ model = timm.create_model("local-dir:path/to/this/folder", pretrained=True)
 
 def convert_greenmim_to_twins(checkpoint_path: str | Path, output_dir: str | Path) -> dict[str, float] | None:
     """
-    Writes a folder for `timm.create_model("local-dir:...")` with the weights of a GreenMIM folder.
+    Convert a GreenMIM folder to a folder for `timm.create_model("local-dir:...")`.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder of a GreenMIM model with the architecture of a Twins: of pre-training, an encoder or a classifier.
+            Folder of a GreenMIM model with the Twins architecture: a pre-training model, encoder or classifier.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
 
     Returns:
-        `dict[str, float]`, *optional*: the differences of the features, by name; `None` where timm is not installed, and
-        nothing could be compared.
+        `dict[str, float]`, *optional*: feature differences by name, or `None` if timm is not installed and nothing
+        could be compared.
 
     Raises:
-        `ValueError`: if timm's Twins cannot represent the model, the features differ, or the output folder is not empty.
-        Nothing is written then.
+        `ValueError`: if timm's Twins cannot represent the model, the features differ, or the output folder is not
+        empty. In these cases, nothing is written.
     """
     with create_folder(output_dir) as folder:
         model = _load_greenmim(checkpoint_path)
@@ -73,7 +73,7 @@ def convert_greenmim_to_twins(checkpoint_path: str | Path, output_dir: str | Pat
         if isinstance(model, GreenMimForImageClassification):
             weights |= {f"head.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
-        # any Twins of timm: all that makes it this one is in its arguments
+        # Any Twins name of timm works because the arguments define the whole architecture
         settings = make_timm_settings(
             checkpoint_path, model, "twins_svt_small", _make_model_args(config), "patch_embeds.0.proj", "head"
         )
@@ -89,7 +89,7 @@ def convert_greenmim_to_twins(checkpoint_path: str | Path, output_dir: str | Pat
 
 def _load_greenmim(checkpoint_path: str | Path) -> GreenMimModel | GreenMimForImageClassification:
     if (model_type := read_model_type(checkpoint_path)) != GreenMimConfig.model_type:
-        raise ValueError(f"{checkpoint_path} holds a model of type {model_type!r}, not a GreenMIM model.")
+        raise ValueError(f"{checkpoint_path} must contain a GreenMIM model, got a model of type {model_type!r}.")
     architectures = GreenMimConfig.from_pretrained(checkpoint_path).architectures or []
     if GreenMimForImageClassification.__name__ in architectures:
         return load_checkpoint(GreenMimForImageClassification, checkpoint_path)
@@ -123,26 +123,26 @@ def _check_architecture(config: GreenMimConfig):
         different["token_mixers"] = config.token_mixers
     if different:
         raise ValueError(
-            f"Cannot convert to a Twins because it has other settings than this model's {different}. Publish the model with "
-            "its own code instead: `python -m modeling_greenmim.publish`."
+            f"Cannot convert to a Twins because Twins has different settings than this model's {different}. Publish "
+            "the model with its own code instead: `python -m modeling_greenmim.publish`."
         )
 
 
 def _check_image_size(config: GreenMimConfig):
-    """Refuses images at whose border timm's Twins computes something else."""
+    """Reject image sizes for which timm's Twins handles the border differently."""
     image_size, unit = config.image_height_and_width, config.mask_unit_size
     if any(side % unit for side in image_size):
         raise ValueError(
-            f"timm's Twins cuts off the pixels of an image of {image_size} that do not fill a unit of {unit}, this model "
-            "completes it. Set another `image_size` in config.json."
+            f"The sides of `image_size` must be multiples of {unit} because timm's Twins crops incomplete mask units, "
+            f"while this model pads them, got {image_size}. Set a different `image_size` in config.json."
         )
     grid = (image_size[0] // config.patch_size, image_size[1] // config.patch_size)
     for stage, stage_grid in enumerate(get_stage_grids(grid, config.num_layers)):
         if "window" in config.get_layer_mixers(stage) and min(stage_grid) < config.window_size:
             raise ValueError(
-                f"In stage {stage + 1} the window ({config.window_size}) is larger than the grid ({stage_grid[0]} x "
-                f"{stage_grid[1]}): timm's Twins completes the grid, this model makes the window smaller. Set another "
-                f"`image_size` in config.json than {image_size}."
+                f"Cannot convert to a Twins because in stage {stage + 1} the window ({config.window_size}) is larger "
+                f"than the grid ({stage_grid[0]} x {stage_grid[1]}): timm's Twins pads the grid, while this model "
+                f"shrinks the window. Set a different `image_size` than {image_size} in config.json."
             )
 
 
@@ -166,13 +166,13 @@ def _write_card(
 ):
     measured, not_measured = [], ["The accuracy of this model on any task, after the conversion."]
     if differences is None:
-        not_measured.append("The features, compared with those of the original: timm was not installed.")
+        not_measured.append("The features, compared with the original model's: timm was not installed.")
     else:
-        measured.append(describe_differences(differences, "the original"))
+        measured.append(describe_differences(differences, "the original model"))
     is_classifier = config.architectures == [GreenMimForImageClassification.__name__]
     card = make_model_card(
         title="Twins, pre-trained with GreenMIM",
-        summary=f"A {describe_encoder(config)}, a Twins of timm that needs no code of GreenMIM.",
+        summary=f"A {describe_encoder(config)}: a Twins for timm that needs no GreenMIM code.",
         usage=USAGE,
         provenance=(
             f"Converted from the GreenMIM model `{Path(checkpoint_path).name}` by "
@@ -193,16 +193,16 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--checkpoint_path", required=True, help="Folder of a GreenMIM model.")
-    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must be new or empty.")
     args = parser.parse_args()
     try:
         differences = convert_greenmim_to_twins(args.checkpoint_path, args.output_dir)
     except (OSError, ValueError, StrictDataclassError) as error:
         parser.exit(1, f"error: {error}\n")
     if differences is None:
-        print(f"Wrote {args.output_dir}. timm is not installed: its features were not compared.")
+        print(f"Wrote {args.output_dir}. The features were not compared because timm is not installed.")
     else:
-        print(f"Wrote {args.output_dir}. Largest difference of its features: {max(differences.values()):.1e}")
+        print(f"Wrote {args.output_dir}. Largest feature difference: {max(differences.values()):.1e}")
 
 
 if __name__ == "__main__":

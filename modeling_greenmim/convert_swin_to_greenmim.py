@@ -12,11 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Start a GreenMIM model from an ordinary Swin Transformer, or Swin Transformer V2, of transformers or timm: its encoder is taken
-over, the decoder is new.
+Start a GreenMIM model from a Swin Transformer or Swin Transformer V2 of transformers or timm: copy its encoder and add
+a new decoder.
 
-With it, a public Swin goes on learning from your own images without labels (domain adaptation). The features of the encoder
-are compared with those of the Swin before the folder takes its place.
+Use it to continue pre-training a public Swin on your own images without labels (domain adaptation). Before the folder
+appears at its destination, the encoder's features are compared with the Swin's.
 
     python -m modeling_greenmim.convert_swin_to_greenmim --checkpoint_path microsoft/swin-tiny-patch4-window7-224 \\
         --output_dir my_start
@@ -49,13 +49,13 @@ from .timm_weights import load_timm_weights
 
 
 class _Start(NamedTuple):
-    """What a model starts from."""
+    """A loaded Swin and the functions that convert and compare it."""
 
     swin: Any  # of transformers or timm, in float32
     dtype: torch.dtype  # of its weights on disk
     config: GreenMimConfig
-    load_weights: Callable[[GreenMimModel], None]  # into an encoder of ours
-    compare: Callable[[GreenMimModel, Any], dict[str, float]]  # an encoder of ours with the Swin
+    load_weights: Callable[[GreenMimModel], None]  # into a GreenMIM encoder
+    compare: Callable[[GreenMimModel, Any], dict[str, float]]  # a GreenMIM encoder with the Swin
     image_processor_settings: dict
 
 
@@ -63,35 +63,35 @@ def convert_swin_to_greenmim(
     checkpoint_path: str | Path, output_dir: str | Path, allow_eps_difference: bool = False, seed: int = 0
 ) -> dict[str, float]:
     """
-    Writes a folder of [`GreenMimForMaskedImageModeling`] whose encoder has the weights of a Swin.
+    Write a folder with a [`GreenMimForMaskedImageModeling`] whose encoder has the weights of a Swin.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder, or name on the Hub, of any Swin or Swin V2 of transformers (encoder, classifier, SimMIM or backbone), or of timm,
-            which then must be installed.
+            Folder, or name on the Hub, of a Swin or Swin V2 from transformers (encoder, classifier, SimMIM or
+            backbone) or from timm. A timm model requires timm.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
         allow_eps_difference (`bool`, *optional*, defaults to `False`):
-            Whether to convert a Swin whose `layer_norm_eps` is not 1e-5. It holds for a part of its norms only, for all of
-            ours, so that the features differ; by how much is measured.
+            Whether to convert a Swin whose `layer_norm_eps` is not 1e-5. A Swin uses that value for some of its norms
+            only, GreenMIM for all of them, so the features differ. The difference is measured.
         seed (`int`, *optional*, defaults to 0):
             Seed of the new decoder.
 
     Returns:
-        `dict[str, float]`: the differences of the features, by name.
+        `dict[str, float]`: feature differences by name.
 
     Raises:
-        `ValueError`: if there is no such Swin, the features differ, or the output folder is not empty. Nothing is written
-        then.
+        `ValueError`: if the Swin cannot be loaded, the features differ, or the output folder is not empty. In these
+        cases, nothing is written.
     """
     with create_folder(output_dir) as folder:
         start = _open_swin(checkpoint_path)
         config = start.config
         if config.layer_norm_eps != SWIN_EPS and not allow_eps_difference:
             raise ValueError(
-                f"The Swin has `layer_norm_eps={config.layer_norm_eps:g}` for a part of its norms, {SWIN_EPS:g} for the "
-                "others; ours have one for all. With --allow_eps_difference it is converted nevertheless, and the "
-                "difference is measured."
+                f"The Swin's `layer_norm_eps` must be {SWIN_EPS:g}, got {config.layer_norm_eps:g}: some of its norms "
+                f"use that value, the others {SWIN_EPS:g}, while GreenMIM uses one value for all. Pass "
+                "--allow_eps_difference to convert it anyway and measure the difference."
             )
         torch.manual_seed(seed)
         model = GreenMimForMaskedImageModeling(config)
@@ -100,7 +100,7 @@ def convert_swin_to_greenmim(
         make_image_processor(config, start.image_processor_settings).save_pretrained(folder)
 
         written = load_checkpoint(GreenMimForMaskedImageModeling, folder, dtype=torch.float32).greenmim
-        # with the same epsilon there is no difference; with its own, the Swin may differ, by what is then measured
+        # Equal epsilons must give equal features. With its own epsilon, the Swin may differ: measure by how much.
         differences = start.compare(set_layer_norm_eps(written, SWIN_EPS), set_layer_norm_eps(start.swin, SWIN_EPS))
         check_differences(differences)
         if config.layer_norm_eps != SWIN_EPS:
@@ -115,25 +115,22 @@ def convert_swin_to_greenmim(
 def _open_swin(checkpoint_path: str | Path) -> _Start:
     try:
         settings, _ = PreTrainedConfig.get_config_dict(checkpoint_path)
-        is_timm = settings.get("model_type") == "timm_wrapper"  # what transformers makes of a folder of timm
+        is_timm = settings.get("model_type") == "timm_wrapper"  # the type that transformers gives to timm folders
         config = None if is_timm else AutoConfig.from_pretrained(checkpoint_path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{checkpoint_path} is not the folder of a model, nor one on the Hub. ({error})") from error
+        raise ValueError(f"{checkpoint_path} is not a model folder or a model on the Hub. ({error})") from error
     if config is None:
         return _open_timm_swin(checkpoint_path)
     if not isinstance(config, SWIN_CONFIGS):
-        known = " and ".join(repr(config_class.model_type) for config_class in SWIN_CONFIGS)
-        raise ValueError(
-            f"{checkpoint_path} holds a model of type {config.model_type!r}. Only those of type {known} have an architecture of "
-            "GreenMIM's encoder."
-        )
+        known = " or ".join(repr(config_class.model_type) for config_class in SWIN_CONFIGS)
+        raise ValueError(f"{checkpoint_path} must contain a model of type {known}, got {config.model_type!r}.")
     our_config = make_greenmim_config(config)
     check_for_transformers(our_config)
     family = get_family(our_config)
     swin_class = next(iter(family.architectures.values())).swin_class
-    # the last norm is missing in a backbone: it starts as it would start in any model
+    # Backbones have no last norm: initialize it as in any new model
     settings = {"config": config, "dtype": torch.float32, "add_pooling_layer": False}
-    dtype = config.dtype or torch.float32  # before loading, which changes it
+    dtype = config.dtype or torch.float32  # read before loading, which changes it
     swin = load_checkpoint(swin_class, checkpoint_path, ("layernorm",), **settings)
 
     def load_weights(encoder: GreenMimModel):
@@ -162,13 +159,13 @@ def main():
     parser.add_argument(
         "--checkpoint_path",
         required=True,
-        help="Folder of a Swin or Swin V2 of transformers or timm, or its name on the Hub.",
+        help="Folder, or name on the Hub, of a Swin or Swin V2 from transformers or timm.",
     )
-    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must be new or empty.")
     parser.add_argument(
         "--allow_eps_difference",
         action="store_true",
-        help="Convert a Swin whose layer_norm_eps is not 1e-5, and print by how much its features differ then.",
+        help="Convert a Swin whose layer_norm_eps is not 1e-5, and print the resulting feature difference.",
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of the new decoder. [%(default)s]")
     args = parser.parse_args()
@@ -178,7 +175,7 @@ def main():
         )
     except (OSError, ValueError, StrictDataclassError) as error:
         parser.exit(1, f"error: {error}\n")
-    print(f"Wrote {args.output_dir}. Largest difference of the encoder's features: {max(differences.values()):.1e}")
+    print(f"Wrote {args.output_dir}. Largest feature difference of the encoder: {max(differences.values()):.1e}")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Start a GreenMIM model from a Twins of timm: its encoder is taken over, the decoder is new.
+Start a GreenMIM model from a Twins of timm: copy its encoder and add a new decoder.
 
-With it, a public Twins-SVT or Twins-PCPVT goes on learning from your own images without labels (domain adaptation). Where timm is
-installed, the features of the encoder are compared with those of timm's before the folder takes its place.
+Use it to continue pre-training a public Twins-SVT or Twins-PCPVT on your own images without labels (domain
+adaptation). If timm is installed, the encoder's features are compared with those of timm's model before the folder
+appears at its destination.
 
-    python -m modeling_greenmim.convert_twins_to_greenmim --checkpoint_path model.safetensors --model_name twins_svt_small \\
-        --output_dir my_start
+    python -m modeling_greenmim.convert_twins_to_greenmim --checkpoint_path model.safetensors \\
+        --model_name twins_svt_small --output_dir my_start
 """
 
 import argparse
@@ -43,25 +44,26 @@ def convert_twins_to_greenmim(
     checkpoint_path: str | Path, model_name: str, output_dir: str | Path, seed: int = 0
 ) -> dict[str, float] | None:
     """
-    Writes a folder of [`GreenMimForMaskedImageModeling`] whose encoder has the weights of a Twins.
+    Write a folder with a [`GreenMimForMaskedImageModeling`] whose encoder has the weights of a Twins.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Weights of a Twins of timm, a safetensors file; or the folder of a `model.safetensors`, or the name of its repository on
-            the Hub, whose model card may name a license.
+            Safetensors file with the weights of a timm Twins, or a folder or Hub repository that contains a
+            `model.safetensors`. If a folder or repository has a model card with a license, the new card repeats it.
         model_name (`str`):
-            Its name in timm: `"twins_svt_small"`, `"twins_pcpvt_small"`, and base and large.
+            Model name in timm: `"twins_svt_small"`, `"twins_pcpvt_small"`, or the same with `base` or `large`.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
         seed (`int`, *optional*, defaults to 0):
             Seed of the new decoder.
 
     Returns:
-        `dict[str, float]`, *optional*: the differences of the features, by name; `None` where timm is not installed, and
-        nothing could be compared.
+        `dict[str, float]`, *optional*: feature differences by name, or `None` if timm is not installed and nothing
+        could be compared.
 
     Raises:
-        `ValueError`: if there is no such Twins, the features differ, or the output folder is not empty. Nothing is written then.
+        `ValueError`: if the Twins cannot be loaded, the features differ, or the output folder is not empty. In these
+        cases, nothing is written.
     """
     if model_name not in TWINS_MODELS:
         raise ValueError(f"`model_name` must be one of {', '.join(TWINS_MODELS)}, got {model_name!r}.")
@@ -69,14 +71,16 @@ def convert_twins_to_greenmim(
         weights = _load_weights(checkpoint_path)
         projection = weights.get("patch_embeds.0.proj.weight")
         if projection is None or projection.ndim != 4:
-            raise ValueError(f"{checkpoint_path} holds no weights of a Twins of timm: it has no patch embeddings.")
+            raise ValueError(
+                f"{checkpoint_path} must contain the weights of a timm Twins, but has no patch embeddings."
+            )
         torch.manual_seed(seed)
         config = GreenMimConfig(**TWINS_MODELS[model_name], num_channels=projection.shape[1])
         model = GreenMimForMaskedImageModeling(config)
         try:
             model.greenmim.load_state_dict(make_encoder_state_dict(weights, model.greenmim))
         except ValueError as error:
-            raise ValueError(f"The weights in {checkpoint_path} are not those of a {model_name}. {error}") from error
+            raise ValueError(f"{checkpoint_path} must contain the weights of a {model_name}. {error}") from error
         model.to(projection.dtype).save_pretrained(folder)
         make_image_processor(config).save_pretrained(folder)
 
@@ -100,7 +104,8 @@ def _load_weights(checkpoint_path: str | Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise ValueError(
-            f"{checkpoint_path} must be a safetensors file, or a folder or repository with a model.safetensors. ({error})"
+            f"{checkpoint_path} must be a safetensors file, or a folder or repository with a model.safetensors. "
+            f"({error})"
         ) from error
 
 
@@ -119,10 +124,10 @@ def main():
     parser.add_argument(
         "--checkpoint_path",
         required=True,
-        help="Safetensors file with the weights of timm, or the folder or the repository on the Hub of a model.safetensors.",
+        help="Safetensors file with timm weights, or a folder or Hub repository that contains a model.safetensors.",
     )
     parser.add_argument("--model_name", required=True, choices=TWINS_MODELS, help="Name of the model in timm.")
-    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must be new or empty.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the new decoder. [%(default)s]")
     args = parser.parse_args()
     try:
@@ -130,11 +135,9 @@ def main():
     except (OSError, ValueError, StrictDataclassError) as error:
         parser.exit(1, f"error: {error}\n")
     if differences is None:
-        print(f"Wrote {args.output_dir}. timm is not installed: the encoder's features were not compared.")
+        print(f"Wrote {args.output_dir}. The encoder's features were not compared because timm is not installed.")
     else:
-        print(
-            f"Wrote {args.output_dir}. Largest difference of the encoder's features: {max(differences.values()):.1e}"
-        )
+        print(f"Wrote {args.output_dir}. Largest feature difference of the encoder: {max(differences.values()):.1e}")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Start a hierarchical GreenMIM model from a plain Vision Transformer, such as a ViT-MAE, of transformers or timm: the layers become
-stages, the decoder is new.
+Start a hierarchical GreenMIM model from a plain Vision Transformer, such as a ViT-MAE, from transformers or timm:
+split its layers into stages and add a new decoder.
 
-As in HPViT, patches are smaller, and 2 x 2 tokens merge by their mean between stages of constant width. Stages with a finer grid than the
-ViT's have windows, the others global attention. There is no class token. The features of the same layers in one stage are compared with
-those of the ViT without its class token before the folder takes its place.
+As in HPViT, patches are smaller, and 2 x 2 tokens merge by their mean between stages of constant width. Stages with a
+finer grid than the ViT's use windows; the others use global attention. There is no class token. Before the folder
+appears at its destination, the same layers are run as one stage, and their features are compared with the ViT's
+without its class token.
 
     python -m modeling_greenmim.convert_vit_to_greenmim --checkpoint_path facebook/vit-mae-base --output_dir my_start
 """
@@ -45,30 +46,32 @@ def convert_vit_to_greenmim(
     seed: int = 0,
 ) -> dict[str, float]:
     """
-    Writes a folder of [`GreenMimForMaskedImageModeling`] whose encoder has the weights of a plain ViT.
+    Write a folder with a [`GreenMimForMaskedImageModeling`] whose encoder has the weights of a plain ViT.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder, or name on the Hub, of a ViT or ViT-MAE of transformers, or of a ViT of timm, which then must be installed.
+            Folder, or name on the Hub, of a ViT or ViT-MAE from transformers or a ViT from timm. A timm model requires
+            timm.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
         depths (`Sequence[int]`, *optional*):
-            Number of the ViT's layers in each stage. By default one in each stage that is finer than the ViT's grid, the last two in a
-            coarser one, and all others in the stage of its grid; with the patches of the ViT, one stage.
+            Number of ViT layers in each stage. By default, each stage with a finer grid than the ViT's gets one layer,
+            one coarser stage gets the last two, and the stage with the ViT's grid gets all others. With the ViT's
+            patch size, there is one stage by default.
         patch_size (`int`, *optional*, defaults to 4):
-            Side of the patches in pixels: that of the ViT, divided by a power of two.
+            Patch side in pixels: the ViT's patch side divided by a power of two.
         window_size (`int`, *optional*, defaults to 7):
-            Side of the windows of stages that are finer than the ViT's grid.
+            Window side, in tokens, of the stages with a finer grid than the ViT's.
         seed (`int`, *optional*, defaults to 0):
             Seed of the new decoder.
 
     Returns:
-        `dict[str, float]`: the differences of the features of the same layers in one stage from those of the ViT without its class
-        token, by name.
+        `dict[str, float]`: feature differences by name, between the same layers in one stage and the ViT without its
+        class token.
 
     Raises:
-        `ValueError`: if there is no such ViT, the depths or the patch size do not fit it, the features differ, or the output folder is
-        not empty. Nothing is written then.
+        `ValueError`: if the ViT cannot be loaded, the depths or the patch size do not fit it, the features differ, or
+        the output folder is not empty. In these cases, nothing is written.
     """
     with create_folder(output_dir) as folder:
         vit = load_plain_vit(checkpoint_path)
@@ -92,22 +95,22 @@ def _get_depths(vit: PlainViT, depths: Sequence[int] | None, patch_size: int) ->
     if ratio * patch_size != vit_patch_size or ratio & (ratio - 1):
         fitting = [vit_patch_size >> shift for shift in range(6) if vit_patch_size % (1 << shift) == 0]
         raise ValueError(
-            f"--patch_size must be that of the ViT, {vit_patch_size}, divided by a power of two, got {patch_size}. Use one of "
-            f"{fitting}."
+            f"--patch_size must be the ViT's patch size, {vit_patch_size}, divided by a power of two, got "
+            f"{patch_size}. Use one of {fitting}."
         )
     if depths is None:
         num_fine = ratio.bit_length() - 1
         depths = [1] * num_fine + [num_layers - num_fine - 2, 2] if num_fine else [num_layers]
     if sum(depths) != num_layers or min(depths) < 1:
         raise ValueError(
-            f"--depths must be numbers of at least 1 that add up to the {num_layers} layers of the ViT, got {list(depths)}. Pass "
-            "different ones."
+            f"--depths must be positive integers that add up to the {num_layers} layers of the ViT, got "
+            f"{list(depths)}. Pass different depths."
         )
     return list(depths)
 
 
 def _compare_one_stage(vit: PlainViT) -> dict[str, float]:
-    """Differences of a model with all layers in one stage from the ViT without its class token."""
+    """Compare a model with all layers in one stage with the ViT without its class token."""
     config = make_hierarchy_config(vit, vit.settings["depths"], vit.settings["patch_size"], window_size=1)
     encoder = GreenMimModel(config).eval()
     load_vit_weights(encoder, vit)
@@ -127,26 +130,27 @@ def main():
     parser.add_argument(
         "--checkpoint_path",
         required=True,
-        help="Folder of a ViT or ViT-MAE of transformers, or of a ViT of timm, or its name on the Hub.",
+        help="Folder, or name on the Hub, of a ViT or ViT-MAE from transformers or a ViT from timm.",
     )
-    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must be new or empty.")
     parser.add_argument(
         "--depths",
         type=int,
         nargs="+",
-        help="Layers of the ViT in each stage, such as 1 1 8 2, the default for 12 layers and patches of 16 that become 4.",
+        help="Number of ViT layers in each stage. Default for 12 layers and a patch size reduced from 16 to 4: 1 1 "
+        "8 2.",
     )
     parser.add_argument(
         "--patch_size",
         type=int,
         default=4,
-        help="Side of the patches: that of the ViT, divided by a power of two. [%(default)s]",
+        help="Patch side in pixels: the ViT's patch side divided by a power of two. [%(default)s]",
     )
     parser.add_argument(
         "--window_size",
         type=int,
         default=7,
-        help="Side of the windows of stages with a finer grid than the ViT's. [%(default)s]",
+        help="Window side, in tokens, of the stages with a finer grid than the ViT's. [%(default)s]",
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of the new decoder. [%(default)s]")
     args = parser.parse_args()
@@ -155,7 +159,7 @@ def main():
     except (OSError, ValueError, StrictDataclassError) as error:
         parser.exit(1, f"error: {error}\n")
     print(
-        f"Wrote {args.output_dir}. Largest difference of the features of the same layers in one stage: "
+        f"Wrote {args.output_dir}. Largest feature difference of the same layers in one stage: "
         f"{max(differences.values()):.1e}"
     )
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Compare a GreenMIM model with its counterpart in another library, on the same image, stage by stage."""
+"""Compare a GreenMIM model with its counterpart in a different library on the same images, stage by stage."""
 
 import copy
 from collections.abc import Callable
@@ -30,7 +30,9 @@ ModuleType = TypeVar("ModuleType", bound=torch.nn.Module)
 
 
 def get_comparable_size(config: GreenMimConfig) -> tuple[int, int]:
-    """The image size of the model, or, where a stage's grid is smaller than the window, one that has no such stage."""
+    """
+    Image size of the model, or one whose last grid is as large as the window if the model's last grid is smaller.
+    """
     grid = get_grid_size(config.image_height_and_width, config.patch_size)
     if min(get_stage_grids(grid, config.num_layers)[-1]) >= config.window_size:
         return config.image_height_and_width
@@ -38,7 +40,7 @@ def get_comparable_size(config: GreenMimConfig) -> tuple[int, int]:
 
 
 def set_layer_norm_eps(model: ModuleType, eps: float) -> ModuleType:
-    """Copy of a model with a different epsilon in all its norms."""
+    """Copy a model and set the epsilon of all its layer norms."""
     model = copy.deepcopy(model)
     for module in model.modules():
         if isinstance(module, torch.nn.LayerNorm):
@@ -47,7 +49,7 @@ def set_layer_norm_eps(model: ModuleType, eps: float) -> ModuleType:
 
 
 def make_test_images(config: GreenMimConfig, image_size: tuple[int, int]) -> torch.Tensor:
-    """Two images of noise on a gradient, `(2, num_channels, height, width)`, the same at every call."""
+    """Create two images of noise on a gradient, `(2, num_channels, height, width)`, identical in every call."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(2, config.num_channels, *image_size, generator=generator)
     return 0.5 * noise + torch.linspace(-1, 1, image_size[1])
@@ -59,21 +61,21 @@ def compare_features(
     pixel_values: torch.Tensor,
 ) -> dict[str, float]:
     """
-    Largest difference of each feature, relative to its largest expected value where that is above 1.
+    Compute the largest difference of each feature, relative to its largest expected value if that is above 1.
 
     Args:
         get_features (`Callable`):
-            Returns the features of images by name.
+            Maps images to features by name.
         get_expected (`Callable`):
-            Returns the expected features by the same names.
+            Maps images to expected features with the same names.
         pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
-            The images.
+            Images to compare on.
 
     Returns:
         `dict[str, float]`: differences by name.
 
     Raises:
-        `ValueError`: if features differ in number or shape.
+        `ValueError`: if the features differ in number or shape.
     """
     with torch.no_grad():
         actual, expected = get_features(pixel_values), get_expected(pixel_values)
@@ -87,18 +89,18 @@ def compare_features(
 
 
 def check_differences(differences: dict[str, float]):
-    """Raises a `ValueError` that lists all differences if one is above [`TOLERANCE`], or is not a number."""
+    """Raise a `ValueError` that lists all differences if any is above [`TOLERANCE`] or NaN."""
     if all(difference <= TOLERANCE for difference in differences.values()):
         return
     listed = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
-    raise ValueError(f"The converted model's features differ by more than {TOLERANCE:g}: {listed}.")
+    raise ValueError(f"Cannot write the model because its features differ by more than {TOLERANCE:g}: {listed}.")
 
 
 def describe_differences(differences: dict[str, float], reference: str) -> str:
-    """One sentence on the differences of a model from its reference, for a card."""
+    """Describe the differences between a model and its reference in one sentence for a card."""
     return (
-        f"The features of two test images, compared with those of {reference}, in float32: largest difference "
-        f"{max(differences.values()):.1e} (relative to the largest value, where that is above 1)."
+        f"Largest feature difference on two test images, compared with {reference} in float32: "
+        f"{max(differences.values()):.1e} (relative to the largest value if that is above 1)."
     )
 
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A frozen teacher: any model of transformers, whose features of the full images a GreenMIM model predicts."""
+"""A frozen teacher: any transformers vision model. A GreenMIM model learns to predict its full-image features."""
 
 from pathlib import Path
 
@@ -25,13 +25,14 @@ from .checkpoint_folders import read_image_processor_settings
 
 class Teacher(nn.Module):
     """
-    Computes the features of a frozen model: no gradient reaches it, and it is in no checkpoint.
+    Compute features with a frozen model. The model receives no gradients and is not saved in checkpoints.
 
     Args:
         model ([`~transformers.PreTrainedModel`]):
-            The model. Its features are its `pooler_output`, or else the mean of its last hidden state over the tokens.
+            Teacher model. Its features are its `pooler_output`, or else the mean of its last hidden state over the
+            tokens.
         student_statistics, teacher_statistics (`tuple[list[float], list[float]]`):
-            Mean and standard deviation of each channel by which the given and the teacher's images are normalized.
+            Mean and standard deviation of each channel that normalize the input images and the teacher's images.
 
     Example:
 
@@ -66,7 +67,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Features of shape `(batch_size, hidden_size)` of images of shape `(batch_size, num_channels, height, width)`."""
+        """Compute features `(batch_size, hidden_size)` from images `(batch_size, num_channels, height, width)`."""
         outputs = self.model(pixel_values=pixel_values * self.scale + self.shift)
         features = getattr(outputs, "pooler_output", None)
         if features is None:
@@ -75,7 +76,7 @@ class Teacher(nn.Module):
         return features.flatten(1)
 
     def train(self, mode: bool = True) -> "Teacher":
-        return self  # dropout and batch norm stay as in an evaluation
+        return self  # dropout and batch norm always stay in evaluation mode
 
 
 def load_teacher(
@@ -85,22 +86,23 @@ def load_teacher(
     image_size: tuple[int, int],
 ) -> tuple[Teacher, int]:
     """
-    Loads a teacher, and tries it on an image.
+    Load a teacher and check it on a test image.
 
     Args:
         name (`str` or `Path`):
-            Folder, or name on the Hub, of any model that [`~transformers.AutoModel`] loads.
+            Folder or Hub repository of any model that [`~transformers.AutoModel`] loads.
         student_statistics (`tuple[list[float], list[float]]`):
-            Mean and standard deviation by which the images are normalized. Those of the teacher are in its
-            `preprocessor_config.json`; without one, they are the same.
+            Mean and standard deviation that normalize the input images. The teacher's values come from its
+            `preprocessor_config.json`, or equal the student's if it has none.
         num_channels (`int`), image_size (`tuple[int, int]`):
-            Channels, height and width of the images.
+            Number of channels, and height and width of the images.
 
     Returns:
-        `tuple` of the [`Teacher`] and the number of its features, the `teacher_hidden_size` of the student's configuration.
+        `tuple`: the [`Teacher`] and its number of features, which is the `teacher_hidden_size` of the student's
+        configuration.
 
     Raises:
-        `ValueError`: if there is no such model, or it takes no such images.
+        `ValueError`: if the model cannot be loaded or does not accept such images.
     """
     try:
         settings = read_image_processor_settings(name)
@@ -109,7 +111,8 @@ def load_teacher(
         features = teacher(torch.zeros(1, num_channels, *image_size))
     except (OSError, ValueError, TypeError, RuntimeError, AttributeError, StrictDataclassError) as error:
         raise ValueError(
-            f"Cannot use {name} as a teacher because it gives no features of {num_channels} x {image_size[0]} x {image_size[1]} "
-            f"images ({' '.join(str(error).split())}). Use a vision model of transformers that takes images of this size."
+            f"Cannot use {name} as a teacher because it returns no features for {num_channels} x {image_size[0]} x "
+            f"{image_size[1]} images ({' '.join(str(error).split())}). Use a transformers vision model that accepts "
+            "images of this size."
         ) from error
     return teacher, features.shape[1]

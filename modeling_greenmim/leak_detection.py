@@ -12,10 +12,11 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-The leak test, for any backbone that encodes the visible part of an image: no hidden pixel may change a bit of what it returns.
+A leak test for any backbone that encodes the visible part of an image: no hidden pixel may change a bit of the
+outputs.
 
-A module that reads beyond a mask unit, such as a convolution with overlapping kernels or a statistic over the whole image, leaks what
-pre-training hides: the loss then falls by copying.
+A module that reads beyond a mask unit, such as a convolution with overlapping kernels or a statistic over the full
+image, leaks hidden pixels during pre-training. The loss then falls by copying.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ class Leak(NamedTuple):
         image (`int`):
             Index of the image in the batch.
         row, column (`int`):
-            Place of the unit in the grid of mask units.
+            Row and column of the unit in the grid of mask units.
         largest_change (`float`):
             Largest absolute change of an output.
     """
@@ -50,28 +51,28 @@ def find_leaks(
     seed: int = 0,
 ) -> list[Leak]:
     """
-    Finds the hidden mask units whose pixels change the outputs of a model, compared bit for bit.
+    Find the hidden mask units whose pixels change the outputs of a model, compared bit for bit.
 
-    A model without a leak is called four times, one with a leak also once or more for each hidden unit.
+    A model without a leak is called four times. A model with a leak is also called at least once for each hidden unit.
 
     Args:
         encode (`Callable`):
-            A model in evaluation mode, or a function, that is called as `encode(pixel_values, bool_masked_pos)` and returns a tensor,
-            or any nesting of dictionaries, lists and tuples of tensors. They must depend on visible pixels only, so omit a loss, whose
-            targets are hidden pixels.
+            Model in evaluation mode, or function. It is called as `encode(pixel_values, bool_masked_pos)` and returns
+            a tensor or any nesting of dictionaries, lists and tuples of tensors. The outputs must depend on visible
+            pixels only: omit a loss, whose targets are hidden pixels.
         pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
-            Images.
+            Images to test with.
         bool_masked_pos (`torch.Tensor` of `bool` and shape `(batch_size, num_units)`):
-            Mask over square units, row-major, `True` where a unit is hidden.
+            Mask over square units in row-major order. `True` hides a unit.
         seed (`int`, *optional*, defaults to 0):
-            Seed of the noise that is added to the pixels.
+            Seed of the noise added to the pixels.
 
     Returns:
-        `list[Leak]`: the leaking units of each image; empty if there is no leak.
+        `list[Leak]`: the leaking units of each image, or an empty list if there is no leak.
 
     Raises:
-        `ValueError`: if the mask does not fit the images, or the test would say nothing: two calls with the same inputs return different
-        outputs, or the outputs do not depend on visible pixels either.
+        `ValueError`: if the mask does not fit the images, or the test would be meaningless because two calls with the
+        same inputs return different outputs or because the outputs do not depend on visible pixels either.
 
     Example:
 
@@ -80,7 +81,8 @@ def find_leaks(
     >>> from modeling_greenmim import GreenMimConfig, GreenMimModel, sample_masks
     >>> from modeling_greenmim.leak_detection import find_leaks
 
-    >>> config = GreenMimConfig(embed_dim=24, depths=(1, 1), num_heads=(1, 2), patch_kernel_size=7, merging_kernel_size=3)
+    >>> kernels = {"patch_kernel_size": 7, "merging_kernel_size": 3}
+    >>> config = GreenMimConfig(embed_dim=24, depths=(1, 1), num_heads=(1, 2), **kernels)
     >>> model = GreenMimModel(config).eval()
     >>> mask = torch.from_numpy(sample_masks(batch_size=2, grid_size=(8, 8), mask_ratio=0.75, seed=0))
     >>> find_leaks(model, torch.randn(2, 3, 64, 64), mask)
@@ -101,7 +103,7 @@ def find_leaks(
     nothing = torch.zeros_like(bool_masked_pos)
     expected = get_outputs(nothing)
     if not _are_equal(get_outputs(nothing), expected):
-        raise ValueError("Cannot find leaks because the model is not deterministic. Call `model.eval()` before.")
+        raise ValueError("Cannot find leaks because the model is not deterministic. Call `model.eval()` first.")
     if _are_equal(get_outputs(~bool_masked_pos), expected):
         raise ValueError("Cannot find leaks because visible pixels do not change the outputs either.")
     if _are_equal(get_outputs(bool_masked_pos), expected):
@@ -125,7 +127,7 @@ def find_leaks(
 
 
 def _get_unit_size(pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor) -> int:
-    """Side of the square units of a mask."""
+    """Side of a mask's square units, in pixels."""
     height, width = pixel_values.shape[-2:]
     has_shape = (
         bool_masked_pos.ndim == 2 and len(bool_masked_pos) == len(pixel_values) and bool_masked_pos.shape[1] > 0
@@ -136,8 +138,9 @@ def _get_unit_size(pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor) ->
         if is_divided and (height // unit_size) * (width // unit_size) == bool_masked_pos.shape[1]:
             return unit_size
     raise ValueError(
-        f"`bool_masked_pos` must be boolean and have a row for each of the {len(pixel_values)} images, with one entry for each square "
-        f"unit of {height} x {width} pixels, got {bool_masked_pos.dtype} and the shape {tuple(bool_masked_pos.shape)}."
+        f"`bool_masked_pos` must be boolean, with one row for each of the {len(pixel_values)} images and one entry "
+        f"for each square unit of {height} x {width} pixels, got {bool_masked_pos.dtype} of shape "
+        f"{tuple(bool_masked_pos.shape)}."
     )
 
 

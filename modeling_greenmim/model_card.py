@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Model cards: one template, in which every statement is given by who measured it, or listed as not measured."""
+"""Model cards from one template. Every claim is a recorded measurement or is listed as not measured."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,26 +49,26 @@ def make_model_card(
     **card_data,
 ) -> ModelCard:
     """
-    Fills the template.
+    Fill the model card template.
 
     Args:
         title (`str`):
-            Heading.
+            Heading of the card.
         summary (`str`):
-            What the model is.
+            One sentence that describes the model.
         usage (`str`):
-            Python code that loads it.
+            Python code that loads the model.
         provenance (`str`):
-            How the weights came about: data, duration, machine and command of a training, or what they were converted from.
+            Origin of the weights: data, duration, machine and command of the training, or the source of a conversion.
         not_measured (`Sequence[str]`):
-            What a reader would want to know and nobody has measured.
+            Open questions that a reader may have and nobody has measured.
         measured (`Sequence[str]`, *optional*):
-            Results, each with split, number of images and seed.
+            Results, each with its split, number of images and seed.
         license (`dict[str, str]`, *optional*):
-            License of the weights: `license`, its name on the Hub, and for another one, `license_name` and `license_link`.
-            If it is unknown, the card says so.
+            License of the weights: `license`, its name on the Hub, and for a license unknown to the Hub,
+            `license_name` and `license_link`. Without a license, the card states that it is unknown.
         **card_data:
-            Metadata, see [`~huggingface_hub.ModelCardData`].
+            Metadata for [`~huggingface_hub.ModelCardData`].
 
     Returns:
         [`~huggingface_hub.ModelCard`]
@@ -111,38 +111,39 @@ def make_start_card(
     differences: dict[str, float] | None,
 ) -> ModelCard:
     """
-    Card of a model whose encoder was converted, and whose decoder is new.
+    Create the card of a model with a converted encoder and a new decoder.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            File, folder or repository on the Hub that the encoder is from. The card names it without its place on this machine.
+            File, folder or Hub repository of the encoder's source. The card omits local directories.
         config ([`GreenMimConfig`]):
             Configuration of the model.
         family (`str`):
-            Name of the architecture.
+            Name of the source architecture.
         reference (`str`):
-            The model that features were compared with.
+            Model that the features were compared with.
         converter (`str`):
-            Module that converted it.
+            Name of the converter module.
         differences (`dict[str, float]`, *optional*):
-            Differences of the features, by name; `None` if nothing was compared, as timm was not installed.
+            Feature differences by name, or `None` if nothing was compared because timm was not installed.
 
     Returns:
         [`~huggingface_hub.ModelCard`]
     """
     path = Path(checkpoint_path)
-    measured, not_measured = [], ["Anything else: it is there to be trained."]
+    measured, not_measured = [], ["Anything else. Train this model before use."]
     if differences is None:
-        not_measured.append(f"The features, compared with those of {reference}: timm was not installed.")
+        not_measured.append(f"The features, compared with {reference}: timm was not installed.")
     else:
         measured.append(describe_differences(differences, reference))
     return make_model_card(
         title=f"GreenMIM, started from a {family}",
-        summary=f"A {describe_encoder(config)}, with a new decoder: a start for pre-training on other images.",
+        summary=f"A {describe_encoder(config)}, with a new decoder. A starting point for pre-training on other "
+        "images.",
         usage=START_USAGE,
         provenance=(
-            f"The encoder is that of `{path.name if path.exists() else checkpoint_path}`, converted by "
-            f"`modeling_greenmim.{converter}`. The decoder has not been trained."
+            f"The encoder was converted from `{path.name if path.exists() else checkpoint_path}` by "
+            f"`modeling_greenmim.{converter}`. The decoder is untrained."
         ),
         measured=measured,
         not_measured=not_measured,
@@ -151,11 +152,11 @@ def make_start_card(
 
 
 def describe_license(license: dict[str, str]) -> str:
-    """One sentence on the license of weights, for a card."""
+    """Describe the license of the weights in one sentence for a card."""
     if not license:
         return "The license of the weights was not stated when this card was written."
     if license["license"] == "cc-by-nc-4.0":
-        return "The weights are under CC BY-NC 4.0, for non-commercial use alone."
+        return "The weights are under CC BY-NC 4.0, for non-commercial use only."
     name = license.get("license_name", license["license"])
     return (
         f"The weights are under [{name}]({license['license_link']})."
@@ -165,29 +166,29 @@ def describe_license(license: dict[str, str]) -> str:
 
 
 def describe_encoder(config: GreenMimConfig) -> str:
-    """One line on the architecture, for a card."""
+    """Describe the encoder's architecture in one line for a card."""
     height, width = config.image_height_and_width
     images = f"images of {height} x {width} pixels with {config.num_channels} channels"
     if config.is_swin or config.is_swin_v2:
         return (
-            f"Swin Transformer{' V2' if config.is_swin_v2 else ''} ({config.embed_dim} channels, depths {config.depths}, heads {config.num_heads}, windows of "
-            f"{config.window_size}, {images})"
+            f"Swin Transformer{' V2' if config.is_swin_v2 else ''} ({config.embed_dim} channels, depths "
+            f"{config.depths}, heads {config.num_heads}, windows of {config.window_size}, {images})"
         )
     mixers = ", ".join("/".join(dict.fromkeys(config.get_layer_mixers(stage))) for stage in range(config.num_layers))
     return (
-        f"hierarchical vision transformer (channels {config.hidden_sizes}, depths {config.depths}, heads {config.num_heads}, "
-        f"MLP ratios {config.mlp_ratios}, token mixers {mixers}, {images})"
+        f"hierarchical vision transformer (channels {config.hidden_sizes}, depths {config.depths}, heads "
+        f"{config.num_heads}, MLP ratios {config.mlp_ratios}, token mixers {mixers}, {images})"
     )
 
 
 def has_greenmim_encoder(config: PreTrainedConfig) -> bool:
-    """Whether a model is a GreenMIM, or has one as its backbone."""
+    """Whether a model is a GreenMIM model or has a GreenMIM backbone."""
     return isinstance(getattr(config, "backbone_config", config), GreenMimConfig)
 
 
 def make_pipeline_usage(config: PreTrainedConfig, task: str, name: str) -> str:
-    """Python code that runs a model, in a folder or a repository, with a pipeline."""
-    has_code = isinstance(config, GreenMimConfig)  # in its folder
+    """Python code that runs the model of a folder or repository in a pipeline."""
+    has_code = isinstance(config, GreenMimConfig)  # the folder contains its code
     needs_import = has_greenmim_encoder(config) and not has_code
     imports = "import modeling_greenmim  # registers the backbone\n" if needs_import else ""
     trust = ", trust_remote_code=True" if has_code else ""

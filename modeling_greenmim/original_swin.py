@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The file format of microsoft/Swin-Transformer, which SimMIM, LocalMIM, SPViT and mmdetection also read."""
+"""Checkpoint format of microsoft/Swin-Transformer, which SimMIM, LocalMIM, SPViT and mmdetection also read."""
 
 import re
 from pathlib import Path
@@ -28,30 +28,32 @@ from .timm_weights import make_timm_state_dict
 
 
 def check_for_original(config: GreenMimConfig):
-    """Raises a `ValueError` if the original Swin cannot run the model, or timm, which checks the features, cannot."""
+    """
+    Raise a `ValueError` if the original Swin, or timm's, which is used to compare features, cannot run the model.
+    """
     check_for_timm(config)
     grid = get_grid_size(config.image_height_and_width, config.patch_size)
     for stage, stage_grid in enumerate(get_stage_grids(grid, config.num_layers), start=1):
         window_size = min(config.window_size, *stage_grid)
         if any(side % window_size for side in stage_grid):
             raise ValueError(
-                f"Cannot write the original format because the original Swin does not pad windows: in stage {stage}, windows of "
-                f"{window_size} do not divide the grid ({stage_grid[0]} x {stage_grid[1]}). Set a different `image_size` in "
-                f"config.json than {config.image_height_and_width}."
+                f"Cannot write the original format because the original Swin does not pad windows: in stage {stage}, "
+                f"windows of {window_size} do not divide the grid ({stage_grid[0]} x {stage_grid[1]}). Set a "
+                f"different `image_size` than {config.image_height_and_width} in config.json."
             )
 
 
 def make_original_state_dict(model: GreenMimModel | GreenMimForImageClassification) -> dict[str, torch.Tensor]:
     """
-    The weights of a model under the names of the original Swin or Swin V2. They are those of timm, but for the merging, which ends
-    the stage before, and for the classifier.
+    Rename the weights of a model to the names of the original Swin or Swin V2. They equal timm's names except for
+    patch merging, which ends the previous stage, and the classifier.
 
     Args:
         model ([`GreenMimModel`] or [`GreenMimForImageClassification`]):
-            The model.
+            Model to convert.
 
     Returns:
-        `dict[str, torch.Tensor]`
+        `dict[str, torch.Tensor]`: weights with the original names.
     """
     encoder = model if isinstance(model, GreenMimModel) else model.greenmim
     weights = {
@@ -64,7 +66,7 @@ def make_original_state_dict(model: GreenMimModel | GreenMimForImageClassificati
 
 
 def load_original_in_timm(path: Path, model: GreenMimModel | GreenMimForImageClassification) -> Any:
-    """timm's Swin with the weights of a file in the original format, which timm reads and renames by itself."""
+    """Load a file in the original format into timm's Swin. timm renames the weights itself."""
     import timm
 
     config = model.config

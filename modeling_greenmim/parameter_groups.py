@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Parameters of an optimizer, in groups: weight decay where it belongs, and lower learning rates for lower layers."""
+"""Optimizer parameter groups: weight decay for matrices only, and lower learning rates for lower layers."""
 
 import re
 from collections.abc import Iterable
@@ -24,12 +24,12 @@ from .validation_greenmim import check_number, describe
 
 def get_decay_parameter_names(model: nn.Module) -> list[str]:
     """
-    Names of the parameters with weight decay: the weight matrices, decided by the type of their module. Norms, biases, tokens and
-    everything that encodes positions (embeddings, tables, MLPs and convolutions) have none.
+    Names of the parameters with weight decay: the weights of linear layers and convolutions. Norms, biases, tokens and
+    everything that encodes positions (embeddings, tables, MLPs and convolutions) have no weight decay.
 
     Args:
         model (`nn.Module`):
-            Any model.
+            Model to inspect.
 
     Example:
 
@@ -50,15 +50,15 @@ def get_decay_parameter_names(model: nn.Module) -> list[str]:
 
 def get_layer_index(name: str, depths: Iterable[int]) -> int:
     """
-    The layer that a parameter of a Swin or GreenMIM model counts to, for [`make_parameter_groups`]: 0 for the embeddings, then
-    one for each block over all stages; a merging of patches and a position encoding count to the block before them; and one more
-    for everything after the last block.
+    Layer index of a parameter of a Swin or GreenMIM model, for [`make_parameter_groups`]. The embeddings are layer 0.
+    The blocks of all stages follow, one layer each; patch merging and position encoding belong to the block before
+    them. Everything after the last block is one more layer.
 
     Args:
         name (`str`):
-            Name of the parameter.
+            Parameter name.
         depths (`Iterable[int]`):
-            Blocks in each stage.
+            Number of blocks in each stage.
     """
     depths = list(depths)
     if re.search(r"(^|\.)embeddings\.", name):
@@ -75,25 +75,26 @@ def make_parameter_groups(
     model: nn.Module, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
 ) -> list[dict]:
     """
-    Groups for an optimizer such as `torch.optim.AdamW`.
+    Create parameter groups for an optimizer such as `torch.optim.AdamW`.
 
     Args:
         model (`nn.Module`):
-            A model of Swin or GreenMIM, or one with such a backbone.
+            A Swin or GreenMIM model, or a model with such a backbone.
         learning_rate (`float`):
             Learning rate of the last layer.
         weight_decay (`float`):
-            Weight decay of the matrices, see [`get_decay_parameter_names`].
+            Weight decay of the parameters that [`get_decay_parameter_names`] returns.
         layer_decay (`float`, *optional*, defaults to 1.0):
-            What the learning rate of each layer is multiplied by to get that of the layer below (BEiT, https://huggingface.co/papers/2106.08254,
-            appendix; for Swin, SimMIM, https://huggingface.co/papers/2111.09886, section 4.1).
+            Ratio of a layer's learning rate to the rate of the layer above it (BEiT,
+            https://huggingface.co/papers/2106.08254, appendix; for Swin, SimMIM,
+            https://huggingface.co/papers/2111.09886, section 4.1).
 
     Returns:
-        `list[dict]`: with `params`, `lr` and `weight_decay`. Every trainable parameter is in one of them. The highest learning
-        rate comes first: it is the one that the Trainer logs.
+        `list[dict]`: groups with `params`, `lr` and `weight_decay`. Every trainable parameter is in exactly one group.
+        The group with the highest learning rate comes first because the Trainer logs the rate of the first group.
 
     Raises:
-        `ValueError`: if a number is out of its limits, or the model is none of transformers.
+        `ValueError`: if a number is out of range or the model is not a transformers model.
 
     Example:
 
@@ -111,7 +112,7 @@ def make_parameter_groups(
     check_number("weight_decay", weight_decay, at_least=0)
     check_number("layer_decay", layer_decay, above=0, at_most=1)
     if not isinstance(model, nn.Module) or not hasattr(model, "config"):
-        raise ValueError(f"`model` must be a model of transformers, got {describe(model)}.")
+        raise ValueError(f"`model` must be a transformers model, got {describe(model)}.")
     decayed = set(get_decay_parameter_names(model))
     config: Any = model.config
     depths = getattr(config, "backbone_config", config).depths

@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Plain Vision Transformers of transformers and timm, read without their class token, and their weights in a hierarchy."""
+"""
+Read plain Vision Transformers from transformers and timm without their class token, and load them into a hierarchy.
+"""
 
 import re
 from collections.abc import Callable
@@ -29,10 +31,10 @@ from .timm_folders import load_timm_model
 from .timm_swin import read_timm_image_processor_settings
 
 
-# patterns of the names of weights, and what they are in a model of ours with one stage; others keep their names
+# Patterns of weight names, and their replacements in a one-stage GreenMIM model. Other names stay the same.
 _WEIGHT_NAMES = {
-    r"^layers\.": "encoder.layers.0.blocks.",  # of transformers
-    r"^patch_embed\.proj\.": "embeddings.patch_embeddings.projection.",  # and of timm
+    r"^layers\.": "encoder.layers.0.blocks.",  # transformers
+    r"^patch_embed\.proj\.": "embeddings.patch_embeddings.projection.",  # and timm
     r"^pos_embed$": "embeddings.position_embeddings",
     r"^blocks\.": "encoder.layers.0.blocks.",
     r"\.norm1\.": ".layernorm_before.",
@@ -41,25 +43,25 @@ _WEIGHT_NAMES = {
     r"\.attn\.([qkv])\.": r".attention.\1_proj.",
     r"^norm\.": "layernorm.",
 }
-# not of the encoder: the class token, heads and what comes before them
+# Not part of the encoder: the class token, heads and modules that feed the heads
 _DROPPED = re.compile(r"^(embeddings\.cls_token|cls_token|head|fc_norm|attn_pool)(\.|$)")
 
 
 class PlainViT(NamedTuple):
     """
-    A plain ViT.
+    A plain ViT, read from transformers or timm.
 
     Args:
         settings (`dict`):
-            Fields of [`GreenMimConfig`] that a model with its layers in one stage has.
+            [`GreenMimConfig`] fields of a model with all of its layers in one stage.
         weights (`dict[str, torch.Tensor]`):
-            Its weights under the names of such a model.
+            Weights with the names of such a model.
         encode (`Callable`):
-            Computes the last hidden state of images without the class token, by its own modules.
+            Computes the last hidden state of images without the class token, with the ViT's own modules.
         dtype (`torch.dtype`):
-            That of the weights on disk.
+            Data type of the weights on disk.
         image_processor_settings (`dict`):
-            Settings of its image processor.
+            Settings of the ViT's image processor.
     """
 
     settings: dict
@@ -71,33 +73,34 @@ class PlainViT(NamedTuple):
 
 def load_plain_vit(checkpoint_path: str | Path) -> PlainViT:
     """
-    Loads a ViT in float32.
+    Load a ViT in float32.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder, or name on the Hub, of a ViT or ViT-MAE of transformers, or of a ViT of timm, which then must be installed.
+            Folder, or name on the Hub, of a ViT or ViT-MAE from transformers or a ViT from timm. A timm model requires
+            timm.
 
     Raises:
-        `ValueError`: if there is no such model.
+        `ValueError`: if the model cannot be loaded or is not such a ViT.
     """
     try:
         settings, _ = PreTrainedConfig.get_config_dict(checkpoint_path)
-        is_timm = settings.get("model_type") == "timm_wrapper"  # what transformers makes of a folder of timm
+        is_timm = settings.get("model_type") == "timm_wrapper"  # the type that transformers gives to timm folders
         config = None if is_timm else AutoConfig.from_pretrained(checkpoint_path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{checkpoint_path} is not the folder of a model, nor one on the Hub. ({error})") from error
+        raise ValueError(f"{checkpoint_path} is not a model folder or a model on the Hub. ({error})") from error
     if config is None:
         return _read_timm(checkpoint_path)
     if not isinstance(config, (ViTConfig, ViTMAEConfig)):
         raise ValueError(
-            f"{checkpoint_path} must hold a ViT or ViT-MAE, got a model of type {config.model_type!r}. A Swin is converted by "
-            "`python -m modeling_greenmim.convert_swin_to_greenmim`."
+            f"{checkpoint_path} must contain a ViT or ViT-MAE, got a model of type {config.model_type!r}. Convert a "
+            "Swin with `python -m modeling_greenmim.convert_swin_to_greenmim`."
         )
     return _read_transformers(checkpoint_path, config)
 
 
 def _read_transformers(checkpoint_path: str | Path, config: PreTrainedConfig) -> PlainViT:
-    dtype = config.dtype or torch.float32  # before loading, which changes it
+    dtype = config.dtype or torch.float32  # read before loading, which changes it
     arguments: dict = {"config": config, "dtype": torch.float32}
     if isinstance(config, ViTMAEConfig):
         vit: Any = load_checkpoint(ViTMAEModel, checkpoint_path, **arguments)
@@ -131,7 +134,7 @@ def _read_transformers(checkpoint_path: str | Path, config: PreTrainedConfig) ->
 def _read_timm(checkpoint_path: str | Path) -> PlainViT:
     vit = load_timm_model(checkpoint_path)
     if type(vit).__name__ != "VisionTransformer":
-        raise ValueError(f"{checkpoint_path} must hold a VisionTransformer of timm, got a {type(vit).__name__}.")
+        raise ValueError(f"{checkpoint_path} must contain a timm VisionTransformer, got a {type(vit).__name__}.")
     dtype, vit = next(vit.parameters()).dtype, vit.float()
     attention, mlp = vit.blocks[0].attn, vit.blocks[0].mlp
 
@@ -160,7 +163,7 @@ def _read_timm(checkpoint_path: str | Path) -> PlainViT:
 
 
 def _rename(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights of an encoder under our names."""
+    """Rename encoder weights to GreenMIM's names."""
     renamed = {}
     for name, tensor in weights.items():
         if _DROPPED.match(name):
@@ -173,8 +176,8 @@ def _rename(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def make_hierarchy_config(vit: PlainViT, depths: list[int], patch_size: int, window_size: int) -> GreenMimConfig:
     """
-    Configuration of a hierarchy with the layers of a ViT: of constant width, with tokens that merge by their mean. Stages with a finer
-    grid than the ViT's have windows, the others global attention.
+    Configure a hierarchy with the layers of a ViT. Its width is constant, and tokens merge by their mean. Stages with
+    a finer grid than the ViT's use windows; the others use global attention.
     """
     num_fine = (vit.settings["patch_size"] // patch_size).bit_length() - 1
     mixers = [["window", "shifted_window"] if stage < num_fine else ["global"] for stage in range(len(depths))]
@@ -192,17 +195,18 @@ def make_hierarchy_config(vit: PlainViT, depths: list[int], patch_size: int, win
 
 def load_vit_weights(encoder: GreenMimModel, vit: PlainViT):
     """
-    Loads the weights of a ViT into an encoder. A smaller patch gets the embedding that the ViT computes for the patch enlarged to its
-    own size, each pixel to a square; position embeddings are interpolated.
+    Load the weights of a ViT into an encoder. If patches are smaller than the ViT's, a patch gets the embedding that
+    the ViT computes for that patch enlarged to the ViT's patch size, each pixel to a square. Position embeddings are
+    interpolated.
 
     Args:
         encoder ([`GreenMimModel`]):
-            An encoder with the configuration of [`make_hierarchy_config`].
+            Encoder with a configuration from [`make_hierarchy_config`].
         vit ([`PlainViT`]):
-            The ViT.
+            ViT to copy the weights from.
 
     Raises:
-        `ValueError`: if the ViT has other weights than the encoder has places for.
+        `ValueError`: if the weights of the ViT and the encoder do not match.
     """
     config = encoder.config
     places = [(stage, layer) for stage, depth in enumerate(config.depths) for layer in range(depth)]
@@ -224,7 +228,7 @@ def load_vit_weights(encoder: GreenMimModel, vit: PlainViT):
             tuple(side // patch_size for side in config.image_height_and_width)
             for patch_size in (vit.settings["patch_size"], config.patch_size)
         )
-        weights[positions] = weights[positions][:, -old_grid[0] * old_grid[1] :]  # without that of the class token
+        weights[positions] = weights[positions][:, -old_grid[0] * old_grid[1] :]  # without the class token's embedding
         if grid != old_grid:
             weights[positions] = interpolate_position_embeddings(weights[positions], old_grid, grid)
     expected = encoder.state_dict()
@@ -235,9 +239,9 @@ def load_vit_weights(encoder: GreenMimModel, vit: PlainViT):
     )
     if wrong:
         raise ValueError(
-            f"Cannot convert the ViT because {len(wrong)} of its weights are missing, unknown or of a different shape: "
-            f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. It must be a ViT with learned positions, a last norm, and "
-            "neither scales nor norms inside of its branches."
+            f"Cannot convert the ViT because {len(wrong)} of its weights are missing, unknown or of a different "
+            f"shape: {', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}. Use a ViT with learned positions and "
+            "a last norm, and without scales or norms inside its branches."
         )
     encoder.load_state_dict(weights)
 

@@ -11,8 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Figures, with matplotlib: masked images and their reconstructions, losses over a training, and how visible windows are packed
-into groups."""
+"""
+Draw masked images and their reconstructions, loss curves, and the packing of visible windows into groups. Needs
+matplotlib.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,13 +41,13 @@ HIDDEN_COLOR = (0.82, 0.82, 0.82)
 
 def draw_loss_curve(history: Sequence[dict], reconstruction_target: str) -> "Figure":
     """
-    Draws the losses over the steps.
+    Draw training and evaluation losses over the training steps.
 
     Args:
         history (`Sequence[dict]`):
-            Records with `step`, and `loss`, of training batches, or `eval_loss`, of the held-out images.
+            Records with `step` and either `loss` (training batches) or `eval_loss` (held-out images).
         reconstruction_target (`str`):
-            What the decoders predict, as in [`GreenMimConfig`].
+            Reconstruction target, as in [`GreenMimConfig`].
     """
     if not isinstance(history, Sequence) or not all(isinstance(record, dict) for record in history):
         raise ValueError(f"`history` must be a list of dictionaries, got {describe(history)}.")
@@ -65,21 +67,21 @@ def draw_loss_curve(history: Sequence[dict], reconstruction_target: str) -> "Fig
     label = f"loss on hidden units\n({target.get(reconstruction_target, reconstruction_target)})"
     axes.set(xlabel="training step", ylabel=label, yscale="log")
     axes.grid(which="both", alpha=0.3)
-    if axes.get_lines():  # none in a run without a record
+    if axes.get_lines():  # a run without records has none
         axes.legend()
     return figure
 
 
 def draw_images(rows: dict[str, Sequence[torch.Tensor] | torch.Tensor], note: str) -> "Figure":
     """
-    Draws a grid of images, one row for each kind and one column for each image.
+    Draw a grid of images with one titled row per key of `rows` and one column per image.
 
     Args:
         rows (`dict[str, Sequence[torch.Tensor]]`):
-            Title -> images, each `(num_channels, height, width)`, or one tensor of them, values from 0 to 1. Of more than three channels, the
-            first three are shown; of two, the first.
+            Maps titles to images of shape `(num_channels, height, width)`, or to one tensor of them, with values from
+            0 to 1. With more than three channels, the first three are shown; with two, the first.
         note (`str`):
-            A caption that keeps readers from being misled, written below the images.
+            Caption below the images, such as a note on how to read them.
     """
     has_rows = isinstance(rows, dict) and all(isinstance(row, (torch.Tensor, list, tuple)) for row in rows.values())
     drawn = [image for row in rows.values() for image in row] if has_rows else []
@@ -104,19 +106,19 @@ def draw_images(rows: dict[str, Sequence[torch.Tensor] | torch.Tensor], note: st
 @dataclass
 class GroupLayout:
     """
-    Where the visible tokens of an image are, and which group and window each of them is in, in one stage.
+    Position, group and window of each visible token of an image in one stage.
 
     Attributes:
         grid_size (`tuple[int, int]`):
             Rows and columns of tokens of the full image.
         window_size, shift (`int`):
-            Side of the windows in tokens, and by how many tokens they are shifted.
+            Window side and shift, in tokens.
         rows, columns, groups, windows (`np.ndarray` of shape `(num_tokens,)`):
-            Row, column, group and window of each visible token. Windows are numbered from 0, in the order of the plan.
+            Row, column, group and window of each visible token. Windows are numbered from 0 in plan order.
         slot_windows (`np.ndarray` of shape `(num_groups, group_size)`):
-            Window of each slot, -1 for an empty one.
+            Window of each slot, or -1 for an empty slot.
         hidden_size (`int`):
-            Channels of the stage.
+            Number of channels of the stage.
     """
 
     grid_size: tuple[int, int]
@@ -136,7 +138,7 @@ class GroupLayout:
 
     @property
     def cost_fraction(self) -> float:
-        """Multiply-adds of the attention, as a fraction of those of all windows of the full image."""
+        """Attention multiply-adds, as a fraction of attention over all windows of the full image."""
         num_groups, group_size = self.slot_windows.shape
         window_tokens = self.window_size**2
         num_windows = np.prod([-(-side // self.window_size) for side in self.grid_size])
@@ -149,15 +151,15 @@ class GroupLayout:
 
 def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_mixer: str = "window") -> GroupLayout:
     """
-    Reads from a plan where the tokens of a stage are.
+    Read the token layout of a stage from a plan.
 
     Args:
         plan (`dict`):
-            From [`make_plan`], for one mask.
+            Plan for one mask, from [`make_plan`].
         config ([`GreenMimConfig`]):
-            Configuration that the plan was made with.
+            Configuration used to make the plan.
         stage (`int`, *optional*, defaults to 1):
-            Number of the stage, from 1.
+            Stage number, starting at 1.
         token_mixer (`str`, *optional*, defaults to `"window"`):
             Name of a token mixer that packs windows into groups, such as `"window"` or `"shifted_window"`.
 
@@ -165,7 +167,7 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
         [`GroupLayout`]
 
     Raises:
-        `ValueError`: if the plan is of several masks, or has no windows of this token mixer in this stage.
+        `ValueError`: if the plan is for several masks, or this stage has no windows for this token mixer.
 
     Example:
 
@@ -218,14 +220,14 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
 
 def draw_groups(layout: GroupLayout, image: np.ndarray | None = None) -> "Figure":
     """
-    Draws how visible windows are packed into groups: on the left the windows in the image, on the right the groups, a row each.
-    A group has a color, and its windows have shades of it; white slots hold no token.
+    Draw how visible windows are packed into groups. The left plot shows the windows in the image, the right plot one
+    row per group. Each group has a color, and its windows have shades of that color. White slots are empty.
 
     Args:
         layout ([`GroupLayout`]):
-            From [`get_group_layout`].
+            Layout from [`get_group_layout`].
         image (`np.ndarray` of shape `(height, width, 3)`, *optional*):
-            The image, with values from 0 to 1, drawn below the colors.
+            Image with values from 0 to 1, drawn under the colors.
 
     Returns:
         `Figure`
@@ -251,7 +253,7 @@ def draw_groups(layout: GroupLayout, image: np.ndarray | None = None) -> "Figure
     image_axes.set_title(f"{len(layout.rows)} of {np.prod(layout.grid_size)} tokens, {windows}", fontsize=10)
     group_axes.set_title(
         f"{len(colors)} windows in {num_groups} groups of {group_size} slots, {100 * layout.fill:.0f} % filled;\n"
-        f"attention costs {100 * layout.cost_fraction:.0f} % of that over the full image",
+        f"attention costs {100 * layout.cost_fraction:.0f} % of full-image attention",
         fontsize=10,
     )
     return figure
@@ -261,12 +263,14 @@ def _make_figure(figsize: tuple[float, float]) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("Drawing needs matplotlib: `pip install matplotlib`.") from error
+        raise ImportError(
+            "Cannot draw because matplotlib is not installed. Install it with `pip install matplotlib`."
+        ) from error
     return Figure(figsize=figsize, layout="constrained")
 
 
 def _get_colors(slot_windows: np.ndarray) -> np.ndarray:
-    """Colors of the windows, `(num_windows, 3)`. The hue is that of the group."""
+    """Window colors of shape `(num_windows, 3)`. Windows of a group share its hue."""
     from matplotlib.colors import hsv_to_rgb
 
     colors = np.zeros((slot_windows.max() + 1, 3))

@@ -12,17 +12,17 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Make a model folder complete for those who have not installed this package, and put it on the Hub.
+Publish a model folder that loads without this package, optionally to the Hub.
 
-The folder gets the code that the model needs in addition to its weights, so that every Auto class loads it with
-`trust_remote_code=True`. That is then tried, in a process of its own that can import neither this package nor the network.
+The folder contains the model's code next to its weights, so that every Auto class loads it with
+`trust_remote_code=True`. A separate process, offline and without this package, then checks this.
 
     python -m modeling_greenmim.publish --checkpoint_path my_model --output_dir my_public_model
     python -m modeling_greenmim.publish --checkpoint_path my_model --output_dir my_public_model \\
         --push_to_hub --hub_model_id me/my-model --private
 
-To push, be logged in (`hf auth login`), or have a token in the environment variable HF_TOKEN. A folder that could not be
-uploaded stays: `hf upload me/my-model my_public_model` uploads it.
+To upload, log in with `hf auth login` or set the environment variable HF_TOKEN. If an upload fails, the folder
+remains: upload it with `hf upload me/my-model my_public_model`.
 """
 
 import argparse
@@ -87,7 +87,7 @@ IMAGE_PROCESSOR_AUTO_MAP = {
 }
 LICENSE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".webp"}
-# those that the training scripts make of images of their users
+# The training scripts draw these from their users' images
 PICTURES_OF_IMAGES = {"reconstructions.png", "predictions.png"}
 ENTRY_FILES = ("modeling_greenmim.py", "image_processing_greenmim.py", "image_processing_pil_greenmim.py")
 
@@ -95,15 +95,15 @@ UNKNOWN_NAME = "path/to/this/folder"
 USAGE = """
 from transformers import AutoModel
 
-# code of this repository is run: read it, and pass `revision=` with the commit that you have read
+# This runs code from the repository: read it, and pass `revision=` with the commit that you have read
 model = AutoModel.from_pretrained("{name}", trust_remote_code=True)
 """
 
-# Loads the folder by every Auto class, and saves what each model puts out.
+# Loads the folder with every Auto class and saves each model's outputs.
 CHECK = """
 import sys
 
-sys.modules["modeling_greenmim"] = None  # as where it is not installed: importing it fails
+sys.modules["modeling_greenmim"] = None  # importing it fails as if it were not installed
 
 import torch
 import transformers
@@ -116,7 +116,7 @@ for name in config.auto_map:
     if name == "AutoConfig":
         continue
     auto_class = getattr(transformers, name)
-    if name == "AutoBackbone":  # its from_pretrained asks the Hub, also for a folder
+    if name == "AutoBackbone":  # its from_pretrained queries the Hub even for a folder
         model_class = type(auto_class.from_config(config, trust_remote_code=True))
         model = model_class.from_pretrained(folder)
     else:
@@ -127,7 +127,7 @@ for name in config.auto_map:
         if type(model).__name__ in (config.architectures or []):
             result = model(pixel_values)
             own = result.feature_maps[-1] if name == "AutoBackbone" else next(iter(result.values()), None)
-            if own is not None:  # a model that predicts a teacher only has no outputs for whole images
+            if own is not None:  # a model that only predicts teacher features has no outputs for full images
                 features["own outputs"] = own
 processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True, backend="pil")
 assert type(processor).__module__.startswith("transformers_modules"), type(processor)
@@ -145,37 +145,38 @@ def publish(
     public_pictures: bool = False,
 ) -> Path:
     """
-    Writes a folder that loads with `trust_remote_code=True` where this package is not installed, checks it, and uploads it
-    if it has a name on the Hub.
+    Write a folder that loads with `trust_remote_code=True` without this package, check it, and upload it if
+    `hub_model_id` is given.
 
     Args:
         checkpoint_path (`str` or `Path`):
             Folder of a GreenMIM model.
         output_dir (`str` or `Path`):
-            Folder to write. It must not exist yet, or be empty.
+            Folder to write. It must be new or empty.
         hub_model_id (`str`, *optional*):
-            Name of the repository to upload it to, which is created if it does not exist.
+            Hub repository to upload to, created if it does not exist.
         private (`bool`, *optional*, defaults to `False`):
-            Whether a repository that is created is private.
+            Whether a new repository is private.
         revision (`str`, *optional*):
-            Branch to upload to, which is created if it does not exist.
+            Branch to upload to, created if it does not exist.
         license (`str`, *optional*):
-            License of the weights, by its name on the Hub. By default that of the model card in the folder, if it has one.
+            License of the weights, by its name on the Hub. Defaults to the license of the folder's model card, if any.
         public_pictures (`bool`, *optional*, defaults to `False`):
-            Whether a folder for a public repository shows the images that the training scripts put into their model folders:
-            reconstructions of held-out images, and predictions. A folder that is not uploaded shows them.
+            Whether a folder for a public repository shows the images from the training scripts' model folders:
+            reconstructions of held-out images and predictions. A folder that is not uploaded always shows them.
 
     Returns:
-        `Path`: the folder.
+        `Path`: the written folder.
 
     Raises:
-        `ValueError`: if the folder holds no GreenMIM model, its card names another license, the check fails, or the output
-        folder is not empty. Nothing is written or uploaded then. What [`push_to_hub`] raises: the folder is complete then.
+        `ValueError`: if the folder contains no GreenMIM model, its card has a different license, the check fails, or
+        the output folder is not empty. In these cases, nothing is written or uploaded. Also raises the errors of
+        [`push_to_hub`], after the folder has been written.
     """
     if hub_model_id is not None:
         validate_repo_id(hub_model_id)
         if get_token() is None:
-            raise ValueError("There is no token to upload with: log in (`hf auth login`), or set HF_TOKEN.")
+            raise ValueError("Cannot upload because there is no token. Log in with `hf auth login` or set HF_TOKEN.")
     with create_folder(output_dir) as folder:
         model = _load_model(checkpoint_path)
         _check_token_mixers(model.config)
@@ -191,7 +192,7 @@ def publish(
 
 
 def copy_code(folder: Path):
-    """Copies the files that the models and image processors are made of, side by side."""
+    """Copy the source files of the models and image processors into one flat folder."""
     package = Path(__file__).parent
     for entry in ENTRY_FILES:
         for path in [package / entry, *map(Path, get_relative_import_files(package / entry))]:
@@ -200,26 +201,28 @@ def copy_code(folder: Path):
 
 def push_to_hub(folder: str | Path, hub_model_id: str, private: bool = False, revision: str | None = None):
     """
-    Uploads a folder. The token is that of `hf auth login`, or of the environment variable HF_TOKEN.
+    Upload a folder with the token of `hf auth login` or of the environment variable HF_TOKEN.
 
     Args:
         folder (`str` or `Path`):
-            The folder.
+            Folder to upload.
         hub_model_id (`str`):
-            Name of the repository, created if it does not exist.
+            Hub repository, created if it does not exist.
         private (`bool`, *optional*, defaults to `False`):
-            Whether a repository that is created is private.
+            Whether a new repository is private.
         revision (`str`, *optional*):
             Branch, created if it does not exist.
 
     Raises:
-        `ValueError`: if it shall be private, and there is a public repository of this name.
-        Errors of the connection and of the Hub.
+        `ValueError`: if `private` is set and a public repository with this name exists. Connection and Hub errors are
+        raised as well.
     """
     api = HfApi()
     api.create_repo(hub_model_id, private=private, exist_ok=True)
     if private and not api.repo_info(hub_model_id).private:
-        raise ValueError(f"{hub_model_id} is there already, and is public. Nothing was uploaded.")
+        raise ValueError(
+            f"Cannot upload privately because {hub_model_id} exists and is public. Choose a different name."
+        )
     if revision is not None:
         api.create_branch(hub_model_id, branch=revision, exist_ok=True)
     api.upload_folder(
@@ -229,32 +232,32 @@ def push_to_hub(folder: str | Path, hub_model_id: str, private: bool = False, re
 
 def _load_model(checkpoint_path: str | Path) -> GreenMimPreTrainedModel:
     if (model_type := read_model_type(checkpoint_path)) != GreenMimConfig.model_type:
-        raise ValueError(f"{checkpoint_path} holds a model of type {model_type!r}, not a GreenMIM model.")
+        raise ValueError(f"{checkpoint_path} must contain a GreenMIM model, got a model of type {model_type!r}.")
     architectures = GreenMimConfig.from_pretrained(checkpoint_path).architectures or []
     known = [name for name in architectures if name in MODEL_CLASSES]
     if not known:
         raise ValueError(
-            f"{checkpoint_path} was saved as {architectures or 'no class at all'}, not as one of {', '.join(MODEL_CLASSES)}."
+            f"{checkpoint_path} must be saved as one of {', '.join(MODEL_CLASSES)}, got {architectures or 'no class'}."
         )
     return load_checkpoint(MODEL_CLASSES[known[0]], checkpoint_path)
 
 
 def _check_token_mixers(config: GreenMimConfig):
-    """The code of a mixer from outside this package would be missing in the folder."""
+    """Raise a `ValueError` for mixers from outside this package: the folder would lack their code."""
     package = GreenMimConfig.__module__.rpartition(".")[0]
     for stage in range(config.num_layers):
         for name in config.get_layer_mixers(stage):
             module = get_token_mixer(name).__module__
             if module.rpartition(".")[0] != package:
                 raise ValueError(
-                    f"Cannot publish the model because the code of its token mixer {name!r} is in {module}, outside of "
-                    f"{package}, and would be missing in the folder. Use a mixer of {package}, or share your code next to "
-                    "the weights."
+                    f"Cannot publish the model because its token mixer {name!r} is defined in {module}, outside "
+                    f"{package}, and the folder would lack its code. Use a mixer from {package}, or share your code "
+                    "next to the weights."
                 )
 
 
 def _write_auto_maps(checkpoint_path: str | Path, config: GreenMimConfig, folder: Path):
-    """`save_pretrained` writes an entry for the class that was saved alone, and one backend."""
+    """Write complete auto maps. `save_pretrained` writes only the entry of the saved class, and one backend."""
     processor = make_image_processor(config, read_image_processor_settings(checkpoint_path))
     processor.save_pretrained(folder)
     for name, auto_map in {
@@ -274,12 +277,12 @@ def _write_card(
     omitted_pictures: set[str],
     folder: Path,
 ):
-    """The card that is there, with another way to load the model; or a new one, which says how little is known."""
+    """Update the usage section of an existing card, or write a new card that lists what is unknown."""
     stated = read_license(checkpoint_path)
     if license is not None and stated.get("license", license) != license:
         raise ValueError(
-            f"The model card in {checkpoint_path} names the license {stated['license']!r}, which {license!r} would "
-            "contradict. Omit it, or correct the card."
+            f"`license` must match the license {stated['license']!r} in the model card of {checkpoint_path}, got "
+            f"{license!r}. Omit it, or correct the card."
         )
     known = stated or ({"license": license} if license else {})
     usage = USAGE.format(name=hub_model_id or UNKNOWN_NAME)
@@ -309,7 +312,7 @@ def _write_card(
 
 
 def _copy_companions(source: Path, text: str, folder: Path):
-    """Copies the text of a license, and the pictures that a card shows. Nothing else: a folder may hold secrets."""
+    """Copy only the license text and the card's images, because the folder may contain secrets."""
     names = re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)
     names = [name for name in names if Path(name).suffix.lower() in PICTURE_SUFFIXES]
     for path in [source / name for name in (*LICENSE_FILES, *names)]:
@@ -320,7 +323,7 @@ def _copy_companions(source: Path, text: str, folder: Path):
 
 
 def _check_folder(model: GreenMimPreTrainedModel, folder: Path):
-    """Loads the folder by every Auto class in another process, without this package and offline, and compares outputs."""
+    """Load the folder with every Auto class in an offline process without this package, and compare outputs."""
     model = model.float()
     pixel_values = make_test_images(model.config, model.config.image_height_and_width)
     with tempfile.TemporaryDirectory() as temporary:
@@ -335,9 +338,9 @@ def _check_folder(model: GreenMimPreTrainedModel, folder: Path):
             text=True,
         )
         if result.returncode != 0:
-            raise ValueError(f"The folder cannot be loaded without this package:\n{result.stderr[-2000:]}")
+            raise ValueError(f"Cannot load the folder without this package:\n{result.stderr[-2000:]}")
         features = torch.load(outputs)
-    # windows of a backbone shift where those of the other models do not, so that each has a reference of its own
+    # A backbone shifts windows where the other models do not, so each has its own reference
     encoder = GreenMimModel.from_pretrained(folder).float().eval()
     backbone = GreenMimBackbone(model.config).eval()
     backbone.load_state_dict(encoder.state_dict(), strict=False)  # its norms of feature maps are not compared
@@ -357,24 +360,28 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--checkpoint_path", required=True, help="Folder of a GreenMIM model.")
-    parser.add_argument("--output_dir", required=True, help="Folder to write; it must not exist yet, or be empty.")
-    parser.add_argument("--license", help="Of the weights, as on the Hub. Default: what the folder's model card says.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must be new or empty.")
     parser.add_argument(
-        "--push_to_hub", action="store_true", help="Upload the folder when it is complete and checked."
+        "--license",
+        help="License of the weights, by its name on the Hub. Default: the license in the folder's model card.",
     )
-    parser.add_argument("--hub_model_id", help="Where to: 'organization/name'.")
-    parser.add_argument("--private", action="store_true", help="A repository that is created is private.")
+    parser.add_argument(
+        "--push_to_hub", action="store_true", help="Upload the folder after it is checked. Requires --hub_model_id."
+    )
+    parser.add_argument("--hub_model_id", help="Hub repository to upload to, as 'organization/name'.")
+    parser.add_argument("--private", action="store_true", help="Make a new repository private.")
     parser.add_argument(
         "--public_pictures",
         action="store_true",
-        help="Show reconstructions.png and predictions.png, with images of the training, also in a public repository.",
+        help="Show reconstructions.png and predictions.png, which contain images from your data set, in a public "
+        "repository as well.",
     )
     parser.add_argument("--revision", help="Branch to upload to, created if it does not exist. Default: main.")
     args = parser.parse_args()
     if args.push_to_hub != (args.hub_model_id is not None):
-        parser.error("--push_to_hub and --hub_model_id go together")
+        parser.error("--push_to_hub and --hub_model_id must be passed together")
     if not args.push_to_hub and (args.private or args.revision or args.public_pictures):
-        parser.error("--private, --public_pictures and --revision are for --push_to_hub")
+        parser.error("--private, --public_pictures and --revision require --push_to_hub")
     try:
         publish(
             args.checkpoint_path,
@@ -388,14 +395,14 @@ def main():
     except (HfHubHTTPError, httpx.HTTPError) as error:
         parser.exit(
             1,
-            f"error: {args.output_dir} is complete, but was not uploaded: {type(error).__name__}: {error}\n"
-            f"`hf upload {args.hub_model_id} {args.output_dir}` uploads it.\n",
+            f"error: Cannot upload {args.output_dir} because of {type(error).__name__}: {error}\n"
+            f"The folder is complete. Upload it with `hf upload {args.hub_model_id} {args.output_dir}`.\n",
         )
     except (OSError, ValueError, HFValidationError, StrictDataclassError) as error:
         parser.exit(1, f"error: {error}\n")
-    print(f"Wrote {args.output_dir}: complete, and loaded by every Auto class where this package is not installed.")
+    print(f"Wrote {args.output_dir}. Every Auto class loads it without this package.")
     if args.hub_model_id:
-        print(f"Uploaded it to https://huggingface.co/{args.hub_model_id}")
+        print(f"Uploaded to https://huggingface.co/{args.hub_model_id}")
 
 
 if __name__ == "__main__":

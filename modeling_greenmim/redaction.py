@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Texts without passwords, tokens and places on this machine, for model cards, logs and errors."""
+"""Remove passwords, tokens and local paths from the texts of model cards, logs and errors."""
 
 import os
 import re
@@ -22,8 +22,8 @@ from pathlib import Path
 
 def redact_addresses(text: str) -> str:
     """
-    A text whose addresses (`https://...`) have no user name, password, query or fragment, and `file://` no place on this machine.
-    Tokens of the Hub are removed, too.
+    Remove the user name, password, query and fragment from each URL in a text, the directories from `file://` URLs,
+    and Hub tokens.
     """
     text = re.sub(r"file://[^\s'\"]*/", "path/to/", text)
     text = re.sub(r"(\w[\w+.-]*://)(?:[^\s/'\"]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
@@ -31,7 +31,7 @@ def redact_addresses(text: str) -> str:
 
 
 def redact_argument(argument: object) -> object:
-    """An argument without secrets of an address, and without the place of a file on this machine: `path/to/` and its name."""
+    """Redact URLs in an argument, and replace the directory of an absolute path by `path/to/`."""
     if isinstance(argument, (list, tuple)):
         return [redact_argument(item) for item in argument]
     if not isinstance(argument, (str, Path)):
@@ -44,7 +44,7 @@ def redact_argument(argument: object) -> object:
 
 
 def redact_command(arguments: Sequence[str]) -> str:
-    """A command as others may read it, see [`redact_argument`]. Values of `--hub_token` and the like are removed."""
+    """Redact every argument of a command (see [`redact_argument`]) and the values of options such as `--hub_token`."""
     return re.sub(r"(--\w*token[ =])\S+", r"\1TOKEN", shlex.join(map(str, map(redact_argument, arguments))))
 
 

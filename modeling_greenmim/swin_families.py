@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The ordinary Swins that an encoder of ours can be: which models of transformers they are, and what these call our weights."""
+"""
+Swin families that a GreenMIM encoder can convert to: their models in transformers and timm, and their weight names.
+"""
 
 import re
 from typing import NamedTuple
@@ -39,7 +41,8 @@ from .modeling_greenmim import (
 )
 
 
-# of the norms in embeddings, merging and backbones of transformers' Swins, whatever their configuration says
+# Epsilon of the norms in the embeddings, merging and backbones of transformers' Swins, regardless of their
+# configuration
 SWIN_EPS = 1e-5
 SHARED_SETTINGS = (
     *("image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size"),
@@ -49,7 +52,7 @@ SHARED_SETTINGS = (
 
 
 class Architecture(NamedTuple):
-    """A model of ours, its counterpart in transformers, and the prefix of the encoder in either."""
+    """A GreenMIM model class, its transformers counterpart, and the encoder prefix in each."""
 
     our_class: type[GreenMimPreTrainedModel]
     swin_class: type[PreTrainedModel]
@@ -63,23 +66,24 @@ class SwinFamily(NamedTuple):
 
     Args:
         name (`str`):
-            For cards and errors.
+            Name in cards and errors.
         config_class (`type[PreTrainedConfig]`):
-            Its configuration in transformers.
+            Configuration class in transformers.
         architectures (`dict[str, Architecture]`):
-            Its models in transformers, by the names of their classes; the encoder comes first.
+            Models in transformers by class name, the encoder first.
         settings (`dict`):
-            The fields of [`GreenMimConfig`] that make an encoder one of this family.
+            [`GreenMimConfig`] fields of an encoder of this family.
         has_window_sizes (`bool`):
-            Whether it has `pretrained_window_sizes`.
+            Whether the configuration has `pretrained_window_sizes`.
         clips_windows (`bool`):
-            Whether transformers fits windows to the grid of a stage, so that the model runs where it is smaller than a window.
+            Whether transformers clips windows to a stage's grid, so that the model runs if the grid is smaller than a
+            window.
         weight_names (`dict[str, str]`):
-            Patterns of the names of weights in transformers that are not ours, and what these parts are in ours.
+            Patterns in transformers' weight names that differ from GreenMIM's, and their replacements.
         timm_class (`str`), timm_model (`str`):
-            Its class in timm, and any model of that class.
+            Class in timm, and the name of any model of that class.
         timm_weight_names (`dict[str, str]`):
-            Patterns of the names of our weights, and what they are in timm, for those that are the family's own.
+            Patterns in GreenMIM's weight names that are specific to this family, and their replacements in timm.
     """
 
     name: str
@@ -94,7 +98,9 @@ class SwinFamily(NamedTuple):
     timm_weight_names: dict[str, str]
 
     def get_our_name(self, name: str) -> str:
-        """What we call a weight of the encoder in transformers. Releases of transformers that call it as we do are fine."""
+        """
+        Translate an encoder weight name of transformers to GreenMIM's. Names that are already the same stay the same.
+        """
         for pattern, replacement in self.weight_names.items():
             name = re.sub(pattern, replacement, name)
         return name
@@ -166,7 +172,7 @@ SWIN_CONFIGS = tuple(family.config_class for family in FAMILIES)
 
 
 def get_family(config: GreenMimConfig) -> SwinFamily:
-    """The family of an encoder. Raises a `ValueError` if it is no ordinary Swin of any."""
+    """Return the Swin family of an encoder. Raises a `ValueError` if it belongs to none."""
     if config.is_swin:
         return SWIN
     if config.is_swin_v2:
@@ -174,15 +180,15 @@ def get_family(config: GreenMimConfig) -> SwinFamily:
     names = ["token_mixers", "hidden_sizes", "mlp_ratio", *SWIN_V2.settings]
     names += [name for name, value in VALUES_OF_SWINS.items() if getattr(config, name) != value]
     raise ValueError(
-        "Cannot convert to a Swin because it has windows and shifted windows, channels that double, one `mlp_ratio`, all the "
-        f"fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and no modules of other models; this model has "
-        f"{', '.join(f'`{name}={getattr(config, name)!r}`' for name in names)}. Publish the model with its own code instead: "
-        "`python -m modeling_greenmim.publish`."
+        "Cannot convert to a Swin because a Swin has windows and shifted windows, channels that double, one "
+        f"`mlp_ratio`, all fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and no modules of other models. "
+        f"This model has {', '.join(f'`{name}={getattr(config, name)!r}`' for name in names)}. Publish the model with "
+        "its own code instead: `python -m modeling_greenmim.publish`."
     )
 
 
 def make_swin_config(config: GreenMimConfig, **settings) -> PreTrainedConfig:
-    """The configuration in transformers of an encoder of ours, with further settings."""
+    """Convert an encoder's configuration to transformers' Swin configuration, with additional settings."""
     family = get_family(config)
     settings |= {name: getattr(config, name) for name in SHARED_SETTINGS} | {"mlp_ratio": config.mlp_ratios[0]}
     if family.has_window_sizes:
@@ -191,22 +197,24 @@ def make_swin_config(config: GreenMimConfig, **settings) -> PreTrainedConfig:
 
 
 def make_greenmim_config(swin_config: PreTrainedConfig) -> GreenMimConfig:
-    """Our configuration of an encoder of transformers."""
+    """Convert transformers' Swin configuration to a GreenMIM configuration."""
     family = next(family for family in FAMILIES if isinstance(swin_config, family.config_class))
     settings = {name: getattr(swin_config, name) for name in (*SHARED_SETTINGS, "mlp_ratio")}
     if family.has_window_sizes:
-        window_sizes = swin_config.pretrained_window_sizes or []  # four by default, for any number of stages
+        # has four entries by default, for any number of stages
+        window_sizes = swin_config.pretrained_window_sizes or []
         settings["pretrained_window_sizes"] = window_sizes[: len(swin_config.depths)] if any(window_sizes) else None
     return GreenMimConfig(**family.settings, **settings)
 
 
 def check_for_transformers(config: GreenMimConfig):
-    """Raises a `ValueError` if the Swin of transformers cannot run as an encoder of ours does."""
+    """Raise a `ValueError` if transformers' Swin cannot compute the same features as the encoder."""
     if not get_family(config).clips_windows:
         return
     if config.use_absolute_embeddings:
         raise ValueError(
-            "transformers' Swin V2 cannot run with absolute position embeddings: `use_absolute_embeddings` must be `False`."
+            "`use_absolute_embeddings` must be `False` because transformers' Swin V2 cannot run with absolute "
+            "position embeddings, got `True`."
         )
     window_size, height = config.window_size, config.image_height_and_width[0] // config.patch_size
     grids = get_stage_grids(get_grid_size(config.image_height_and_width, config.patch_size), config.num_layers)
@@ -215,9 +223,10 @@ def check_for_transformers(config: GreenMimConfig):
         theirs = (min(window_size, their_rows),) * 2, their_rows <= window_size
         if theirs != ((min(window_size, rows), min(window_size, columns)), min(rows, columns) <= window_size):
             raise ValueError(
-                f"In stage {stage + 1} the grid ({rows} x {columns}) is not larger than the window ({window_size}) on all sides: "
-                "transformers' Swin V2 then has square windows by the number of its rows, rounded down, this model has not. Set "
-                f"another `image_size` in config.json than {config.image_height_and_width}."
+                f"Cannot convert because in stage {stage + 1} the grid ({rows} x {columns}) is not larger than the "
+                f"window ({window_size}) on all sides: transformers' Swin V2 then sizes square windows by its number "
+                "of rows, rounded down, while this model does not. Set a different `image_size` than "
+                f"{config.image_height_and_width} in config.json."
             )
 
 

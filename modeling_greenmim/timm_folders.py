@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Models of timm: reading and writing their folders."""
+"""Read and write timm model folders."""
 
 from pathlib import Path
 from typing import Any
@@ -35,24 +35,24 @@ def make_timm_settings(
     classifier: str,
 ) -> dict:
     """
-    The config.json of a folder for timm.
+    Create the contents of the config.json of a timm folder.
 
     Args:
         checkpoint_path (`str` or `Path`):
-            Folder of the model, which may have an image processor.
+            Folder of the GreenMIM model, with or without an image processor.
         model ([`GreenMimModel`] or [`GreenMimForImageClassification`]):
-            The model.
+            GreenMIM model.
         architecture (`str`):
-            Name of a model of timm, whose arguments are replaced.
+            Name of a timm model whose arguments are overridden.
         model_args (`dict`):
-            These arguments.
+            Arguments of the timm model.
         first_conv (`str`):
-            timm's name of the patch embeddings.
+            Name of the patch embeddings in timm.
         classifier (`str`):
-            timm's name of the classifier.
+            Name of the classifier in timm.
 
     Returns:
-        `dict`
+        `dict`: settings in timm's format.
     """
     config, num_classes = model.config, _count_classes(model)
     processor = make_image_processor(config, read_image_processor_settings(checkpoint_path))
@@ -77,34 +77,34 @@ def make_timm_settings(
 
 
 def load_timm_model(checkpoint_path: str | Path) -> Any:
-    """The model of a folder of timm, or of its name on the Hub. Raises a `ValueError` if it cannot be loaded."""
+    """Load a timm model from a folder or the Hub. Raises a `ValueError` if it cannot be loaded."""
     try:
         import timm
     except ImportError as error:
         raise ValueError(
-            f"Cannot read {checkpoint_path} because timm is not installed: `pip install timm`."
+            f"Cannot read {checkpoint_path} because timm is not installed. Install it with `pip install timm`."
         ) from error
     source = "local-dir" if Path(checkpoint_path).is_dir() else "hf-hub"
     try:
         return timm.create_model(f"{source}:{checkpoint_path}", pretrained=True).eval()
-    except Exception as error:  # of whatever kind: timm checks little
-        raise ValueError(f"{checkpoint_path} cannot be loaded by timm. ({type(error).__name__}: {error})") from error
+    except Exception as error:  # any type: timm checks little
+        raise ValueError(f"Cannot load {checkpoint_path} with timm. ({type(error).__name__}: {error})") from error
 
 
 def compare_with_timm(
     model: GreenMimModel | GreenMimForImageClassification, timm_model: torch.nn.Module
 ) -> dict[str, float]:
     """
-    Largest difference of each feature of a model and of its counterpart in timm, see [`compare_features`].
+    Compare the features of a model with those of its timm counterpart, see [`compare_features`].
 
     Args:
         model ([`GreenMimModel`] or [`GreenMimForImageClassification`]):
-            The model.
+            GreenMIM model. Both models are converted to float32.
         timm_model (`torch.nn.Module`):
-            The counterpart. Both are converted to float32.
+            Counterpart in timm.
 
     Returns:
-        `dict[str, float]`: differences by name.
+        `dict[str, float]`: feature differences by name.
     """
     timm_model, ours, has_classes = timm_model.float().eval(), model.float(), _count_classes(model) > 0
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The Swins of timm: their settings and ours."""
+"""Convert settings between timm's Swins and GreenMIM."""
 
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,15 @@ from .timm_folders import TIMM_INTERPOLATIONS, load_timm_model
 
 
 def load_timm_swin(checkpoint_path: str | Path) -> Any:
-    """A Swin of timm, see [`load_timm_model`]. Raises a `ValueError` if it is another model."""
+    """Load a timm Swin, see [`load_timm_model`]. Raises a `ValueError` if it is a different model."""
     model = load_timm_model(checkpoint_path)
     if type(model).__name__ not in [family.timm_class for family in FAMILIES]:
-        raise ValueError(f"{checkpoint_path} holds a {type(model).__name__} of timm, neither a Swin nor a Swin V2.")
+        raise ValueError(f"{checkpoint_path} must contain a timm Swin or Swin V2, got a {type(model).__name__}.")
     return model
 
 
 def read_timm_config(model: Any) -> GreenMimConfig:
-    """Our configuration of a Swin of timm. Raises a `ValueError` if ours cannot represent it."""
+    """Convert a timm Swin's settings to a GreenMIM configuration. Raises a `ValueError` if that is impossible."""
     family = next(family for family in FAMILIES if family.timm_class == type(model).__name__)
     stages = [list(stage.blocks) for stage in model.layers]
     first = stages[0][0]
@@ -58,15 +58,15 @@ def read_timm_config(model: Any) -> GreenMimConfig:
     for stage, (blocks, grid) in enumerate(zip(stages, grids), start=1):
         if tuple(blocks[0].window_size) != tuple(min(window_size, side) for side in grid):
             raise ValueError(
-                f"The Swin has windows of {tuple(blocks[0].window_size)} in stage {stage}, and of {window_size} in others: ours "
-                "have one size in all stages, or that of the grid."
+                f"The Swin's windows must be {window_size}, or the grid's size, in all stages, got "
+                f"{tuple(blocks[0].window_size)} in stage {stage}."
             )
     check_for_timm(config)
     return config
 
 
 def read_timm_image_processor_settings(model: Any) -> dict:
-    """The settings of an image processor of transformers that prepares images as timm does for a model."""
+    """Settings of a transformers image processor that prepares images as timm does for a model."""
     settings, (height, width) = model.pretrained_cfg, model.patch_embed.img_size
     interpolations = {name: number for number, name in TIMM_INTERPOLATIONS.items()}
     return {
@@ -80,44 +80,48 @@ def read_timm_image_processor_settings(model: Any) -> dict:
 
 
 def check_for_timm(config: GreenMimConfig):
-    """Raises a `ValueError` for what timm's Swins have no place for, or compute in another way."""
+    """Raise a `ValueError` for settings that timm's Swins do not support or handle differently."""
     if config.use_absolute_embeddings or config.hidden_act != "gelu":
         raise ValueError(
-            "timm's Swins have no absolute position embeddings and no activation but GELU; this model has "
-            f"`use_absolute_embeddings={config.use_absolute_embeddings}`, `hidden_act={config.hidden_act!r}`."
+            "For timm's Swins, `use_absolute_embeddings` must be `False` and `hidden_act` must be 'gelu', got "
+            f"`{config.use_absolute_embeddings}` and {config.hidden_act!r}. Publish the model with its own code instead: "
+            "`python -m modeling_greenmim.publish`."
         )
     if any(side % config.patch_size for side in config.image_height_and_width):
         raise ValueError(
-            f"timm cuts off the pixels of an image of {config.image_height_and_width} that do not fill a patch of "
-            f"{config.patch_size}, transformers and this model complete it. Set another `image_size` in config.json."
+            f"The sides of `image_size` must be multiples of {config.patch_size} because timm crops incomplete "
+            f"patches, while transformers and this model pad them, got {config.image_height_and_width}. Set a "
+            "different `image_size` in config.json."
         )
     grid = tuple(side // config.patch_size for side in config.image_height_and_width)
     for stage, stage_grid in enumerate(get_stage_grids(grid, config.num_layers), start=1):
         if min(stage_grid) <= config.window_size < max(stage_grid):
             raise ValueError(
-                f"In stage {stage} one side of the grid ({stage_grid[0]} x {stage_grid[1]}) is longer than the window "
-                f"({config.window_size}), the other is not: timm shifts windows along the longer one, transformers and this "
-                f"model do not. Set another `image_size` in config.json than {config.image_height_and_width}."
+                f"Cannot use timm's Swin because in stage {stage} only one side of the grid ({stage_grid[0]} x "
+                f"{stage_grid[1]}) is longer than the window ({config.window_size}): timm shifts windows along that "
+                "side, while transformers and this model do not. Set a different `image_size` than "
+                f"{config.image_height_and_width} in config.json."
             )
         if config.position_bias == "continuous" and min(stage_grid) < min(config.window_size, max(stage_grid)):
             raise ValueError(
-                f"In stage {stage} windows of {config.window_size} are cut to a grid that is not square ({stage_grid[0]} x "
-                f"{stage_grid[1]}): timm normalizes their offsets along each side by itself. Set another `image_size` in config.json "
-                f"than {config.image_height_and_width}."
+                f"Cannot use timm's Swin because in stage {stage} windows of {config.window_size} are clipped to a "
+                f"grid that is not square ({stage_grid[0]} x {stage_grid[1]}): timm normalizes the offsets of each "
+                f"side separately. Set a different `image_size` than {config.image_height_and_width} in config.json."
             )
         num_padding = [-side % config.window_size for side in stage_grid]
         if min(stage_grid) > config.window_size and any(
             2 * number not in (0, config.window_size) for number in num_padding
         ):
             raise ValueError(
-                f"In stage {stage} windows of {config.window_size} do not divide the grid ({stage_grid[0]} x {stage_grid[1]}): timm "
-                "completes the last ones after the shift, transformers and this model before it. Set another `image_size` in "
-                f"config.json than {config.image_height_and_width}."
+                f"Cannot use timm's Swin because in stage {stage} windows of {config.window_size} do not divide the "
+                f"grid ({stage_grid[0]} x {stage_grid[1]}): timm pads the last windows after the shift, transformers "
+                f"and this model before it. Set a different `image_size` than {config.image_height_and_width} in "
+                "config.json."
             )
 
 
 def make_timm_arguments(config: GreenMimConfig) -> dict:
-    """The arguments of timm's Swins that make them an encoder of ours."""
+    """Arguments that give timm's Swin the architecture of an encoder."""
     window_sizes = {"pretrained_window_sizes": config.pretrained_window_sizes or [0] * config.num_layers}
     return {
         "img_size": list(config.image_height_and_width),

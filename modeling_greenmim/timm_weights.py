@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The weights of the Swins of timm: their names, and where they are ours in another shape."""
+"""Convert weights between timm's Swins and GreenMIM: names, and shapes where they differ."""
 
 import re
 
@@ -24,7 +24,7 @@ from .modeling_greenmim import GreenMimModel
 from .swin_families import get_family
 
 
-# patterns of the names of our weights, and what they are in timm; a family adds its own
+# Patterns in GreenMIM's weight names and their replacements in timm. Each family adds its own.
 _WEIGHT_NAMES = {
     r"^embeddings\.patch_embeddings\.projection\.": "patch_embed.proj.",
     r"^embeddings\.norm\.": "patch_embed.norm.",
@@ -37,20 +37,20 @@ _WEIGHT_NAMES = {
 
 
 def _get_names(encoder: GreenMimModel) -> dict[str, list[str]]:
-    """For each weight in timm, the names of ours that it is made of, one under the other."""
+    """For each timm weight, the names of the GreenMIM weights that are concatenated to form it, in order."""
     names: dict[str, list[str]] = {}
     for name in encoder.state_dict():
         timm_name = name
         for pattern, replacement in {**_WEIGHT_NAMES, **get_family(encoder.config).timm_weight_names}.items():
             timm_name = re.sub(pattern, replacement, timm_name)
-        # merging starts the stage that it leads to
+        # In timm, merging is at the start of the next stage
         timm_name = re.sub(r"(\d+)\.downsample", lambda match: f"{int(match[1]) + 1}.downsample", timm_name)
         names.setdefault(timm_name, []).append(name)
     return names
 
 
 def _get_table_grid(name: str, config: GreenMimConfig) -> tuple[int, int] | None:
-    """The grid of the stage that a relative position bias table belongs to; `None` for another weight."""
+    """Grid of the stage that a relative position bias table belongs to, or `None` for other weights."""
     if not name.endswith("relative_position_bias_table"):
         return None
     grid = get_grid_size(config.image_height_and_width, config.patch_size)
@@ -59,15 +59,15 @@ def _get_table_grid(name: str, config: GreenMimConfig) -> tuple[int, int] | None
 
 def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
     """
-    The weights of an encoder under the names of timm's Swin or Swin V2: queries, keys and values in one matrix, merging at the
-    start of the stage that it leads to, and tables no larger than the windows that fit into a stage's grid.
+    Convert an encoder's weights to timm's Swin or Swin V2: queries, keys and values in one matrix, merging at the
+    start of the next stage, and tables no larger than the windows that fit into a stage's grid.
 
     Args:
         encoder ([`GreenMimModel`]):
-            The encoder.
+            Encoder to convert.
 
     Returns:
-        `dict[str, torch.Tensor]`
+        `dict[str, torch.Tensor]`: weights with timm's names.
     """
     ours, weights = encoder.state_dict(), {}
     for timm_name, names in _get_names(encoder).items():
@@ -79,13 +79,13 @@ def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
 
 def load_timm_weights(encoder: GreenMimModel, weights: dict[str, torch.Tensor]):
     """
-    Loads the weights of a Swin of timm into an encoder; the inverse of [`make_timm_state_dict`].
+    Load the weights of a timm Swin into an encoder; the inverse of [`make_timm_state_dict`].
 
     Args:
         encoder ([`GreenMimModel`]):
-            The encoder.
+            Encoder to load into.
         weights (`dict[str, torch.Tensor]`):
-            Weights under timm's names.
+            Weights with timm's names.
     """
     ours: dict[str, torch.Tensor] = {}
     for timm_name, names in _get_names(encoder).items():

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The Twins of timm: their configurations, and their weights under its names and under ours."""
+"""Configurations of timm's Twins, and conversion of their weights to and from GreenMIM."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ from .layout_greenmim import get_unit_cells, units_to_patches
 from .modeling_greenmim import GreenMimModel
 
 
-# what all Twins have
+# Settings that all Twins share
 TWINS_SETTINGS = {
     "position_bias": "none",
     "conditional_position_encoding": True,
@@ -48,7 +48,7 @@ def _make_settings(embed_dim, depths, num_heads, token_mixers, hidden_sizes=None
 
 
 _PYRAMID = {"hidden_sizes": [64, 128, 320, 512], "mlp_ratio": [8.0, 8.0, 4.0, 4.0]}
-# keywords of GreenMimConfig by timm's name
+# GreenMimConfig keywords by timm model name
 TWINS_MODELS = {
     "twins_svt_small": _make_settings(64, [2, 2, 10, 4], [2, 4, 8, 16], TOKEN_MIXERS_OF_SVT),
     "twins_svt_base": _make_settings(96, [2, 2, 18, 2], [3, 6, 12, 24], TOKEN_MIXERS_OF_SVT),
@@ -61,14 +61,14 @@ TWINS_MODELS = {
 
 def get_module_names(config: GreenMimConfig) -> dict[str, list[str]]:
     """
-    Names of the modules with parameters of a Twins.
+    Map the parameter modules of timm's Twins to those of [`GreenMimModel`].
 
     Args:
         config ([`GreenMimConfig`]):
             Configuration of a Twins.
 
     Returns:
-        `dict[str, list[str]]`: for each module of timm, the modules of [`GreenMimModel`] that have its rows.
+        `dict[str, list[str]]`: for each timm module, the [`GreenMimModel`] modules that hold its rows.
     """
     names = {
         "patch_embeds.0.proj": ["embeddings.patch_embeddings.projection"],
@@ -101,15 +101,15 @@ def get_module_names(config: GreenMimConfig) -> dict[str, list[str]]:
 
 def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
     """
-    The weights of a Twins under the names of timm: queries, keys and values in one matrix, and linear layers over the tokens of a
-    mask unit, or over those that merge, as kernels of convolutions.
+    Convert the weights of a Twins to timm: queries, keys and values in one matrix, and linear layers over the tokens
+    of a mask unit, or over merging tokens, as convolution kernels.
 
     Args:
         encoder ([`GreenMimModel`]):
-            The encoder.
+            Encoder to convert.
 
     Returns:
-        `dict[str, torch.Tensor]`
+        `dict[str, torch.Tensor]`: weights with timm's names.
     """
     ours, weights = encoder.state_dict(), {}
     for name, modules in get_module_names(encoder.config).items():
@@ -126,19 +126,19 @@ def make_timm_state_dict(encoder: GreenMimModel) -> dict[str, torch.Tensor]:
 
 def make_encoder_state_dict(weights: Mapping[str, torch.Tensor], encoder: GreenMimModel) -> dict[str, torch.Tensor]:
     """
-    The inverse of [`make_timm_state_dict`].
+    Convert weights from timm; the inverse of [`make_timm_state_dict`].
 
     Args:
         weights (`Mapping[str, torch.Tensor]`):
-            Weights of a Twins of timm.
+            Weights of a timm Twins.
         encoder ([`GreenMimModel`]):
-            An encoder of the same shape.
+            Encoder with the same architecture.
 
     Returns:
-        `dict[str, torch.Tensor]`
+        `dict[str, torch.Tensor]`: weights of [`GreenMimModel`].
 
     Raises:
-        `ValueError`: if there are other weights than those of the encoder and a classifier, or of different shapes.
+        `ValueError`: if, apart from a classifier, the weights do not match the encoder's in name or shape.
     """
     expected = make_timm_state_dict(encoder)
     given = {name: tensor for name, tensor in weights.items() if not name.startswith("head.")}
@@ -149,8 +149,8 @@ def make_encoder_state_dict(weights: Mapping[str, torch.Tensor], encoder: GreenM
     )
     if wrong:
         raise ValueError(
-            f"{len(wrong)} of the {len(given)} weights are missing, unknown or of a different shape: {', '.join(wrong[:5])}"
-            f"{', ...' if len(wrong) > 5 else ''}."
+            f"{len(wrong)} of the {len(given)} weights are missing, unknown or of a different shape: "
+            f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}."
         )
     ours: dict[str, torch.Tensor] = {}
     for name, modules in get_module_names(encoder.config).items():
@@ -163,7 +163,7 @@ def make_encoder_state_dict(weights: Mapping[str, torch.Tensor], encoder: GreenM
 
 
 def to_kernel(weight: torch.Tensor, num_channels: int) -> torch.Tensor:
-    """`(out, side**2 * num_channels)`, tokens in Z-order, to the kernel of a convolution, `(out, num_channels, side, side)`."""
+    """Convert `(out, side**2 * num_channels)`, tokens in Z-order, to a kernel `(out, num_channels, side, side)`."""
     tokens = weight.unflatten(1, (-1, num_channels)).transpose(1, 2)
     side = round(tokens.shape[2] ** 0.5)
     (rows,), (columns,) = get_unit_cells((side, side), side)
@@ -173,7 +173,7 @@ def to_kernel(weight: torch.Tensor, num_channels: int) -> torch.Tensor:
 
 
 def to_linear(kernel: torch.Tensor) -> torch.Tensor:
-    """The inverse of [`to_kernel`]."""
+    """Convert a kernel to a linear weight; the inverse of [`to_kernel`]."""
     return units_to_patches(kernel, patch_size=1).flatten(1)
 
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Settings of all tests: no network, one thread for each of several test processes, and no state that Accelerate keeps."""
+"""Settings of all tests: no network, one thread per test process, and no state left over from Accelerate."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ import sys
 import pytest
 
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the Hub; without it, a typo would wait for time-outs
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the Hub, and offline, a typo does not wait for time-outs
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -38,7 +38,7 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def reset_accelerate():
-    """Forgets the settings of the last `Accelerator`, which are global, before and after each test."""
+    """Reset the global `Accelerator` settings before and after each test."""
 
     def reset():
         if "accelerate.state" in sys.modules:
@@ -53,7 +53,7 @@ def reset_accelerate():
 
 @pytest.fixture(scope="session")
 def image_folders(tmp_path_factory):
-    """Twenty images, as `files`, `parquet` and `tars`."""
+    """Create twenty images as `files`, `parquet` and `tars`."""
     from tests.helpers.training_images import write_folders  # imports `datasets`, which reads the settings above
 
     return write_folders(tmp_path_factory.mktemp("images"))
@@ -61,7 +61,7 @@ def image_folders(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def labeled_folders(tmp_path_factory):
-    """Images of three colors, as `files` and `parquet`; and `greenmim`, `swin` and `config` to start from."""
+    """Create images of three colors as `files` and `parquet`, and `greenmim`, `swin` and `config` to start from."""
     from tests.helpers.labeled_images import write_labeled_folders
 
     return write_labeled_folders(tmp_path_factory.mktemp("labeled_images"))

@@ -12,7 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Repeats the hostile trial: wrong calls, code planted where a stranger could plant it, and secrets that must not get out. Takes minutes.
+Repeat the hostile trial: wrong calls, code planted where a stranger could plant it, and secrets that must not leak.
+Takes minutes.
 
     python -m tests.hostile_trial           prints the numbers
     python -m tests.hostile_trial --write   writes them to tests/hostile_trial.json, which docs/security.md quotes
@@ -61,7 +62,7 @@ SPY = "import pathlib\npathlib.Path({mark!r}).touch()\n"
 
 
 class Marker:
-    """Leaves a mark when it is unpickled."""
+    """Creates a marker file when unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -79,7 +80,7 @@ def write_torch_pickle(path: Path, mark: Path):
 
 
 def is_executed(mark: Path, function: Callable[[], object]) -> bool:
-    """Whether a function that may raise anything leaves a mark, which is removed."""
+    """Whether a function, which may raise anything, creates the marker file. The file is removed."""
     with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
         function()
     executed = mark.exists()
@@ -100,7 +101,7 @@ def run_script(images: Path, output_dir: Path, *options: str):
 
 
 def plant_in_checkpoints(folder: Path, mark: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    """In every file of a checkpoint, and in those that Accelerate and version 0.1 read."""
+    """Plant code in every checkpoint file, and in files that Accelerate and version 0.1 read."""
     images = write_images(folder)
     starts = {
         "run_pretraining_no_trainer.py": partial(run_script, images),
@@ -114,7 +115,7 @@ def plant_in_checkpoints(folder: Path, mark: Path) -> Iterator[tuple[str, Callab
         complete = folder / title
         with contextlib.redirect_stdout(io.StringIO()):
             start(complete)
-        shutil.rmtree(complete / "model")  # else there is nothing to resume
+        shutil.rmtree(complete / "model")  # otherwise there is nothing to resume
         shutil.rmtree(complete / "checkpoint-4", ignore_errors=True)
         checkpoint = complete / "checkpoint-2"
         names = [str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file()]
@@ -128,7 +129,7 @@ def plant_in_checkpoints(folder: Path, mark: Path) -> Iterator[tuple[str, Callab
 
 
 def plant_in_models(folder: Path, mark: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Code in a model folder that its configurations name, and pickles in place of weights."""
+    """Plant code that a model folder's configurations name, and pickles instead of weights."""
     original, spy = folder / "original", folder / "spy"
     GreenMimForMaskedImageModeling(CONFIG).save_pretrained(original)
     GreenMimImageProcessorPil().save_pretrained(original)
@@ -165,7 +166,7 @@ def plant_in_models(folder: Path, mark: Path) -> Iterator[tuple[str, Callable[[]
 
 
 def plant_in_images(folder: Path, mark: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Pickles among images, in an array, and in a tar."""
+    """Plant pickles among images, in an array and in a tar file."""
     images = write_images(folder)
     files = folder / "files" / "class0"
     np.save(files / "planted.npy", np.array([Marker(mark)], dtype=object), allow_pickle=True)
@@ -186,7 +187,7 @@ def plant_in_images(folder: Path, mark: Path) -> Iterator[tuple[str, Callable[[]
 
 
 def find_executed() -> tuple[int, list[str]]:
-    """Number of planted pieces of code, and those that were executed."""
+    """Return the number of planted pieces of code, and the executed ones."""
     number, executed = 0, []
     for plant in (plant_in_checkpoints, plant_in_models, plant_in_images):
         with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
@@ -204,7 +205,7 @@ def find_executed() -> tuple[int, list[str]]:
 
 
 class RangeHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves parts of files, as parquet files are read."""
+    """Serve parts of files, as reading parquet files requires."""
 
     def do_GET(self):
         path = Path(self.translate_path(self.path))
@@ -230,7 +231,10 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def find_leaks() -> tuple[int, list[str]]:
-    """Number of files and outputs that were searched, and those with a secret, after runs whose commands have one."""
+    """
+    Return the number of searched files and outputs, and those with a secret, after runs with a secret in their
+    commands.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / f"{SECRET}-home"
         images = write_images(folder / "images")
@@ -255,7 +259,7 @@ def find_leaks() -> tuple[int, list[str]]:
                     import_script(SCRIPT).main(arguments)
                 except SystemExit as error:
                     output.write(str(error))
-            # the user has typed the folder of the run, which is shown to nobody else
+            # the user typed the run's folder, and nobody else sees it
             if title != "missing address" and not (output_dir / "model").exists():
                 raise RuntimeError(f"A run of the trial failed: {output.getvalue()[-2000:]}")
             texts[f"{title}: output"] = output.getvalue().replace(str(folder), "")
@@ -267,7 +271,7 @@ def find_leaks() -> tuple[int, list[str]]:
 
 
 def find_wrong_calls() -> tuple[int, list[str]]:
-    """Number of wrong and doubtful calls, and those that are neither refused clearly nor right."""
+    """Return the number of wrong and doubtful calls, and those without a clear error or correct result."""
     counts: Counter = Counter()
     failures = [failure for name in FUNCTIONS for failure in list_failures(name, counts)]
     return sum(counts.values()), failures

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The structure that CONTRIBUTING describes: imports run one way, and a token mixer is named in few places."""
+"""The structure described in CONTRIBUTING: imports run one way, and a token mixer is named in few places."""
 
 import ast
 from pathlib import Path
@@ -20,7 +20,7 @@ import pytest
 
 
 PACKAGE = Path(__file__).parents[1] / "modeling_greenmim"
-# the files that are copied into model repositories; each may import those above it only
+# files that are copied into model repositories; each may import only those above it
 LAYERS = [
     ["validation_greenmim"],
     ["configuration_greenmim", "gathering_greenmim", "masking_greenmim", "packing_greenmim"]

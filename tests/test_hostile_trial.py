@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The hostile trial: its numbers in the documentation, and all of it once more."""
+"""The hostile trial: its numbers in the documentation, and a complete repetition."""
 
 import json
 

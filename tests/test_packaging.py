@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The wheel and the source distribution: built from the repository, they hold what they should, install and import."""
+"""The wheel and the source distribution build from the repository, have the expected files, install and import."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def distributions(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=[".whl", ".gz"])
 def installed(distributions, request, tmp_path_factory):
-    """The folder of a distribution that was installed without its dependencies, which the environment of the tests has."""
+    """Install a distribution without its dependencies, which the test environment has, and return its folder."""
     folder = tmp_path_factory.mktemp("site")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
     process = subprocess.run(
@@ -50,7 +50,7 @@ def installed(distributions, request, tmp_path_factory):
 
 
 def run_installed(script: str, installed: Path, folder: Path) -> str:
-    """Runs a script outside of the repository, with the installed package before that of the environment."""
+    """Run a script outside the repository, with the installed package ahead of the environment's."""
     process = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(installed)},
@@ -83,8 +83,8 @@ def test_the_source_distribution_holds_the_repository(distributions):
 
 def test_an_installed_package_makes_a_model(installed, tmp_path):
     script = (
-        "import modeling_greenmim; print(modeling_greenmim.__file__); "
-        "from modeling_greenmim import GreenMimConfig, GreenMimModel; GreenMimModel(GreenMimConfig(depths=(1, 1, 1, 1)))"
+        "import modeling_greenmim; print(modeling_greenmim.__file__); from modeling_greenmim import GreenMimConfig, "
+        "GreenMimModel; GreenMimModel(GreenMimConfig(depths=(1, 1, 1, 1)))"
     )
     assert str(installed) in run_installed(script, installed, tmp_path)
 

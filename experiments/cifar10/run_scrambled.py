@@ -11,12 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs a pre-training script with a decoder that gets the visible latents at the wrong units, as in the original implementation.
+"""
+Run a pre-training script with a decoder that places visible latents at wrong units, as in the original implementation.
 
     python run_scrambled.py ../../examples/pretraining/run_pretraining_no_trainer.py ...
 
-There, the encoder returns the latents in ascending order of their units, and the decoder places them as if they came in the order
-in which the units were drawn: a latent lands at a random one of the visible units.
+In that implementation, the encoder returns the latents in ascending unit order, but the decoder places them as if they
+were in the order in which the units were drawn. Each latent lands at a random visible unit.
 """
 
 import runpy
@@ -28,13 +29,13 @@ from modeling_greenmim.reconstruction_greenmim import GreenMimDecoder
 
 
 def scramble(visible_indices: torch.Tensor) -> torch.Tensor:
-    """Puts the visible units of each image, of shape `(batch_size, num_visible_units)`, into a random order."""
+    """Shuffle the visible units of each image, of shape `(batch_size, num_visible_units)`."""
     order = torch.rand(visible_indices.shape, device=visible_indices.device).argsort(dim=1)
     return visible_indices.gather(1, order)
 
 
 def scramble_latents(decoder_class: type[GreenMimDecoder]):
-    """Makes all decoders of a class place the visible latents at random visible units."""
+    """Make all decoders of a class place the visible latents at random visible units."""
     forward = decoder_class.forward
 
     def forward_scrambled(self, hidden_states, visible_indices, *args):

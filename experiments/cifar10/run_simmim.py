@@ -11,14 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pre-trains with SimMIM, transformers' `SwinForMaskedImageModeling`, on the images, crops and masks of GreenMIM. The encoder
-computes all patches, with mask tokens in the places of the hidden ones.
+"""
+Pre-train with SimMIM, transformers' `SwinForMaskedImageModeling`, on GreenMIM's images, crops and masks. The encoder
+processes all patches, with mask tokens for the hidden ones.
 
     python run_simmim.py --data_files 'cifar10/train-*.parquet' --config_name_or_path greenmim_cifar10.json --output_dir simmim \\
         --max_steps 1000 --learning_rate 1.5e-3
 
-The configuration is that of a GreenMIM model, whose Swin is trained. The images, the configuration and the schedule are set by the
-arguments of examples/pretraining/run_pretraining.py.
+The configuration describes a GreenMIM model; its Swin is trained. Images, configuration and schedule have the same
+arguments as in examples/pretraining/run_pretraining.py.
 """
 
 import statistics
@@ -49,23 +50,23 @@ SWIN_SETTINGS = (
 
 
 def make_simmim(config: GreenMimConfig) -> SwinForMaskedImageModeling:
-    """Makes a SimMIM model with the Swin of a GreenMIM configuration."""
+    """Create a SimMIM model with the Swin of a GreenMIM configuration."""
     settings = {name: getattr(config, name) for name in SWIN_SETTINGS}
     return SwinForMaskedImageModeling(SwinConfig(**settings, encoder_stride=config.mask_unit_size))
 
 
 def get_patch_masks(unit_masks: torch.Tensor, config: GreenMimConfig) -> torch.Tensor:
     """
-    Converts masks of units into masks of patches that hide the same pixels.
+    Convert unit masks to patch masks that hide the same pixels.
 
     Args:
         unit_masks (`torch.Tensor` of `bool` and shape `(batch_size, num_units)`):
-            `True` where a unit is hidden.
+            Unit masks. `True` hides a unit.
         config ([`GreenMimConfig`]):
             Configuration of the model.
 
     Returns:
-        `torch.Tensor` of `bool` and shape `(batch_size, num_patches)`.
+        `torch.Tensor` of `bool` and shape `(batch_size, num_patches)`: patch masks.
     """
     patches_per_side = config.mask_unit_size // config.patch_size
     masks = unit_masks.unflatten(1, get_unit_grid(config.image_height_and_width, config.mask_unit_size))
@@ -73,18 +74,20 @@ def get_patch_masks(unit_masks: torch.Tensor, config: GreenMimConfig) -> torch.T
 
 
 class SimMimTrainer(PretrainingTrainer):
-    """The Trainer of GreenMIM's pre-training, with the loss of SimMIM on the same micro-batches."""
+    """GreenMIM's pre-training Trainer with SimMIM's loss on the same micro-batches."""
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         masks = get_patch_masks(inputs["bool_masked_pos"], self.collator.collator.config)
         if "image_weights" in inputs:
-            masks &= inputs["image_weights"][:, None] > 0  # an empty place has no hidden patches, and so no loss
+            masks &= (
+                inputs["image_weights"][:, None] > 0
+            )  # an empty slot in the batch has no hidden patches, so no loss
         outputs = model(inputs["pixel_values"], bool_masked_pos=masks)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
 
 class StepClock(TrainerCallback):
-    """Notes when steps end. Medians omit what happens now and then, such as checkpoints."""
+    """Record when steps end. The median step time ignores occasional work such as checkpoints."""
 
     def __init__(self):
         self.ends = []
@@ -93,7 +96,7 @@ class StepClock(TrainerCallback):
         self.ends.append(time.perf_counter())
 
     def measure(self, trainer: PretrainingTrainer) -> dict[str, float]:
-        """Returns `images_seen`, and after more than one step `images_per_second`."""
+        """Return `images_seen` and, after more than one step, `images_per_second`."""
         metrics = {"images_seen": trainer.state.global_step * trainer.images_per_step}
         if seconds := [end - start for start, end in pairwise(self.ends)]:
             metrics["images_per_second"] = trainer.images_per_step / statistics.median(seconds)
@@ -101,7 +104,7 @@ class StepClock(TrainerCallback):
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
-    """A run from top to bottom."""
+    """Execute a complete run."""
     checkpoint, _, lock = start_pretraining(args)  # the lock is held until the end
     start = make_pretrained_model(model_args, args.seed)
     config = start.model.config

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Saves an encoder with random weights, whose features are the baseline of the probes.
+"""Save an encoder with random weights. Its features are the baseline for the probes.
 
 python save_untrained.py greenmim_cifar10.json output_dir
 """

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Summarizes the runs of the Makefile as JSON, as tables in Markdown and as a plot.
+"""Summarize the Makefile's runs as JSON, Markdown tables and a plot.
 
 python summarize_results.py runs
 """
@@ -25,7 +25,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 
-BATCH_SIZE = 256  # of all pre-trainings, see the Makefile
+BATCH_SIZE = 256  # in all pre-training runs, see the Makefile
 LABELS, NUM_SEEDS = (500, 5000, 50000), 3
 TITLES = {
     "untrained": "untrained",
@@ -49,7 +49,7 @@ COLORS = {
 
 
 def read_speeds(runs: Path) -> dict[str, float]:
-    """Images per second of both methods. Each is its fastest timing, which other work on the machine affects least."""
+    """Read the images per second of both methods: the fastest timing of each, which other load affects least."""
     greenmim = [
         statistics.median(record["images_per_second"] for record in read_history(path) if "loss" in record)
         for path in runs.glob("timing_greenmim_*/metrics.json")
@@ -60,14 +60,15 @@ def read_speeds(runs: Path) -> dict[str, float]:
 
 def collect(runs: Path) -> dict:
     """
-    Collects the results that exist so far.
+    Collect the results so far.
 
     Args:
         runs (`Path`):
-            Folder of the runs.
+            Folder with the runs.
 
     Returns:
-        `dict` with `speed`, `held_out_loss` (of the GreenMIM runs), `probes` (by step) and `fine_tuning` (accuracies of all seeds).
+        `dict`: `speed`, `held_out_loss` (GreenMIM runs only), `probes` (by step) and `fine_tuning` (accuracies of all
+        seeds).
     """
     results = {"speed": {}, "held_out_loss": {}, "probes": {}, "fine_tuning": {}}
     if (runs / "simmim_same_time" / "model").exists() and (runs / "greenmim" / "model").exists():
@@ -101,7 +102,7 @@ def read_history(path: Path) -> list[dict]:
 
 
 def get_step(model: str | Path) -> str:
-    """The step of `checkpoint-{step}`; 0 for any other name."""
+    """Return the step in `checkpoint-{step}`, or 0 for any other name."""
     return Path(model).name.partition("checkpoint-")[2] or "0"
 
 
@@ -110,7 +111,7 @@ def get_num_steps(run: Path) -> int:
 
 
 def make_tables(results: dict) -> str:
-    """Makes tables in Markdown: accuracies in percent, with mean and standard deviation over the seeds."""
+    """Create Markdown tables of accuracies in percent, with mean and standard deviation over the seeds."""
     parts = []
     if results["speed"]:
         speed = results["speed"]
@@ -149,7 +150,9 @@ def describe_spread(values: list[float]) -> str:
 
 
 def draw(results: dict) -> Figure:
-    """Plots accuracy after fine-tuning over the number of labels, and of frozen features over the course of pre-training."""
+    """
+    Plot fine-tuning accuracy over the number of labels, and frozen-feature accuracy over the course of pre-training.
+    """
     figure = Figure(figsize=(10, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.set_xscale("log")
@@ -183,11 +186,11 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("runs", type=Path, help="Folder of the runs, to which results.json, .md and .png are written.")
+    parser.add_argument("runs", type=Path, help="Folder with the runs. Also receives results.json, .md and .png.")
     parser.add_argument(
         "--steps_in_the_same_time",
         type=int,
-        help="Only print the steps that SimMIM takes in the time of these GreenMIM steps.",
+        help="Print how many steps SimMIM makes in the time of this many GreenMIM steps, and exit.",
     )
     args = parser.parse_args()
     if args.steps_in_the_same_time:

@@ -11,12 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Measures images per second of every objective, in turn, and writes speeds.json: on a quiet machine, once.
+"""
+Measure the images per second of every objective, in turn, and write speeds.json. Run once, on a quiet machine.
 
     OMP_NUM_THREADS=1 python measure_speeds.py path/to/data --teacher runs/teacher/model
 
-A step reads, crops, masks, and trains, as in the pre-training script. The fastest of the rounds counts, which other work on the machine
-affects least.
+A step reads, crops, masks and trains, as in the pre-training script. The fastest round counts because other load
+affects it least.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from modeling_greenmim.training.pretraining_setup import make_pretrained_model, 
 
 
 class Run:
-    """The training of one objective, a few steps at a time."""
+    """Train one objective, a few steps at a time."""
 
     def __init__(self, dataset: str, objective: str, data: Path, teacher: str):
         DECODERS["self"] = make_decoder if objective == "fusion" else GreenMimDecoder
@@ -53,7 +54,7 @@ class Run:
         self.accelerator = Accelerator(cpu=True)
 
     def measure(self, num_steps: int) -> float:
-        """Images per second."""
+        """Measure images per second."""
         start = time.perf_counter()
         for _ in range(num_steps):
             inputs = prepare_inputs(next(self.batches)["inputs"], self.accelerator, self.pretrained.teacher)

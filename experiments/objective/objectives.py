@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The objectives that are compared: their configurations, and their steps in a given time.
+"""Objectives of the study: their configurations, and their number of steps in a given time.
 
 python objectives.py config hog_stages config.json
 python objectives.py steps eurosat hog_stages
@@ -59,12 +59,12 @@ OBJECTIVES = {
 
 
 def make_settings(objective: str, dataset: str = "eurosat") -> dict:
-    """Fields of the configuration of a model."""
+    """Configuration fields of the model for an objective."""
     return BASE | {"image_size": IMAGE_SIZES[dataset]} | OBJECTIVES[objective]
 
 
 def count_steps(dataset: str, objective: str) -> int:
-    """Steps in `SECONDS`, by the committed speeds."""
+    """Number of steps in `SECONDS` at the committed speeds."""
     speeds = json.loads((Path(__file__).parent / "speeds.json").read_text())
     return round(SECONDS * speeds[dataset][objective] / BATCH_SIZE)
 

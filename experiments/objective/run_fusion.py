@@ -11,12 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs a pre-training script with one decoder that gets all stages, instead of a decoder for each.
+"""
+Run a pre-training script with one decoder for all stages instead of one decoder per stage.
 
     python run_fusion.py ../../examples/pretraining/run_pretraining_no_trainer.py ...
 
-The tokens of every stage are normalized, and those of a mask unit are concatenated. A linear layer for each stage projects them, and the
-decoder of the last stage adds the result to the embedding of the unit.
+The tokens of every stage are normalized, and the tokens of each mask unit are concatenated. One linear layer per stage
+projects them, and the decoder of the last stage adds the result to the unit's embedding.
 """
 
 import runpy
@@ -34,7 +35,7 @@ fused: list[torch.Tensor] = []  # of the stages so far, each of shape `(batch_si
 
 
 class FusedStage(nn.Module):
-    """Takes the place of the decoder of an earlier stage, and keeps its tokens for that of the last one."""
+    """Replaces the decoder of an earlier stage, and keeps the stage's tokens for the last decoder."""
 
     def __init__(self, config: GreenMimConfig, stage: int):
         super().__init__()

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Saves the encoder of a teacher for the image size of a configuration: the baseline that never saw the images.
+"""Save a teacher's encoder at the image size of a configuration: a baseline that never saw the images.
 
 python save_teacher.py runs/teacher/model config.json output_dir
 """

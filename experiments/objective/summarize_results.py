@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Collects the runs of the Makefile in results.json, next to this file, and prints a table in Markdown.
+"""Collect the Makefile's runs in results.json, next to this file, and print a Markdown table.
 
 python summarize_results.py runs
 """
@@ -49,7 +49,7 @@ def read_json(path: Path) -> dict:
 
 
 def read_run(runs: Path, name: str) -> dict:
-    """What is known of a run, such as `eurosat/hog_seed0`."""
+    """Read the results of a run such as `eurosat/hog_seed0`."""
     result = {}
     if (metrics := runs / "pretraining" / name / "metrics.json").is_file():
         content = read_json(metrics)
@@ -65,7 +65,7 @@ def read_run(runs: Path, name: str) -> dict:
 
 
 def collect(runs: Path) -> dict:
-    """Results by dataset, objective and metric: a list over the seeds."""
+    """Collect lists of results over the seeds, by dataset, objective and metric."""
     results: dict = {}
     for dataset in IMAGE_SIZES:
         for objective in TITLES:
@@ -85,7 +85,7 @@ def describe(values: list[float], percent: bool) -> str:
 
 
 def make_table(results: dict) -> str:
-    """Accuracies in percent, with mean and standard deviation over the seeds."""
+    """Create a table of accuracies in percent, with mean and standard deviation over the seeds."""
     lines = [
         "| objective | images seen | held-out loss | k-NN | linear | fine-tuned, 1 % of the labels | 10 % |",
         "|---|---|---|---|---|---|---|",

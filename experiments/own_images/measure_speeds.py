@@ -11,11 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Measures images per second of everything that the study trains, in turn, and writes speeds.json: on a quiet machine, once.
+"""
+Measure the images per second of every training in the study, in turn, and write speeds.json. Run once, on a quiet
+machine.
 
     OMP_NUM_THREADS=1 make speeds.json DATA=path/to/data
 
-Each is a short run of the Makefile. The fastest of the rounds counts, which other work on the machine affects least.
+Each measurement is a short Makefile run. The fastest round counts because other load affects it least.
 """
 
 import argparse
@@ -49,7 +51,7 @@ RUNS = {
 
 
 def read_speed(run: Path) -> float:
-    """Images per second: of pre-trainings, the median over their steps."""
+    """Read images per second; for pre-training, the median over the steps."""
     if (results := run / "train_results.json").is_file():
         metrics = json.loads(results.read_text())
         return metrics.get("images_per_second") or metrics["train_samples_per_second"]

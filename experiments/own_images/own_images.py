@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The runs of the study, and their settings. It prints what the Makefile needs, and the core-hours of each part.
+"""Runs of the study and their settings. Prints the options that the Makefile needs and the core-hours of each part.
 
 python own_images.py list fine_tuning
 python own_images.py options fine_tuning/eurosat/greenmim_seed0/216_seed1
@@ -99,7 +99,7 @@ def list_fine_tunings() -> list[str]:
 
 
 def list_runs(kind: str) -> list[str]:
-    """Names of runs: their folders."""
+    """List run names, which are also their folders."""
     if kind == "pretraining":
         runs = list_pretrainings()
     elif kind == "probes":
@@ -118,7 +118,7 @@ def list_runs(kind: str) -> list[str]:
 
 @cache
 def read_speeds() -> dict:
-    """Images per second of each dataset, by what is trained."""
+    """Read images per second by dataset and training."""
     return json.loads((Path(__file__).parent / "speeds.json").read_text())
 
 
@@ -131,19 +131,22 @@ def get_method(start: str) -> str:
 
 
 def get_speed_name(method: str) -> str:
-    """Of the speed at which a method pre-trains."""
+    """Name of the speed at which a method pre-trains."""
     return {"greenmim_tenth": "greenmim", "cifar10_continued": "cifar10_model"}.get(method, method)
 
 
 @dataclass
 class Study:
-    """Numbers and options of its runs, in the folder `runs`. `steps` replaces the number of steps of each, to try or to time it."""
+    """
+    Settings and options of the study's runs in the folder `runs`. `steps` overrides each run's number of steps for
+    trials.
+    """
 
     runs: str = "runs"
     steps: int | None = None
 
     def count_steps(self, dataset: str, method: str) -> int:
-        """Steps of a pre-training, by the committed speeds: a multiple of `NUM_PARTS`."""
+        """Number of pre-training steps at the committed speeds, a multiple of `NUM_PARTS`."""
         if self.steps:
             return self.steps
         speed = read_speeds()[dataset][get_speed_name(method)]
@@ -164,12 +167,12 @@ class Study:
         return steps
 
     def get_checkpoint(self, part: int) -> str:
-        """The checkpoint after so many of the `NUM_PARTS` parts of GreenMIM's first run on EuroSAT."""
+        """Checkpoint after this many of the `NUM_PARTS` parts of GreenMIM's first run on EuroSAT."""
         steps = math.ceil(self.count_steps("eurosat", "greenmim") * part / NUM_PARTS)
         return f"{self.runs}/pretraining/{WATCHED}/checkpoint-{steps}"
 
     def describe_start(self, dataset: str, start: str) -> dict:
-        """Options for the weights that a run starts from."""
+        """Command-line options for a run's initial weights."""
         if start.startswith("scratch"):
             return {"config_name": f"{self.runs}/configs/{dataset}/greenmim.json"}
         start, _, part = start.partition("_part")
@@ -220,7 +223,7 @@ class Study:
         return options | {"max_steps": self.count_dense_steps(task, start)}
 
     def describe_run(self, name: str) -> dict:
-        """Options of the script of a run."""
+        """Command-line options of a run's script."""
         kind, *parts = name.split("/")
         if kind == "pretraining":
             return self.describe_pretraining(*parts)
@@ -236,7 +239,7 @@ class Study:
 
 
 def estimate_seconds(name: str) -> float:
-    """Core-seconds of a run, by the committed speeds."""
+    """Estimate the core-seconds of a run at the committed speeds."""
     kind, *parts = name.split("/")
     if kind == "pretraining":
         return START_SECONDS + get_pretraining_seconds(get_method(parts[1]), parts[0])
@@ -259,7 +262,7 @@ def estimate_seconds(name: str) -> float:
 
 
 def make_budget() -> str:
-    """A table in Markdown of the core-hours by kind."""
+    """Create a Markdown table of core-hours by kind."""
     rows = []
     for kind in KINDS:
         for is_whole in (False, True):
@@ -274,7 +277,7 @@ def make_budget() -> str:
 
 
 def make_config(dataset: str, name: str) -> dict:
-    """Fields of the configuration of a model."""
+    """Configuration fields of a model."""
     # of ../objective, which imports transformers: the other commands need not wait for it
     from objectives import OBJECTIVES
 
@@ -283,7 +286,7 @@ def make_config(dataset: str, name: str) -> dict:
 
 
 def take_tenth(files: list[str], output_file: str):
-    """Writes a tenth of the rows of parquet files: the first ones, which have all classes."""
+    """Write the first tenth of the rows of parquet files, which contains all classes."""
     import pyarrow.parquet
 
     table = pyarrow.concat_tables(map(pyarrow.parquet.read_table, sorted(files)))

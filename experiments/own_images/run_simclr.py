@@ -11,12 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pre-trains with SimCLR of the library lightly, on the images of GreenMIM: two views of each, of which the encoder computes all patches.
+"""
+Pre-train with SimCLR from the lightly library on GreenMIM's images. The encoder processes all patches of two views of
+each image.
 
     python run_simclr.py --data_files 'eurosat/train-*.parquet' --config_name_or_path greenmim.json --output_dir simclr --max_steps 1000
 
-The configuration is that of a GreenMIM model, whose encoder is trained. The images, the configuration and the schedule are set by the
-arguments of examples/pretraining/run_pretraining.py; crops are those of SimCLR, `--min_crop_scale` included.
+The configuration describes a GreenMIM model; its encoder is trained. Images, configuration and schedule have the same
+arguments as in examples/pretraining/run_pretraining.py. Crops are SimCLR's and respect `--min_crop_scale`.
 """
 
 from collections.abc import Sequence
@@ -47,7 +49,7 @@ PROJECTION_SIZE = 128
 
 
 class SimClr(GreenMimPreTrainedModel):
-    """An encoder, whose mean token is projected."""
+    """An encoder with a projection of its mean token."""
 
     def __init__(self, config: GreenMimConfig):
         super().__init__(config)
@@ -56,16 +58,16 @@ class SimClr(GreenMimPreTrainedModel):
         self.post_init()
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Of images, returns projections of shape `(batch_size, PROJECTION_SIZE)`."""
+        """Project images to shape `(batch_size, PROJECTION_SIZE)`."""
         return self.head(self.greenmim(pixel_values).last_hidden_state.mean(dim=1))
 
 
 class ViewsCollator:
-    """Makes a micro-batch of whole images: `first` and `second` views. They depend on the seed, the epoch and the image only."""
+    """Collate `first` and `second` views of images. They depend only on the seed, the epoch and the image."""
 
     def __init__(self, image_size: tuple[int, int], min_crop_scale: float):
-        # colors change less than by default, as in SimCLR's own runs on small images. Images from above and of cells have no
-        # upper side: they are turned and flipped. There is nothing to blur in images of this size.
+        # colors change less than by default, as in SimCLR's own runs on small images. Images from above and of cells
+        # have no upper side: they are turned and flipped. There is nothing to blur in images of this size.
         self.transform = SimCLRTransform(
             input_size=image_size,
             min_scale=min_crop_scale,
@@ -95,7 +97,7 @@ class ViewsCollator:
 
 
 class SimClrTrainer(PretrainingTrainer):
-    """The Trainer of GreenMIM's pre-training, with the loss of SimCLR on its images."""
+    """GreenMIM's pre-training Trainer with SimCLR's loss on the same images."""
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         projections = model(torch.cat([inputs["first"], inputs["second"]]))
@@ -104,7 +106,7 @@ class SimClrTrainer(PretrainingTrainer):
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
-    """A run from top to bottom."""
+    """Execute a complete run."""
     checkpoint, _, lock = start_pretraining(args)  # the lock is held until the end
     start = make_pretrained_model(model_args, args.seed)
     config = start.model.config

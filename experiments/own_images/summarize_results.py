@@ -11,7 +11,8 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Collects the runs of the Makefile in results.json, next to this file. Tables in Markdown and plots are made from that file only.
+"""
+Collect the Makefile's runs in results.json, next to this file. Create Markdown tables and plots from that file only.
 
 python summarize_results.py runs
 """
@@ -67,7 +68,7 @@ def read_json(path: Path) -> dict:
 
 
 def collect_probe(path: Path, model: str) -> dict:
-    """Accuracies of the frozen features of one of the models of a file, by the name of its folder."""
+    """Read the frozen-feature accuracies of one model in a file, by the model's folder name."""
     if not path.is_file():
         return {}
     accuracies = {Path(name).name: value for name, value in read_json(path)["accuracy"].items()}
@@ -75,7 +76,7 @@ def collect_probe(path: Path, model: str) -> dict:
 
 
 def collect_metric(runs: Path, kind: str, metric: str) -> dict:
-    """Results by the parts of the names of runs, of which the last one is that of the seed: lists over the seeds."""
+    """Collect lists of results over the seeds, by the parts of the run names. The last part of a name is the seed."""
     results: dict = {}
     for name in list_runs(kind):
         if (path := runs / name / "eval_results.json").is_file():
@@ -89,7 +90,7 @@ def collect_metric(runs: Path, kind: str, metric: str) -> dict:
 
 
 def collect_hours(runs: Path, fine_tuning: dict) -> list[dict]:
-    """Accuracies on EuroSAT with 10 % of the labels, after the parts of a pre-training. The seed of each is 0."""
+    """Collect EuroSAT accuracies with 10 % of the labels and seed 0 after each part of a pre-training."""
     dataset, start = WATCHED.split("/")
     labels, study, points = str(list(LABELS[dataset])[1]), Study(), []
     for part in range(NUM_PARTS + 1):
@@ -109,7 +110,7 @@ def collect_hours(runs: Path, fine_tuning: dict) -> list[dict]:
 
 
 def collect(runs: Path) -> dict:
-    """What exists so far."""
+    """Collect the results so far."""
     fine_tuning = collect_metric(runs, "fine_tuning", "accuracy")
     hours = collect_hours(runs, fine_tuning)
     for start in [start for start in fine_tuning.get("eurosat", {}) if "_part" in start]:
@@ -136,7 +137,7 @@ def collect(runs: Path) -> dict:
 
 
 def describe(values: list[float]) -> str:
-    """Mean and standard deviation, in percent."""
+    """Format mean and standard deviation in percent."""
     values = [100 * value for value in values]
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.1f}{spread}" if values else ""
@@ -148,7 +149,7 @@ def make_table(titles: list[str], rows: list[list[str]]) -> str:
 
 
 def make_tables(results: dict) -> str:
-    """Tables in Markdown, of percent."""
+    """Create Markdown tables in percent."""
     parts = []
     for dataset, epochs in LABELS.items():
         probes, fine_tuning = results["probes"].get(dataset, {}), results["fine_tuning"].get(dataset, {})
@@ -177,7 +178,7 @@ def make_tables(results: dict) -> str:
 
 
 def draw_hours(results: dict) -> Figure:
-    """Accuracy on EuroSAT over the hours of pre-training."""
+    """Plot EuroSAT accuracy over the hours of pre-training."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
     for kind, title in KINDS.items():
@@ -194,7 +195,7 @@ def draw_hours(results: dict) -> Figure:
 
 
 def draw_labels(results: dict) -> Figure:
-    """Accuracy over the number of labels, by the start."""
+    """Plot accuracy over the number of labels for each start."""
     figure = Figure(figsize=(11, 5), layout="constrained")
     for axes, dataset in zip(figure.subplots(1, 2), LABELS):
         for start, color in COLORS.items():

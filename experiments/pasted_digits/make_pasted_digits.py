@@ -15,18 +15,19 @@
 # requires-python = ">=3.10"
 # dependencies = ["datasets>=4.0", "numpy", "pillow", "scikit-learn>=1.4"]
 # ///
-"""Makes a small data set for segmentation and detection, without a download: photographs with stickers, which are round pieces of paper
-with a handwritten digit.
+"""
+Create a small data set for segmentation and detection without a download. It shows photographs with stickers: round
+pieces of paper with a handwritten digit.
 
     python make_pasted_digits.py --output_dir pasted_digits
 
-Digits and photographs come with scikit-learn. Stickers are pasted at known places, so masks and boxes are exact. Images have different
-sizes and shapes, stickers different colors and sizes; stickers may overlap, and one that is covered by more than half is not labeled.
-No digit and no part of a photograph is in two splits.
+Digits and photographs come with scikit-learn. Stickers are pasted at known positions, so masks and boxes are exact.
+Images differ in size and shape, stickers in color and size. Stickers may overlap; a sticker that is more than half
+covered is not labeled. No digit and no part of a photograph is in both splits.
 
-Columns: `image`; `annotation`, an image of classes, 0 for the background, 1 to 10 for stickers with the digits 0 to 9; `image_id`,
-`width`, `height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and `category` from 0 to 9.
-`id2label.json` has the names of the classes of `annotation`.
+Columns: `image`; `annotation`, a class map with 0 for the background and 1 to 10 for stickers with the digits 0 to 9;
+`image_id`, `width`, `height`, and `objects`, with `id`, `area` and `bbox` (left, top, width, height) in pixels, and
+`category` from 0 to 9. `id2label.json` has the class names of `annotation`.
 """
 
 import argparse
@@ -56,19 +57,20 @@ FEATURES = Features(
         },
     }
 )
-EVALUATION_FRACTION = 0.25  # of digits and of each photograph
+EVALUATION_FRACTION = 0.25  # fraction of the digits and of each photograph
 IMAGE_SIZES = (64, 128)  # smallest and largest side, in pixels
 STICKER_SIZES = (24, 52)  # smallest and largest diameter, in pixels
 MAX_STICKERS = 4
-PAPER_VALUES, INK_VALUES = (180, 256), (0, 80)  # of each color
+PAPER_VALUES, INK_VALUES = (180, 256), (0, 80)  # ranges of each color channel
 DIGIT_FRACTION = 0.75  # of the diameter of a sticker
 MIN_VISIBLE_FRACTION = 0.5
 
 
 def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: list[tuple[np.ndarray, int]]):
     """
-    Makes an image of a part of a photograph, and of digits: ink from 0 to 1, of shape `(8, 8)`, and class. Returns the pixels, of shape
-    `(height, width, 3)`, and a list of objects: class, and mask of shape `(height, width)`.
+    Create an image from a part of a photograph and from digits, each an ink array from 0 to 1 of shape `(8, 8)` and a
+    class. Returns the pixels, of shape `(height, width, 3)`, and a list of objects, each a class and a mask of shape
+    `(height, width)`.
     """
     height, width = rng.integers(IMAGE_SIZES[0], IMAGE_SIZES[1] + 1, size=2)
     photograph = photographs[rng.integers(len(photographs))]
@@ -90,7 +92,9 @@ def make_image(rng: np.random.Generator, photographs: list[np.ndarray], digits: 
 
 
 def make_sticker(rng: np.random.Generator, digit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Makes a sticker with a digit, of shape `(8, 8)` from 0 to 1: its pixels, `(size, size, 3)`, and its mask, `(size, size)`."""
+    """
+    Create a sticker, pixels `(size, size, 3)` and mask `(size, size)`, from a digit of shape `(8, 8)` from 0 to 1.
+    """
     size = int(rng.integers(STICKER_SIZES[0], STICKER_SIZES[1] + 1))
     digit_size = round(DIGIT_FRACTION * size)
     ink = PIL.Image.fromarray((255 * digit).astype(np.uint8))
@@ -104,19 +108,19 @@ def make_sticker(rng: np.random.Generator, digit: np.ndarray) -> tuple[np.ndarra
 
 
 def get_box(mask: np.ndarray) -> list[float]:
-    """The smallest box around a mask: left, top, width, height."""
+    """Return the smallest box around a mask: left, top, width, height."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
     return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
 def make_split(name: str, num_images: int, seed: int) -> Dataset:
-    """The images of `train` or `validation`, in the columns of `FEATURES`."""
+    """Create the `train` or `validation` images, with the columns of `FEATURES`."""
     rng = np.random.default_rng([seed, name == "train"])
     data = load_digits()
     digits = [(ink / 16, int(label)) for ink, label in zip(data.images, data.target)]
     photographs = [np.asarray(photograph) for photograph in load_sample_images().images]
-    # the right part of each photograph and the last digits are for the evaluation
+    # The right part of each photograph and the last digits are reserved for evaluation
     first_digit, first_column = (
         round((1 - EVALUATION_FRACTION) * size) for size in (len(digits), photographs[0].shape[1])
     )
@@ -152,9 +156,9 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--output_dir", type=Path, default="pasted_digits", help="Folder to write. [%(default)s]")
-    parser.add_argument("--num_train_images", type=int, default=2000, help="Images to train on. [%(default)s]")
-    parser.add_argument("--num_eval_images", type=int, default=300, help="Images to evaluate on. [%(default)s]")
-    parser.add_argument("--seed", type=int, default=0, help="Seed of the images. [%(default)s]")
+    parser.add_argument("--num_train_images", type=int, default=2000, help="Number of training images. [%(default)s]")
+    parser.add_argument("--num_eval_images", type=int, default=300, help="Number of evaluation images. [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="Random seed for the images. [%(default)s]")
     args = parser.parse_args()
     if (number := min(args.num_train_images, args.num_eval_images)) < 1:
         parser.error(f"--num_train_images and --num_eval_images must be at least 1, got {number}")
@@ -162,9 +166,7 @@ def main():
     for name, number in (("train", args.num_train_images), ("validation", args.num_eval_images)):
         make_split(name, number, args.seed).to_parquet(args.output_dir / f"{name}-0.parquet")
     (args.output_dir / "id2label.json").write_text(json.dumps(["background", *map(str, range(NUM_CLASSES))]))
-    print(
-        f"Wrote {args.num_train_images} images to train on, {args.num_eval_images} to evaluate on: {args.output_dir}"
-    )
+    print(f"Wrote {args.num_train_images} training and {args.num_eval_images} evaluation images to {args.output_dir}")
 
 
 if __name__ == "__main__":

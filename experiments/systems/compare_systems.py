@@ -11,7 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Writes the results of the runs to results.json, and prints them as a table. Without a folder, prints the table of results.json."""
+"""
+Write the results of the runs to results.json and print them as a table. Without a folder, print the table from
+results.json.
+"""
 
 import argparse
 import json
@@ -32,7 +35,7 @@ SYSTEMS = {
 
 
 def collect(runs: Path) -> dict[str, dict]:
-    """Results by system."""
+    """Collect the results of each system."""
     results = {}
     for name in SYSTEMS:
         path = runs / name / "metrics.json"
@@ -49,7 +52,7 @@ def collect(runs: Path) -> dict[str, dict]:
 
 
 def make_table(results: dict[str, dict]) -> str:
-    """Speeds are compared with that of Swin in the same table."""
+    """Create a Markdown table with speeds relative to Swin's."""
     lines = [
         "| system | configuration | parameters of the encoder | images/s | of Swin's | held-out loss |",
         "|---|---|---|---|---|---|",
@@ -70,7 +73,9 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("runs", type=Path, nargs="?", help="Folder of the runs. Default: print what results.json has.")
+    parser.add_argument(
+        "runs", type=Path, nargs="?", help="Folder with the runs. Default: print the table from results.json."
+    )
     runs, path = parser.parse_args().runs, Path(__file__).parent / "results.json"
     if runs is not None:
         path.write_text(json.dumps(collect(runs), indent=2) + "\n")

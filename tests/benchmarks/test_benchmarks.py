@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The benchmarks run, at sizes that measure nothing, and two results are compared rightly."""
+"""The benchmarks run at trivial sizes, and results are compared correctly."""
 
 import copy
 import io
@@ -51,7 +51,7 @@ def make_results(median_ms: float) -> dict:
 def test_a_step_that_became_ten_percent_slower_is_shown(median_ms, verdict, is_slower):
     rows, slower = compare(make_results(100.0), make_results(median_ms), tolerance=0.1)
     assert slower == is_slower
-    assert len(rows) == 3  # a speed that follows from a time is not shown twice
+    assert len(rows) == 3  # a speed derived from a time is not shown again
     (ours,) = (row for row in rows if "greenmim" in row)
     assert "steps / ours / model greenmim / median_ms" in ours and ours.endswith(f"{verdict} |")
     (loader,) = (row for row in rows if "num_workers 2" in row)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The counts of `benchmarks/fake_cuda.py`: what a training step on a GPU launches and moves, and whether it waits."""
+"""Counts of `benchmarks/fake_cuda.py`: kernels and bytes of a GPU training step, and waits for the device."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ pytestmark = [
 
 
 def trace(folder: Path, *arguments) -> dict:
-    """The results of the script, by case."""
+    """Results of the script by case."""
     path = folder / "trace.json"
     command = [sys.executable, "-m", "benchmarks.fake_cuda", *map(str, arguments), "--json", str(path)]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -44,13 +44,13 @@ def trace(folder: Path, *arguments) -> dict:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """All cases, of a small batch."""
+    """Results of all cases for a small batch."""
     return trace(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """The cases of the counts that are committed."""
+    """Results of the cases whose counts are committed."""
     cases = ("masks", "shared mask", FULL_IMAGES, SWIN)
     folder = tmp_path_factory.mktemp("base")
     return trace(folder, "--model_size=base", "--batch_size=256", "--cases", *cases)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The benchmark of a GPU runs to its end on a CPU, whatever fails in it."""
+"""The GPU benchmark completes on a CPU even if parts of it fail."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ SMALL_SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2),
 
 @pytest.fixture
 def small_models(monkeypatch):
-    """All rows in this process, with models that take milliseconds."""
+    """Measure all rows in this process, with models that take milliseconds."""
     monkeypatch.setitem(peers.SWIN_SIZES, "tiny", SMALL_SWIN)
     monkeypatch.setitem(peers.HIERA_SIZES, "tiny", {"embed_dim": 16, "depths": (1, 1, 1, 1)})
     monkeypatch.setitem(
@@ -154,7 +154,7 @@ def test_differing_values_mark_the_run_as_failed(small_models, monkeypatch, tmp_
     assert any(name.startswith("training") for name in failed)
     assert any(name.startswith("evaluation without gradients") for name in failed)
     assert any(name.startswith("full images") for name in failed)
-    assert len(results["rows"]) == 6  # the times are still taken
+    assert len(results["rows"]) == 6  # the times are still measured
     output = capsys.readouterr().out
     assert "| FAILED |" in output and "FAILED: a check of values" in output
 
@@ -228,7 +228,7 @@ def test_a_function_that_takes_too_long_is_killed():
 
 @pytest.mark.slow
 def test_the_command(tmp_path):
-    """Each row in a process of its own, as on a GPU."""
+    """Each row runs in its own process, as on a GPU."""
     command = [sys.executable, "-m", "benchmarks.gpu", *ARGUMENTS, "--compile_modes=none"]
     command += ["--json", str(tmp_path / "gpu.json")]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

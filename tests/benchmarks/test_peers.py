@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The models that benchmarks compare: the families, ours next to SimMIM's way."""
+"""Models of the benchmarks: each family with GreenMIM and with SimMIM."""
 
 import json
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Conversion of the original's checkpoints: golden outputs, every option, and everything that does not fit."""
+"""Conversion of original checkpoints: golden outputs, every option, and mismatches."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def model():
 
 
 def to_original_layout(model: GreenMimForMaskedImageModeling) -> dict[str, torch.Tensor]:
-    """The weights of a model under the original's names, written down a second time, from the outside in."""
+    """Rename a model's weights to the original's names, independently of the converter."""
     original = {}
     weights = dict(model.state_dict())
     side = model.config.image_size // model.config.mask_unit_size
@@ -97,7 +97,7 @@ def assert_same_outputs(model, other):
 
 @pytest.mark.parametrize("attn_implementation", ["eager", "sdpa"])
 def test_golden(tmp_path, attn_implementation):
-    """Random weights under the original's names give the original's outputs."""
+    """Random weights with the original's names reproduce the original's outputs."""
     if not GOLDEN.is_dir():
         pytest.skip("needs the golden tensors of the original implementation: set GREENMIM_GOLDEN_DIR")
     settings = json.loads((GOLDEN / "original_win7.json").read_text())
@@ -147,7 +147,7 @@ def test_swapped_merging(model, tmp_path):
 
 
 def test_small_bias_tables_are_centerd(model, tmp_path):
-    """A stage whose grid is smaller than the window has the table of its own grid: 2 x 2 at the end of 64 pixels."""
+    """A stage with a grid smaller than the window has a table for its grid: 2 x 2 in the last stage at 64 pixels."""
     original = to_original_layout(model)
     key = "encoder.layers.3.blocks.0.attn.relative_position_bias_table"
     original[key] = original[key].view(7, 7, -1)[2:5, 2:5].reshape(9, -1)

@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Export in the format of microsoft/Swin-Transformer: its keys and shapes, back through the reader of the package, and in timm."""
+"""
+Export to the microsoft/Swin-Transformer format: keys and shapes, reading back with the package's reader, and timm.
+"""
 
 import subprocess
 import sys
@@ -34,7 +36,7 @@ from tests.helpers.tiny_models import FAMILIES
 
 
 def list_original_keys(embed_dim, depths, num_heads, window_size, num_labels):
-    """Keys and shapes of the original Swin, as its checkpoints have them, without buffers."""
+    """Keys and shapes in checkpoints of the original Swin, without buffers."""
     shapes = {"patch_embed.proj": ((embed_dim, 3, 4, 4), embed_dim), "patch_embed.norm": ((embed_dim,), embed_dim)}
     tables = {}
     for stage, (depth, heads) in enumerate(zip(depths, num_heads, strict=True)):
@@ -138,6 +140,6 @@ def test_command_line(tmp_path):
     command += ["--checkpoint_path", str(tmp_path / "greenmim"), "--output_dir", str(tmp_path / "original")]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "Largest difference" in result.stdout or "timm is not installed" in result.stdout
+    assert "Largest feature difference" in result.stdout or "timm is not installed" in result.stdout
     checkpoint = torch.load(tmp_path / "original" / "checkpoint.pth", weights_only=True)
     assert list(checkpoint) == ["model"] and checkpoint["model"]["head.weight"].shape == (5, 64)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Published folders: loaded without this package, and uploaded by a client that is not the real one."""
+"""Published folders: loading without this package, and uploads with a fake client."""
 
 import json
 import os
@@ -40,7 +40,7 @@ from tests.helpers.tiny_models import FAMILIES, FAMILY_ROWS, make_config, random
 
 PUBLISHED = [GreenMimForMaskedImageModeling, GreenMimForImageClassification, GreenMimBackbone, GreenMimModel]
 
-# what a stranger does with the folder, as in its card; the common tests of transformers have no pipeline without the Hub
+# how a stranger uses the folder, as in its card; transformers' common tests have no pipeline without the Hub
 USE = """
 import sys
 
@@ -70,7 +70,7 @@ def save_model(model_class, folder, **settings):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """Records what a client of the Hub is asked to do."""
+    """Records the calls to a Hub client."""
     calls = []
 
     class FakeHub:
@@ -87,7 +87,7 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def without_loading(monkeypatch):
-    """For what is not about loading the folder in another process, which takes seconds."""
+    """Skip loading the folder in a different process, which takes seconds."""
     monkeypatch.setattr(publish_module, "_check_folder", lambda *_: None)
 
 
@@ -96,7 +96,10 @@ def without_loading(monkeypatch):
     [PUBLISHED[0], *(pytest.param(model_class, marks=pytest.mark.slow) for model_class in PUBLISHED[1:])],
 )
 def test_a_published_folder_is_complete(tmp_path, model_class):
-    """Publishing loads it by every Auto class in another process; here, what is in it. One window covers the last grid."""
+    """
+    Publishing already loads the folder with every Auto class; this checks its contents. One window covers the last
+    grid.
+    """
     save_model(model_class, tmp_path / "model", window_size=8)
     folder = publish(tmp_path / "model", tmp_path / "public")
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["model", "public"]
@@ -135,7 +138,7 @@ def test_a_stranger_uses_it(tmp_path, family):
     assert result.returncode == 0, result.stderr
     assert "features torch.Size([1, 64, 64])" in result.stdout and "loss True" in result.stdout
     assert (tmp_path / "again" / "modeling_greenmim.py").is_file()
-    # and with the package, whatever the folder brings along
+    # also with the package, regardless of the code in the folder
     model = GreenMimForMaskedImageModeling.from_pretrained(tmp_path / "again")
     assert model.config.window_size == 6
 
@@ -143,7 +146,7 @@ def test_a_stranger_uses_it(tmp_path, family):
 def test_a_folder_that_does_not_load_is_not_written(tmp_path, monkeypatch, hub):
     save_model(GreenMimModel, tmp_path / "model")
     monkeypatch.setitem(publish_module.MODEL_AUTO_MAP, "AutoModel", "modeling_greenmim.GreenMimMisspelt")
-    with pytest.raises(ValueError, match="(?s)cannot be loaded without this package.*GreenMimMisspelt"):
+    with pytest.raises(ValueError, match="(?s)Cannot load the folder without this package.*GreenMimMisspelt"):
         publish(tmp_path / "model", tmp_path / "public", hub_model_id="me/model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"] and hub == []
 
@@ -189,7 +192,7 @@ def test_pushing(tmp_path, hub, monkeypatch, capsys):
 @pytest.mark.usefixtures("without_loading")
 def test_a_public_repository_gets_nothing_private(tmp_path, hub):
     save_model(GreenMimModel, tmp_path / "model")
-    with pytest.raises(ValueError, match="me/public is there already, and is public"):
+    with pytest.raises(ValueError, match="me/public exists and is public"):
         publish(tmp_path / "model", tmp_path / "public", hub_model_id="me/public", private=True)
     assert [call[0] for call in hub] == ["create_repo"]
 
@@ -220,7 +223,7 @@ def test_what_would_fail_later_fails_first(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("without_loading")
 def test_a_published_folder_is_published_again(tmp_path, hub):
-    """Its card then names the repository and the license."""
+    """The card then names the repository and the license."""
     save_model(GreenMimModel, tmp_path / "model")
     publish(tmp_path / "model", tmp_path / "first")
     publish(tmp_path / "first", tmp_path / "second", hub_model_id="me/model", license="mit")
@@ -238,9 +241,9 @@ def test_other_channels_than_three(tmp_path, num_channels):
     pixels = np.zeros((num_channels, 90, 70), dtype=np.uint8)
     inputs = processor(pixels, input_data_format="channels_first", return_tensors="pt")
     assert GreenMimModel.from_pretrained(folder)(**inputs).last_hidden_state.shape == (1, 64, 64)
-    # an image processor for images of three channels cannot have been meant
+    # an image processor for three channels does not fit
     GreenMimImageProcessorPil().save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match=f"3 channels of an image of {num_channels}"):
+    with pytest.raises(ValueError, match=f"model's {num_channels} channels, got 3"):
         publish(tmp_path / "model", tmp_path / "again")
 
 
@@ -263,7 +266,7 @@ def test_a_card_that_is_there_is_kept(tmp_path):
     secrets = ("optimizer.pt", "../secret.png", ".env", "id_rsa", "LICENSE_KEY.txt", "page.svg")
     for name in ("LICENSE", "pictures/lichen.png", *secrets):
         (tmp_path / "model" / name).touch()
-    with pytest.raises(ValueError, match="'cc-by-nc-4.0'.*'mit' would contradict"):
+    with pytest.raises(ValueError, match="must match the license 'cc-by-nc-4.0'.*got 'mit'"):
         publish(tmp_path / "model", tmp_path / "public", license="mit")
     publish(tmp_path / "model", tmp_path / "public")
     card = ModelCard.load(tmp_path / "public" / "README.md")
@@ -292,7 +295,7 @@ def test_wrong_use(tmp_path, monkeypatch, capsys):
     save_model(GreenMimModel, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "architectures": None}))
-    with pytest.raises(ValueError, match="was saved as no class at all"):
+    with pytest.raises(ValueError, match="must be saved as one of .*got no class"):
         publish(tmp_path / "model", tmp_path / "public")
     with pytest.raises(ValueError, match="has no config.json"):
         publish(tmp_path / "nothing", tmp_path / "public")

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Conversion to and from an ordinary Swin: the oracle is transformers' (or timm's) own Swin, in another process."""
+"""Conversion to and from a plain Swin. The oracle is transformers' (or timm's) own Swin in a different process."""
 
 import json
 import subprocess
@@ -146,7 +146,7 @@ def test_names_on_disk_are_those_of_swin_v2(tmp_path):
     ],
 )
 def test_other_architectures_than_the_saved_one(tmp_path, saved, architecture, family):
-    """New heads are as good as new; all that there is to compare is compared."""
+    """New heads are initialized as in a new model, and every feature that both models have is compared."""
     save_model(saved, tmp_path / "greenmim", **family)
     if family and architecture:
         architecture = architecture.replace("Swin", "Swinv2")
@@ -177,7 +177,7 @@ def test_settings_are_carried_over(tmp_path, settings):
 
 @SWIN_FAMILIES
 def test_dtype_is_kept(tmp_path, family):
-    """Weights large enough for features that differ, where a Swin V2 computes its biases from offsets in bfloat16."""
+    """With large weights, features differ if a Swin V2 computes its biases from offsets in bfloat16."""
     save_model(GreenMimModel, tmp_path / "greenmim", std=0.3, window_size=8, **family).to(
         torch.bfloat16
     ).save_pretrained(tmp_path / "bf16")
@@ -191,7 +191,7 @@ def test_dtype_is_kept(tmp_path, family):
 @SWIN_FAMILIES
 def test_eps_that_swin_cannot_represent(tmp_path, family):
     save_model(GreenMimModel, tmp_path / "greenmim", layer_norm_eps=1e-3, **family)
-    with pytest.raises(ValueError, match="layer_norm_eps=0.001.*1e-05.*--allow_eps_difference"):
+    with pytest.raises(ValueError, match="layer_norm_eps` must be 1e-05.*got 0.001.*--allow_eps_difference"):
         convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin")
     assert not (tmp_path / "swin").exists()
     differences = convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", allow_eps_difference=True)
@@ -258,7 +258,7 @@ def test_a_backbone_lacks_the_last_norm(tmp_path, monkeypatch, architecture):
 
 
 def test_a_wrong_weight_is_found(tmp_path, monkeypatch):
-    """The comparison looks at the folder that was written."""
+    """The comparison reads the written folder."""
     save_model(GreenMimModel, tmp_path / "greenmim")
     save_pretrained = SwinModel.save_pretrained
 
@@ -303,7 +303,7 @@ def test_tables_are_cut_from_their_center():
     table = torch.arange(27 * 27)[:, None]
     assert torch.equal(cut_table(table, (14, 20)), table)
     cut = cut_table(table, (7, 10)).view(13, 19)
-    assert cut[6, 9] == table[13 * 27 + 13]  # a token to itself
+    assert cut[6, 9] == table[13 * 27 + 13]  # offset of a token to itself
     assert cut[0, 0] == table[(13 - 6) * 27 + 13 - 9] and cut[-1, -1] == table[(13 + 6) * 27 + 13 + 9]
 
 
@@ -368,10 +368,10 @@ def test_other_models_of_timm_are_refused(tmp_path):
     (tmp_path / "vit").mkdir()
     (tmp_path / "vit" / "config.json").write_text(json.dumps({**settings, "pretrained_cfg": {"num_classes": 0}}))
     save_file(model.state_dict(), tmp_path / "vit" / "model.safetensors")
-    with pytest.raises(ValueError, match="holds a VisionTransformer of timm, neither a Swin nor a Swin V2"):
+    with pytest.raises(ValueError, match="must contain a timm Swin or Swin V2, got a VisionTransformer"):
         convert_swin_to_greenmim(tmp_path / "vit", tmp_path / "out")
     (tmp_path / "vit" / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="cannot be loaded by timm"):
+    with pytest.raises(ValueError, match="Cannot load .* with timm"):
         convert_swin_to_greenmim(tmp_path / "vit", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["vit"]
 
@@ -384,7 +384,7 @@ def test_the_license_goes_along(tmp_path):
     convert_greenmim_to_timm(tmp_path / "back", tmp_path / "timm")
     for folder in ("swin", "back", "timm"):
         card = ModelCard.load(tmp_path / folder / "README.md")
-        assert card.data.license == "cc-by-nc-4.0" and "CC BY-NC 4.0, for non-commercial use alone" in card.text
+        assert card.data.license == "cc-by-nc-4.0" and "CC BY-NC 4.0, for non-commercial use only" in card.text
 
 
 def test_a_license_of_another_name_goes_along(tmp_path):
@@ -395,7 +395,7 @@ def test_a_license_of_another_name_goes_along(tmp_path):
     data = ModelCard.load(tmp_path / "greenmim" / "README.md").data
     assert (data.license, data.license_name, data.license_link) == ("other", "lichen-1.0", "LICENSE")
     (tmp_path / "swin" / "README.md").write_text("---\nlicense: [\n---\n")
-    with pytest.raises(ValueError, match="model card.*license, cannot be read"):
+    with pytest.raises(ValueError, match="Cannot read the model card.*license"):
         convert_swin_to_greenmim(tmp_path / "swin", tmp_path / "again")
 
 
@@ -430,10 +430,13 @@ def describe_another_shape(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (truncate, "cannot be loaded as a SwinModel: its weights are damaged"),
-        (leave_out_a_weight, "lacks 1 weights of a SwinModel: encoder.layers.0.blocks.0.attention.q_proj.weight"),
-        (replace_by_a_pickle, "cannot be loaded as a SwinModel"),
-        (describe_another_shape, "cannot be loaded as a SwinModel.*not those that its config.json describes"),
+        (truncate, "Cannot load .* as a SwinModel because its weights are damaged"),
+        (
+            leave_out_a_weight,
+            "as a SwinModel because 1 weights are missing: encoder.layers.0.blocks.0.attention.q_proj.weight",
+        ),
+        (replace_by_a_pickle, "Cannot load .* as a SwinModel"),
+        (describe_another_shape, "Cannot load .* as a SwinModel.*do not match its config.json"),
     ],
 )
 def test_damaged_swins_are_refused(tmp_path, damage, message):
@@ -446,18 +449,18 @@ def test_damaged_swins_are_refused(tmp_path, damage, message):
 
 def test_other_models_are_refused(tmp_path):
     ViTModel(ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)).save_pretrained(tmp_path / "vit")
-    with pytest.raises(ValueError, match="type 'vit'.*Only those of type 'swin' and 'swinv2'"):
+    with pytest.raises(ValueError, match="must contain a model of type 'swin' or 'swinv2', got 'vit'"):
         convert_swin_to_greenmim(tmp_path / "vit", tmp_path / "out")
     save_swin(tmp_path / "swin")
-    with pytest.raises(ValueError, match="type 'swin', not a GreenMIM model"):
+    with pytest.raises(ValueError, match="must contain a GreenMIM model, got a model of type 'swin'"):
         convert_greenmim_to_swin(tmp_path / "swin", tmp_path / "out")
     save_swin(tmp_path / "eps", layer_norm_eps=1e-6)
-    with pytest.raises(ValueError, match="layer_norm_eps=1e-06.*--allow_eps_difference"):
+    with pytest.raises(ValueError, match="layer_norm_eps` must be 1e-05, got 1e-06.*--allow_eps_difference"):
         convert_swin_to_greenmim(tmp_path / "eps", tmp_path / "out")
-    with pytest.raises(ValueError, match="not the folder of a saved model"):
+    with pytest.raises(ValueError, match="must be the folder of a saved model"):
         convert_greenmim_to_swin(tmp_path / "nothing", tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="not the folder of a model"):
+    with pytest.raises(ValueError, match="is not a model folder"):
         convert_swin_to_greenmim(tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -498,10 +501,10 @@ def test_an_output_folder_may_be_here_or_linked(tmp_path, monkeypatch):
 
 def test_an_unknown_architecture_is_named(tmp_path):
     save_model(GreenMimModel, tmp_path / "greenmim")
-    with pytest.raises(ValueError, match="'SwinFoo', only SwinModel"):
+    with pytest.raises(ValueError, match="`architecture` must be one of SwinModel, .*got 'SwinFoo'"):
         convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "SwinFoo")
     with pytest.raises(
-        ValueError, match="'Swinv2Model' because the model is a Swin Transformer. Choose among SwinModel"
+        ValueError, match="'Swinv2Model' because the model is a Swin Transformer. Use one of SwinModel"
     ):
         convert_greenmim_to_swin(tmp_path / "greenmim", tmp_path / "swin", "Swinv2Model")
 

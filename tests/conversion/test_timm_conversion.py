@@ -68,7 +68,7 @@ def test_timm_reads_it(tmp_path, family, settings, model_class):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_wrong_weight_is_found(tmp_path, monkeypatch, family):
-    """The comparison looks at the folder that was written."""
+    """The comparison reads the written folder."""
     pytest.importorskip("timm")
 
     def save_damaged(weights, path):
@@ -106,11 +106,16 @@ def test_queries_keys_and_values_of_a_swin_are_one_matrix(tmp_path):
     ("family", "model_class", "settings", "message"),
     [
         ("swin", GreenMimBackbone, {}, "norms of feature maps"),
-        ("swin", GreenMimModel, {"use_absolute_embeddings": True}, "absolute position embeddings"),
+        ("swin", GreenMimModel, {"use_absolute_embeddings": True}, "`use_absolute_embeddings` must be `False`"),
         ("swin", GreenMimModel, {"hidden_act": "relu"}, "'relu'"),
         ("swin", GreenMimModel, {"image_size": (32, 64)}, r"stage 3.*\(4 x 8\).*window \(4\).*image_size"),
         ("swin", GreenMimModel, {"layer_norm_eps": 1e-6}, "1e-06"),
-        ("swin", GreenMimModel, {"image_size": (62, 62), "patch_size": 4}, r"timm cuts off.*\(62, 62\).*image_size"),
+        (
+            "swin",
+            GreenMimModel,
+            {"image_size": (62, 62), "patch_size": 4},
+            r"multiples of 4 because timm crops.*\(62, 62\).*image_size",
+        ),
         (
             "swin",
             GreenMimModel,
@@ -121,16 +126,21 @@ def test_queries_keys_and_values_of_a_swin_are_one_matrix(tmp_path):
             "swin_v2",
             GreenMimModel,
             {"image_size": (64, 48), "window_size": 8},
-            r"stage 3 windows of 8 are cut.*\(8 x 6\)",
+            r"stage 3 windows of 8 are clipped.*\(8 x 6\)",
         ),
         ("twins", GreenMimModel, {"conditional_position_encoding": False}, "'conditional_position_encoding'"),
         ("twins", GreenMimModel, {"embedding_norm_eps": None}, "Cannot convert.*'embedding_norm_eps': None"),
         ("twins", GreenMimModel, {"token_mixers": ["window", "spatial_reduction", "global"]}, "'global'"),
         ("twins", GreenMimModel, {"score_modulation": "gaussian_mixture"}, "'score_modulation': 'gaussian_mixture'"),
         ("twins", GreenMimModel, {"use_absolute_embeddings": True}, "'use_absolute_embeddings'.*publish"),
-        ("twins", GreenMimModel, {"image_size": (60, 64)}, r"cuts off.*\(60, 64\).*unit of 8.*image_size"),
+        (
+            "twins",
+            GreenMimModel,
+            {"image_size": (60, 64)},
+            r"multiples of 8 because timm's Twins crops.*\(60, 64\).*image_size",
+        ),
         ("twins", GreenMimModel, {"window_size": 12}, r"stage 3.*window \(12\).*\(8 x 8\).*image_size"),
-        ("twins", GreenMimBackbone, {}, "lacks 2 weights of a GreenMimModel: layernorm"),
+        ("twins", GreenMimBackbone, {}, "as a GreenMimModel because 2 weights are missing: layernorm"),
     ],
 )
 def test_what_timm_cannot_represent(tmp_path, family, model_class, settings, message):

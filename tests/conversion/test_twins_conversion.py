@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Twins: full images against timm's own, and conversion from and to it."""
+"""Twins: full images against timm's Twins, and conversion in both directions."""
 
 import json
 import subprocess
@@ -37,12 +37,12 @@ from tests.helpers.tiny_models import FAMILIES, make_config
 
 TWINS = FAMILIES["twins"]
 SMALL = ["twins_svt_small", "twins_pcpvt_small"]
-# windows of 7 divide the grids of the first only
+# windows of 7 divide only the first size's grids
 IMAGE_SIZES = [(224, 224), (256, 320)]
 
 
 def make_timm_model(name: str, **settings) -> torch.nn.Module:
-    """A Twins of timm, with biases and norms that matter."""
+    """Create a timm Twins with biases and norms that affect the outputs."""
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     model = timm.create_model(name, **settings).eval()
@@ -60,7 +60,7 @@ def make_encoder(timm_model: torch.nn.Module, **settings) -> GreenMimModel:
 
 @pytest.fixture(scope="module")
 def svt_small(tmp_path_factory) -> Path:
-    """Weights of a small Twins-SVT of timm with 5 classes."""
+    """Save the weights of a small timm Twins-SVT with 5 classes."""
     path = tmp_path_factory.mktemp("timm") / "svt.safetensors"
     save_file(make_timm_model("twins_svt_small", num_classes=5).state_dict(), path)
     return path
@@ -85,7 +85,7 @@ def test_full_images_equal_timm(name, image_size):
 @pytest.mark.parametrize("image_size", IMAGE_SIZES)
 @pytest.mark.parametrize("name", SMALL)
 def test_every_epsilon_is_that_of_timm(name, image_size):
-    """In float64, and with patch embeddings of little variance."""
+    """Compared in float64, with patch embeddings of small variance."""
     depths = (1, 2, 1, 2)
     timm_model = make_timm_model(name, num_classes=0, depths=depths)
     timm_model.patch_embeds[0].proj.weight.data *= 1e-2
@@ -163,8 +163,11 @@ def test_there_and_back_without_timm_changes_no_bit(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"stem.weight": torch.ones(1)}, "no weights of a Twins of timm"),
-        ({"patch_embeds.0.proj.weight": torch.ones(64, 3, 4, 4)}, "not those of a twins_svt_small.*missing"),
+        ({"stem.weight": torch.ones(1)}, "must contain the weights of a timm Twins, but has no patch embeddings"),
+        (
+            {"patch_embeds.0.proj.weight": torch.ones(64, 3, 4, 4)},
+            "must contain the weights of a twins_svt_small.*missing",
+        ),
         (b"half of it", "must be a safetensors file"),
         (None, "must be a safetensors file"),
     ],
@@ -182,7 +185,7 @@ def test_other_weights_are_refused(tmp_path, weights, message):
 
 
 def test_weights_of_a_different_twins_are_refused(svt_small, tmp_path):
-    with pytest.raises(ValueError, match="not those of a twins_pcpvt_small.*missing, unknown or of a different shape"):
+    with pytest.raises(ValueError, match="weights of a twins_pcpvt_small.*missing, unknown or of a different shape"):
         convert_twins_to_greenmim(svt_small, "twins_pcpvt_small", tmp_path / "greenmim")
     with pytest.raises(ValueError, match="`model_name` must be one of twins_svt_small, .*got 'twins_tiny'"):
         convert_twins_to_greenmim(svt_small, "twins_tiny", tmp_path / "greenmim")
@@ -207,10 +210,10 @@ def test_command_lines(svt_small, tmp_path):
 
     options = ["--model_name", "twins_svt_small", "--output_dir", tmp_path / "greenmim"]
     result = run("convert_twins_to_greenmim", "--checkpoint_path", svt_small, *options)
-    assert result.returncode == 0 and "Largest difference of the encoder's features" in result.stdout, result.stderr
+    assert result.returncode == 0 and "Largest feature difference of the encoder" in result.stdout, result.stderr
     options = ["--checkpoint_path", tmp_path / "greenmim", "--output_dir", tmp_path / "twins"]
     result = run("convert_greenmim_to_twins", *options)
-    assert result.returncode == 0 and "Largest difference of its features" in result.stdout, result.stderr
+    assert result.returncode == 0 and "Largest feature difference" in result.stdout, result.stderr
     assert json.loads((tmp_path / "twins" / "config.json").read_text())["model_args"]["wss"] == [7] * 4
     result = run("convert_greenmim_to_twins", *options)
     assert result.returncode == 1 and result.stderr.splitlines()[-1].startswith("error: ")

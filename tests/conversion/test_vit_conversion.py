@@ -11,7 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A plain ViT in one stage equals that of transformers and timm without a class token; as a hierarchy, it learns on visible tokens."""
+"""
+A plain ViT in one stage equals transformers' and timm's without a class token; a hierarchy of it trains on visible
+tokens.
+"""
 
 import json
 import subprocess
@@ -48,7 +51,7 @@ SETTINGS = {
 
 
 def randomize(model):
-    """Weights and norms that matter."""
+    """Set weights and norms that affect the outputs."""
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         is_scale = parameter.ndim == 1 and name.endswith("norm.weight")
@@ -92,7 +95,7 @@ def make_images(side=64):
 
 
 def encode_without_class_token(vit, pixel_values):
-    """The layers of a ViT of transformers on its patches, with the class token out of the sequence."""
+    """Run the layers of transformers' ViT on its patches, without the class token in the sequence."""
     embeddings = vit.embeddings
     hidden_states = embeddings.patch_embeddings(pixel_values) + embeddings.position_embeddings[:, 1:]
     for layer in vit.layers:
@@ -134,7 +137,7 @@ def test_the_class_token_of_timm_is_dropped_with_its_position(tmp_path):
 
 
 def test_visible_tokens_in_one_stage_are_those_of_a_vit_of_the_visible_patches(tmp_path):
-    """As in MAE: embed, drop the hidden patches, encode."""
+    """The reference is MAE's order: embed, drop the hidden patches, encode."""
     vit = save_transformers_vit(tmp_path / "vit")
     convert_vit_to_greenmim(tmp_path / "vit", tmp_path / "start", patch_size=16)
     model = GreenMimModel.from_pretrained(tmp_path / "start")
@@ -151,7 +154,9 @@ def test_visible_tokens_in_one_stage_are_those_of_a_vit_of_the_visible_patches(t
 
 
 def test_small_patches_are_those_of_the_vit_for_enlarged_images(tmp_path):
-    """An image of 64 pixels in patches of 4 has the embeddings of the same image of 256 pixels in patches of 16."""
+    """
+    An image of 64 pixels in patches of 4 has the same embeddings as the image enlarged to 256 pixels in patches of 16.
+    """
     vit = save_transformers_vit(tmp_path / "vit")
     convert_vit_to_greenmim(tmp_path / "vit", tmp_path / "start", depths=[1, 1, 3], patch_size=4)
     model = GreenMimModel.from_pretrained(tmp_path / "start")
@@ -206,7 +211,7 @@ def test_the_hierarchy_learns_on_visible_tokens_without_a_leak(tmp_path):
     assert losses[-1] < 0.9 * losses[0]
 
 
-# What is written, and what is refused
+# Written files and rejected inputs
 
 
 def test_the_folder_is_whole(tmp_path):
@@ -219,7 +224,7 @@ def test_the_folder_is_whole(tmp_path):
     assert json.loads((tmp_path / "start" / "preprocessor_config.json").read_text())["image_mean"] == [0.1, 0.2, 0.3]
     card = ModelCard.load(tmp_path / "start" / "README.md")
     assert card.data.license == "mit" and "without its class token" in card.text
-    assert "is that of `vit`" in card.text and str(tmp_path) not in card.text
+    assert "converted from `vit`" in card.text and str(tmp_path) not in card.text
 
 
 def test_a_wrong_weight_is_found(tmp_path, monkeypatch):
@@ -275,9 +280,9 @@ def test_other_models_are_refused(tmp_path):
     GreenMimModel(GreenMimConfig(embed_dim=8, depths=(1,), num_heads=1, image_size=32)).save_pretrained(
         tmp_path / "swin"
     )
-    with pytest.raises(ValueError, match="must hold a ViT or ViT-MAE, got a model of type 'greenmim'"):
+    with pytest.raises(ValueError, match="must contain a ViT or ViT-MAE, got a model of type 'greenmim'"):
         convert_vit_to_greenmim(tmp_path / "swin", tmp_path / "start")
-    with pytest.raises(ValueError, match="not the folder of a model"):
+    with pytest.raises(ValueError, match="is not a model folder"):
         convert_vit_to_greenmim(tmp_path / "nowhere", tmp_path / "start")
 
 
@@ -292,6 +297,6 @@ def test_command_line(tmp_path):
     ]
     command += ["--output_dir", str(tmp_path / "start")]
     result = subprocess.run([*command, "--depths", "1", "1", "3"], capture_output=True, text=True)
-    assert result.returncode == 0 and "Largest difference" in result.stdout, result.stderr
+    assert result.returncode == 0 and "Largest feature difference" in result.stdout, result.stderr
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1 and "error: " in result.stderr and "is not an empty folder" in result.stderr

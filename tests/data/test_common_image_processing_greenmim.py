@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Hugging Face's own common tests of image processors, over both of ours; the torchvision one where it can be imported."""
+"""Hugging Face's common image processor tests on both backends; torchvision is tested if it can be imported."""
 
 import unittest
 from unittest.mock import patch
@@ -19,7 +19,7 @@ from unittest.mock import patch
 import PIL.Image
 import pytest
 
-# without torchvision, the one at the top level of transformers 5.17 is a placeholder
+# without torchvision, the class at the top level of transformers 5.17 is a placeholder
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils import is_torchvision_available
 
@@ -52,7 +52,7 @@ class GreenMimImageProcessingTester(test_image_processing_common.ImageProcessing
         self.parent = parent
 
     def prepare_image_processor_dict(self):
-        # with a seed, so that both backends and repeated calls draw the same masks
+        # seeded, so that both backends and repeated calls draw the same masks
         return {
             "size": self.size,
             "do_normalize": True,
@@ -66,18 +66,18 @@ class GreenMimImageProcessingTester(test_image_processing_common.ImageProcessing
 
 class GreenMimImageProcessingTest(test_image_processing_common.ImageProcessingTestMixin, unittest.TestCase):
     image_processor_tester_class = GreenMimImageProcessingTester
-    # the names that the tests read, whichever way the release at hand sets them
+    # the names that the tests read, in every tested release
     image_processing_classes = IMAGE_PROCESSORS
     image_processor_dict = GreenMimImageProcessingTester(None).prepare_image_processor_dict()
-    # images are enlarged by a bicubic filter, whose two implementations differ by up to this at edges, a few per mille in
-    # the mean
+    # images are enlarged by a bicubic filter, whose two implementations differ by up to this at edges, a few per mille
+    # in the mean
     backend_equivalence_atol = 0.3
 
     def setUp(self):
         self.image_processor_tester = GreenMimImageProcessingTester(self)
 
     def test_call_numpy_4_channels(self):
-        """Four channels stay four where no conversion to RGB is asked for, which the test of 5.17 takes for granted."""
+        """Without conversion to RGB, four channels stay four; the test in 5.17 assumes a conversion."""
         with patch.dict(self.image_processor_dict, do_convert_rgb=False):
             super().test_call_numpy_4_channels()
 

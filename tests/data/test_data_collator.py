@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The collator: what it returns is what the model takes, in worker processes as well, and again with the same seeds."""
+"""The collator: its batches fit the model, also in worker processes, and are the same for the same seeds."""
 
 import pytest
 import torch
@@ -58,7 +58,7 @@ def test_batches_fit_the_model(per_sample, num_workers):
 
 
 def test_masks_belong_to_the_image_not_to_the_batch():
-    """The same image gets the same mask, whatever its place, its batch and its worker."""
+    """An image gets the same mask regardless of its position, batch and worker."""
     collator, images = GreenMimDataCollator(CONFIG), Images()
     expected = {index: collator([images[index]])["bool_masked_pos"][0] for index in range(12)}
     assert len({tuple(mask.tolist()) for mask in expected.values()}) == 12
@@ -130,7 +130,7 @@ def test_the_batch_size_is_read_from_the_first_entry():
 
 @pytest.mark.parametrize("per_sample", [True, False])
 def test_a_plan_that_accelerates_dispatcher_sliced_is_refused(per_sample):
-    """By default, Accelerate slices the batches of iterable data sets, also in one process."""
+    """By default, Accelerate slices the batches of iterable data sets even in one process."""
     loader = DataLoader(ImageStream(), batch_size=4, collate_fn=GreenMimDataCollator(CONFIG, per_sample=per_sample))
     sliced = next(iter(prepare_data_loader(loader, put_on_device=True, device=torch.device("cpu"))))
     assert sliced["plan"]["stage1"]["window"]["scatter_index"].shape == (4,)
@@ -140,7 +140,9 @@ def test_a_plan_that_accelerates_dispatcher_sliced_is_refused(per_sample):
 
 @pytest.mark.parametrize("per_sample", [True, False])
 def test_a_plan_that_data_parallel_split_is_refused(per_sample):
-    """As `torch.nn.DataParallel` scatters a batch over two devices: every tensor in chunks along its first dimension."""
+    """
+    Split a batch for two devices as `torch.nn.DataParallel` does: every tensor in chunks along its first dimension.
+    """
     collator = GreenMimDataCollator(CONFIG, per_sample=per_sample)
     batch = collator([Images()[index] for index in range(4)])
     replica = tree_map(lambda tensor: tensor.chunk(2)[0], batch)
@@ -172,7 +174,7 @@ def test_a_trainer_on_a_stream_takes_it_without_the_dispatcher(tmp_path):
 
 
 def test_a_plan_survives_pinning_and_moving():
-    """Values stay, and so does the record in the shape of an empty tensor, which is what is compared on a device."""
+    """Values stay the same, and so does the shape record of an empty tensor, which is compared on a device."""
     plan = GreenMimDataCollator(CONFIG)([Images()[index] for index in range(4)])["plan"]
     moved = send_to_device(plan, "meta")
     assert moved["geometry"].shape == plan["geometry"].shape and moved["geometry"].numel() == 0
@@ -180,7 +182,7 @@ def test_a_plan_survives_pinning_and_moving():
 
 
 def test_a_plan_for_a_different_size_is_refused_on_any_device():
-    """On the meta device no value can be read, so whatever raises has looked at shapes only."""
+    """On the meta device no value can be read, so errors depend only on shapes."""
     collator = GreenMimDataCollator(CONFIG)
     batch = collator([Images()[index] for index in range(4)])
     other = make_plan(batch["bool_masked_pos"], CONFIG, image_size=(16, 64))

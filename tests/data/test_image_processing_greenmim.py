@@ -13,7 +13,7 @@
 # limitations under the License.
 """Tests of both image processors.
 
-Oracles are the processors of transformers' ViT, PIL, and formulas in NumPy. The torchvision backend is tested where
+Oracles are the image processors of transformers' ViT, PIL, and NumPy formulas. The torchvision backend is tested if
 torchvision can be imported.
 """
 
@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedConfig
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling
 
-# without torchvision, the one at the top level of transformers 5.17 is a placeholder
+# without torchvision, the class at the top level of transformers 5.17 is a placeholder
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from transformers.utils import is_torchvision_available
@@ -75,7 +75,7 @@ def make_array(height=40, width=60, num_channels=3, dtype=np.uint8, seed=0):
 
 
 def make_picture(height, width, seed=0):
-    """A picture with areas, lines and little noise, as photos have and pure noise has not."""
+    """Create an image with areas, lines and little noise, similar to a photo and unlike pure noise."""
     rng = np.random.default_rng(seed)
     picture = PIL.Image.new("RGB", (width, height), (90, 120, 150))
     draw = PIL.ImageDraw.Draw(picture)
@@ -282,13 +282,13 @@ def test_resize_neither_clips_nor_quantizes(backend, num_channels, dtype, size, 
     pixel_values = process(backend, array, **kwargs)["pixel_values"][0]
     np.testing.assert_allclose(pixel_values, expected, rtol=0, atol=1e-5 * np.abs(array).max())
     if resample == PILImageResampling.BICUBIC:
-        assert expected.min() < array.min()  # or there would be nothing to clip
+        assert expected.min() < array.min()  # otherwise there would be nothing to clip
 
 
 @pytest.mark.parametrize("num_channels", [1, 2, 3, 4, 13])
 def test_resize_of_8_bit_channels_is_that_of_pil(backend, num_channels):
     array = np.stack([np.array(make_picture(80, 90, seed).convert("L")) for seed in range(num_channels)])
-    array[-1, :, :45] = 0  # as an alpha channel it would blacken the other channels
+    array[-1, :, :45] = 0  # as an alpha channel, it would blacken the other channels
     planes = [PIL.Image.fromarray(plane).resize((48, 32), PILImageResampling.BICUBIC) for plane in array]
     pixel_values = process(backend, array, **{**RAW, "do_resize": True}, size={"height": 32, "width": 48})
     difference = np.abs(pixel_values["pixel_values"][0] - np.stack(planes).astype(np.float32))

@@ -27,7 +27,7 @@ from modeling_greenmim.masking_greenmim import (
 )
 
 
-# of any grid and ratio
+# for any grid and ratio
 ANY_SAMPLERS = ["random", "block"]
 
 
@@ -70,7 +70,7 @@ def test_seeds_and_samples_differ(sampler):
 
 def test_random_masks_are_uniform():
     share_hidden = sample_masks(20_000, (3, 5), 0.6, "random", seed=0).mean(axis=0)
-    # four standard deviations of a binomial share around 9 of 15
+    # four standard deviations of a binomial fraction around 9 of 15
     np.testing.assert_allclose(share_hidden, 0.6, atol=4 * np.sqrt(0.6 * 0.4 / 20_000))
 
 
@@ -86,7 +86,7 @@ def test_block_masks_are_made_of_blocks():
 
 
 def count_corners(mask: np.ndarray, grid_size: tuple[int, int]) -> np.ndarray:
-    """How often a mask shows the top left, top right, bottom left and bottom right of 2 x 2 units."""
+    """Count how often masks show the top left, top right, bottom left and bottom right of 2 x 2 units."""
     visible = ~mask.reshape(grid_size)
     return np.array([visible[row::2, column::2].sum() for row in (0, 1) for column in (0, 1)])
 

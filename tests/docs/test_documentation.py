@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What people paste: Python blocks of the Markdown files and examples in docstrings run, and print what they say."""
+"""Python blocks in Markdown files and examples in docstrings run and print the stated output."""
 
 import doctest
 import importlib
@@ -56,7 +56,7 @@ def test_python_blocks_run(path, block, tmp_path, monkeypatch):
 
 
 def test_all_blocks_are_found():
-    """Those that no test runs have another fence than that of Python."""
+    """Blocks that no test runs have a different fence than Python's."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     fences = re.findall(r"^ *```py.*$", "\n".join(path.read_text() for path in pages), flags=re.MULTILINE)
     assert len(BLOCKS) == len(fences) > 5
@@ -67,7 +67,7 @@ def test_docstring_examples_run(name):
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner()
     for test in doctest.DocTestFinder().find(module, globs={}):
-        for example in test.examples:  # the fence that ends an example in the house format is no output
+        for example in test.examples:  # the closing fence of an example is not output
             example.want = re.sub(r"^\s*```.*\Z", "", example.want, flags=re.MULTILINE | re.DOTALL)
         runner.run(test)
     assert runner.failures == 0

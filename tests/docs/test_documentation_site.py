@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The documentation site: docstrings become Markdown without loss, links lead somewhere, and nothing comes from other servers."""
+"""
+The documentation site: docstrings become Markdown without loss, links work, and nothing is loaded from other servers.
+"""
 
 import ast
 import importlib.util
@@ -78,7 +80,7 @@ house_format, repository_links = load_script("house_format"), load_script("repos
 
 
 def list_documented():
-    """Name -> class or function, of all that is public, and of the public methods of classes."""
+    """Map names to all public classes, functions and methods."""
     found = {name: getattr(modeling_greenmim, name) for name in modeling_greenmim.__all__}
     for module in MODULES:
         for name, each in inspect.getmembers(module, lambda each: inspect.isclass(each) or inspect.isfunction(each)):
@@ -95,7 +97,7 @@ DOCUMENTED = list_documented()
 
 
 def get_parameters(each):
-    """Names of the parameters that are its own, and whether it takes others."""
+    """Return the names of explicit parameters, and whether there are variadic ones."""
     if each is modeling_greenmim.GreenMimConfig:
         return {field.lstrip("_") for field in each.__annotations__}, True
     if is_typeddict(each):
@@ -251,7 +253,7 @@ def test_the_site_loads_nothing_from_other_servers(site):
 
 
 def list_anchors(path):
-    """Those that a host of repositories gives to the headings of a file."""
+    """Compute the anchors that a repository host gives to a file's headings."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text()), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pasted digits, tiny backbones, and a fresh state of Accelerate for runs in this process."""
+"""Pasted digits, tiny backbones, and a fresh Accelerate state for runs in this process."""
 
 import sys
 
@@ -22,7 +22,7 @@ from tests.helpers.scripts import import_script
 
 @pytest.fixture(scope="session")
 def pasted_digits(tmp_path_factory):
-    """A dataset for segmentation and detection, of 20 images to train on and 7 to evaluate on."""
+    """Create a segmentation and detection dataset with 20 training and 7 evaluation images."""
     folder = tmp_path_factory.mktemp("pasted_digits")
     command = f"make_pasted_digits.py --output_dir {folder} --num_train_images 20 --num_eval_images 7"
     with pytest.MonkeyPatch.context() as patch:
@@ -33,7 +33,7 @@ def pasted_digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_backbones(tmp_path_factory):
-    """Folders `greenmim`, `greenmim_v2`, `twins` and `swin` with random weights, and `config`."""
+    """Create the folders `greenmim`, `greenmim_v2`, `twins` and `swin` with random weights, and `config`."""
     import torch
     from transformers import SwinConfig, SwinModel
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""run_image_classification.py, as a user starts it."""
+"""run_image_classification.py as users start it."""
 
 import io
 import json
@@ -46,7 +46,7 @@ EVERY_SECOND_STEP = ("--save_strategy=steps", "--save_steps=2", "--eval_strategy
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-    # seconds each, and tested elsewhere: that the model folder loads without this package
+    # takes seconds and is tested elsewhere: the model folder loads without this package
     monkeypatch.setattr(publish, "_check_folder", lambda *_: None)
 
 
@@ -61,7 +61,7 @@ def run(*args, **kwargs):
 
 
 def get_error(folders: Path, tmp_path: Path, *options, **kwargs) -> str:
-    """The one line that ends a run that is refused."""
+    """Return the one-line error of a rejected run."""
     with pytest.raises(SystemExit) as caught:
         run(folders, tmp_path / "run", *options, **kwargs)
     message = str(caught.value)
@@ -100,7 +100,7 @@ def test_a_run_leaves_a_folder_for_a_pipeline(labeled_folders, tmp_path, start, 
 
 @pytest.fixture
 def unfinished_run(labeled_folders, tmp_path) -> Path:
-    """The folder of a run with a checkpoint and no model."""
+    """Create a run folder with a checkpoint and no model."""
     run(labeled_folders, tmp_path / "run", "--num_train_epochs=1")
     shutil.rmtree(tmp_path / "run" / "model")
     return tmp_path / "run"
@@ -172,7 +172,7 @@ def test_a_killed_process_ends_with_the_same_weights(labeled_folders, tmp_path):
     for step in (2, 6, 12):
         process = start_process(make_arguments(labeled_folders, tmp_path / "killed", *options), tmp_path / "log")
         checkpoint = tmp_path / "killed" / f"checkpoint-{step}"
-        wait_for(checkpoint.exists, process, tmp_path / "log")  # perhaps not written whole
+        wait_for(checkpoint.exists, process, tmp_path / "log")  # possibly incomplete
         process.kill()
         process.wait()
     run(labeled_folders, tmp_path / "killed", *options)
@@ -299,7 +299,7 @@ def test_transforms_take_any_number_of_channels(num_channels, dtype):
 
 
 def test_a_whole_image_is_what_is_evaluated_without_augmentations():
-    """An image of the size of the model that is neither cropped nor flipped is only normalized, as in evaluations."""
+    """An image of the model's size that is neither cropped nor flipped is only normalized, as in evaluation."""
     pixels = torch.randint(256, (3, 16, 16), dtype=torch.uint8)
     processor = make_image_processor(CONFIG)
     args = script.AugmentationArguments(min_crop_scale=1.0, flip=False)

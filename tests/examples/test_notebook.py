@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The notebook: it runs with small sizes, and its committed outputs are those of a run of its current cells."""
+"""The notebook runs with small sizes, and its committed outputs come from its current cells."""
 
 import os
 import re
@@ -40,7 +40,7 @@ SMALL = {
     "pretraining_steps": 4,
     "fine_tuning_steps": 2,
 }
-# loads a folder with the pipeline where this package is not installed
+# loads a folder with the pipeline without this package
 CLASSIFY = """
 import sys
 
@@ -67,14 +67,14 @@ def get_outputs(notebook) -> list:
 
 
 def read_text(notebook) -> str:
-    """Returns the printed text, and checks that there were no warnings."""
+    """Return the printed text, and check that there were no warnings."""
     outputs = [output for output in get_outputs(notebook) if output.output_type == "stream"]
     assert {output.name for output in outputs} == {"stdout"}
     return "".join(output.text for output in outputs)
 
 
 def check_outputs(notebook):
-    """Checks that figures and numbers exist."""
+    """Check that figures and numbers exist."""
     figures = [output.data for output in get_outputs(notebook) if "data" in output and "image/png" in output.data]
     assert len(figures) == NUM_FIGURES
     text = read_text(notebook)
@@ -83,11 +83,11 @@ def check_outputs(notebook):
         assert 0 <= float(accuracy) <= 100
     before, after = map(float, re.search(r"held-out images: (\S+) before, (\S+) after", text).groups())
     assert 0 < after < before
-    assert "model.safetensors" in text and "modeling_greenmim.py" in text  # of the published folder
+    assert "model.safetensors" in text and "modeling_greenmim.py" in text  # the published folder's
 
 
 def run(folder, monkeypatch, **sizes):
-    """Runs the notebook in a folder, with other values in its parameters cell."""
+    """Run the notebook in a folder with different parameters."""
     monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
     monkeypatch.setenv("HF_HOME", str(folder / "huggingface"))
     notebook = nbformat.read(PATH, as_version=4)

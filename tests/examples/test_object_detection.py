@@ -51,7 +51,7 @@ OPTIONS = [*TRAINING, "--image_size=64", "--num_queries=10", "--num_decoder_laye
 
 @pytest.fixture(scope="module")
 def arguments(pasted_digits, tiny_backbones):
-    """A run from GreenMIM, but for its folder."""
+    """Arguments of a run that starts from GreenMIM, except for the output folder."""
     start = ["--model_name_or_path", str(tiny_backbones / "greenmim")]
     return ["--dataset_name", str(pasted_digits), *start, *OPTIONS]
 
@@ -81,7 +81,9 @@ def test_card_reports_the_results_of_the_evaluation(finished_run):
 
 def test_picture_shows_images(finished_run):
     with PIL.Image.open(finished_run / "model" / "predictions.png") as picture:
-        assert min(picture.size) > 300 and len(picture.getcolors(2**24)) > 100  # photographs, not an empty figure
+        assert (
+            min(picture.size) > 300 and len(picture.getcolors(2**24)) > 100
+        )  # the figure shows photographs and is not empty
 
 
 def test_model_folder_holds_the_best_evaluated_model(finished_run):
@@ -188,7 +190,7 @@ def measure_with_pycocotools(objects: list[dict], detections: dict[str, np.ndarr
 
 
 def make_detections(rng: np.random.Generator, num_images: int = 20, num_detections: int = 40):
-    """Objects, of which most are found with small errors among many false detections."""
+    """Create objects and predictions: most objects are found with small errors, among many false detections."""
     objects = []
     corners = rng.uniform(0, 300, (num_images, num_detections, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(2, 80, corners.shape)], axis=2)
@@ -224,7 +226,7 @@ def test_objects_belong_to_the_numbers_of_the_images():
 
 
 def make_sample():
-    """Three rectangles, each of a gray of its own, and their boxes."""
+    """Draw three rectangles in different grays, and return their boxes."""
     image = torch.zeros(3, 60, 90, dtype=torch.uint8)
     boxes = torch.tensor([[10, 5, 20, 30], [40, 20, 8, 9], [60, 30, 25, 20]])
     for gray, (left, top, width, height) in enumerate(boxes.tolist(), 1):
@@ -234,7 +236,7 @@ def make_sample():
 
 
 def make_augmentation() -> v2.Compose:
-    """Without the changes of colors, and always with the crop."""
+    """Create augmentations without color changes that always crop."""
     transforms = script.make_augmentation(flip=True).transforms
     return v2.Compose([*transforms[:2], script.RandomCropAroundBoxes(), transforms[3]])
 
@@ -246,7 +248,7 @@ def test_boxes_stay_around_their_objects():
         height, width = changed["image"].shape[1:]
         assert changed["boxes"].canvas_size == (height, width)
         expected = masks_to_boxes(changed["image"][0] == torch.arange(1, 4)[:, None, None])
-        expected[:, 2:] += 1 - expected[:, :2]  # of the last pixels -> width and height
+        expected[:, 2:] += 1 - expected[:, :2]  # from the last pixels to width and height
         torch.testing.assert_close(changed["boxes"].as_subclass(torch.Tensor), expected)
         assert changed["labels"].tolist() == [0, 1, 2]
         sizes.add((height, width))

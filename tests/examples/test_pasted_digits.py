@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The dataset that segmentation and detection are shown on."""
+"""The dataset for segmentation and detection."""
 
 import numpy as np
 from datasets import load_dataset

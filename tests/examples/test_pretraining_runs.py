@@ -11,8 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs of the pre-training script as a user starts them, in processes of their own: stopped, killed, resumed, and on damaged data. One of
-each kind is fast; the others are slow."""
+"""
+Runs of the pre-training script in separate processes, as users start them: stopped, killed, resumed, and on damaged
+data. One of each kind is fast; the others are slow.
+"""
 
 import json
 import os
@@ -41,7 +43,7 @@ from tests.helpers.pretraining import NUM_IMAGES, SCRIPT, encode, write_images
 from tests.helpers.scripts import ROOT
 
 
-# with dropped paths, weights depend on random states too
+# with drop path, weights also depend on random states
 OPTIONS = (
     "--config_overrides=drop_path_rate=0.2,norm_pix_loss=true",
     "--per_device_train_batch_size=4",
@@ -58,9 +60,9 @@ def folder(tmp_path_factory):
 
 
 def get_command(folder, output_dir, *options, kind="parquet", processes=1, script=(SCRIPT,)) -> list[str]:
-    """The command of a run. `script` may be that of a test, or begin with `-m`."""
+    """Build the command of a run. `script` may be a test script or begin with `-m`."""
     launcher = [sys.executable]
-    if processes > 1:  # `accelerate launch --cpu --num_processes 2` starts one, without a word
+    if processes > 1:  # `accelerate launch --cpu --num_processes 2` silently starts one process
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     data = ["--train_dir", folder / kind]
     if kind == "hub":
@@ -70,7 +72,7 @@ def get_command(folder, output_dir, *options, kind="parquet", processes=1, scrip
 
 
 class Run:
-    """A run in a process of its own, whose output goes to a file: nobody has to read it for the run to continue."""
+    """A run in a separate process. Its output goes to a file, so that the run never blocks on a full pipe."""
 
     def __init__(self, folder, output_dir: Path, *options, **settings):
         self.output_dir = output_dir
@@ -86,12 +88,12 @@ class Run:
             )
 
     def finish(self, returncode: int = 0) -> str:
-        """Waits for its end. Returns its output."""
+        """Wait for the end of the run, and return its output."""
         assert self.process.wait(timeout=240) == returncode, self.log.read_text()[-3000:]
         return self.log.read_text()
 
     def wait_for(self, pattern: str):
-        """Waits for a file in its folder."""
+        """Wait for a file in the run's folder."""
         deadline = time.monotonic() + 120
         while not any(self.output_dir.glob(pattern)):
             assert self.process.poll() is None, self.log.read_text()[-3000:]
@@ -99,7 +101,7 @@ class Run:
             time.sleep(0.002)
 
     def kill(self):
-        """All of its processes: the launcher puts those that train into sessions of their own."""
+        """Return all processes of the run: the launcher starts the training processes in separate sessions."""
         for process in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -128,7 +130,7 @@ def get_history(output_dir: Path, step: int) -> list[tuple]:
 
 
 def assert_same_run(first: Path, second: Path, step: int):
-    """Bit for bit: every loss, and the weights."""
+    """Compare every loss and the weights bit for bit."""
     assert get_history(first, step) == get_history(second, step)
     weights = [load_file(run / f"checkpoint-{step}" / "model.safetensors") for run in (first, second)]
     assert weights[0].keys() == weights[1].keys()
@@ -137,9 +139,10 @@ def assert_same_run(first: Path, second: Path, step: int):
 
 def run_with_kills(folder, output_dir, patterns, num_steps, *options, **settings):
     """
-    Kills a run when there is such a file in its folder, or a little later, and resumes it, once for each pattern.
+    Kill a run when a file that matches the pattern exists, or a little later, and resume it; once for each pattern.
 
-    A pattern that begins with `*` is of a checkpoint that is being written; or has just been, if that was seen too late.
+    A pattern that begins with `*` matches a checkpoint that is being written, or was just written if it was noticed
+    too late.
     """
     rng = random.Random(0)
     for pattern in patterns:
@@ -159,7 +162,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_ends_with_the_same_weights(fo
     Run(folder, tmp_path / "whole", *options).kill_after("checkpoint-60")
     run_with_kills(folder, tmp_path / "killed", ["*checkpoint-40"], 60, *options)
     assert_same_run(tmp_path / "whole", tmp_path / "killed", 60)
-    # the one before it is left; so may be one more, if the kill came before that was removed
+    # the previous checkpoint remains; so may one more, if the kill came before its removal
     AutoModel.from_pretrained(tmp_path / "killed" / "checkpoint-50")
 
 
@@ -183,7 +186,7 @@ def test_a_run_killed_twenty_times_ends_as_one_that_was_not(folder, tmp_path, nu
 @pytest.mark.parametrize("kind", ["hub", "parquet"])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_streamed_run_that_is_killed_ends_as_one_that_was_not(folder, tmp_path, kind, processes):
-    """A dataset on the Hub, and a folder of parquet files; another number of workers is refused."""
+    """A dataset on the Hub and a folder of parquet files; a different number of workers is rejected."""
     options = ("--max_train_steps=40", "--num_workers=1", "--checkpointing_steps=5", "--streaming")
     settings = {"kind": kind, "processes": processes}
     Run(folder, tmp_path / "whole", *options, **settings).kill_after("checkpoint-40")
@@ -195,7 +198,7 @@ def test_a_streamed_run_that_is_killed_ends_as_one_that_was_not(folder, tmp_path
 
 
 def read_steps(folder: Path, processes: int, num_steps: int) -> list[list[str]]:
-    """Epochs and checksums of the images of each step, as `record_images.py` wrote them."""
+    """Read the epochs and checksums of each step's images, as recorded by `record_images.py`."""
     lines = [(folder / f"{rank}.txt").read_text().splitlines() for rank in range(processes)]
     number = len(lines[0]) // num_steps
     steps = [sum((rank[step * number : (step + 1) * number] for rank in lines), []) for step in range(num_steps)]
@@ -205,7 +208,7 @@ def read_steps(folder: Path, processes: int, num_steps: int) -> list[list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["parquet", "files"])
 def test_a_run_is_resumed_with_other_processes_and_workers_on_the_same_images(folder, tmp_path, kind):
-    """Eight images in a step: of two processes, then of one that accumulates, then of one with larger micro-batches."""
+    """Eight images in a step: with two processes, then one that accumulates, then one with larger micro-batches."""
     options = ("--max_train_steps=24", "--config_overrides=drop_path_rate=0", "--checkpointing_steps=8")
     layouts = [
         (2, ("--num_workers=1",)),
@@ -236,7 +239,7 @@ def test_a_run_is_resumed_with_other_processes_and_workers_on_the_same_images(fo
 
 @pytest.mark.slow
 def test_a_run_starts_again_at_once_after_its_main_process_was_killed(folder, tmp_path):
-    """Its workers live on for seconds; and while it runs, no other run writes into its folder."""
+    """Its workers survive for seconds; while the run lives, no other run may write into its folder."""
     options = ("--max_train_steps=4000", "--num_workers=2", "--checkpointing_steps=10")
     run = Run(folder, tmp_path / "run", *options)
     run.wait_for("checkpoint-10")
@@ -256,7 +259,7 @@ def test_a_run_starts_again_at_once_after_its_main_process_was_killed(folder, tm
 
 @pytest.mark.slow
 def test_processes_that_see_other_files_do_not_train(folder, tmp_path):
-    """A node that lags: it sees fewer files."""
+    """A node lags behind and sees fewer files."""
     for rank, number in ((0, 40), (1, 30)):
         (tmp_path / f"images{rank}").mkdir()
         for index in range(number):
@@ -274,7 +277,7 @@ def test_processes_that_see_other_files_do_not_train(folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_damaged_row_group_costs_its_rows(folder, tmp_path):
-    """Also if it comes first; and null rows count each: the run continues to its end, and its card has the number."""
+    """Also if it comes first. Null rows are counted individually, the run completes, and its card has the number."""
     images = tmp_path / "images"
     images.mkdir()
     rows = [{"bytes": encode(i), "path": None} for i in range(NUM_IMAGES)] + [{"bytes": b"", "path": None}] * 3
@@ -322,7 +325,7 @@ def test_too_many_images_that_cannot_be_read_end_the_run_with_the_last_one_named
     ],
 )
 def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_resume(folder, tmp_path, number, processes, whole_group):
-    """As Ctrl-C in a terminal does it, or a scheduler: all processes get the signal, workers of the loader too."""
+    """As with Ctrl-C in a terminal or a scheduler, all processes get the signal, including loader workers."""
     options = ("--max_train_steps=400", "--num_workers=1", "--checkpointing_steps=200")
     run = Run(folder, tmp_path / "run", *options, processes=processes)
     run.wait_for("reconstructions/*.png")
@@ -333,7 +336,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_resume(folder, tmp_pa
     (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
     step = int(checkpoint.name.removeprefix("checkpoint-"))
     assert f"Stopped after step {step}" in output and "--resume_from_checkpoint latest" in output
-    if processes == 1:  # else the launcher has an end, and a traceback, of its own
+    if processes == 1:  # otherwise the launcher ends with its own traceback
         assert run.process.returncode == 128 + number and "Traceback" not in output
     run = Run(folder, tmp_path / "run", *options, "--resume_from_checkpoint=latest", processes=processes)
     run.kill_after("checkpoint-200")
@@ -342,7 +345,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_resume(folder, tmp_pa
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(folder, tmp_path):
-    """The same global batches: losses and weights agree to rounding."""
+    """With the same global batches, losses and weights agree up to rounding."""
     options = (
         *("--max_train_steps=20", "--num_workers=0", "--max_eval_samples=0"),
         *("--config_overrides=drop_path_rate=0", "--checkpointing_steps=20"),
@@ -388,7 +391,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(folder, tmp_pa
 
 @pytest.mark.slow
 def test_damaged_files_are_dropped_and_counted(folder, tmp_path):
-    """3 % of the files, in an epoch and more."""
+    """3 % of the files are damaged, for more than an epoch."""
     images = tmp_path / "images"
     images.mkdir()
     for index in range(130):

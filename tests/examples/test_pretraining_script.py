@@ -11,8 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The script for Accelerate in this process: what it reports, refuses and leaves. What needs processes of its own (kills, signals, several
-processes) is in test_pretraining_runs.py."""
+"""
+The Accelerate script in this process: its reports, errors and files. test_pretraining_runs.py has the tests that need
+separate processes (kills, signals, several processes).
+"""
 
 import itertools
 import json
@@ -41,7 +43,7 @@ script = import_script(SCRIPT)
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-    monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # seconds each, and tested elsewhere
+    monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # takes seconds and is tested elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +166,7 @@ def test_a_run_with_a_teacher_names_it_in_the_card_and_resumes_only_with_it(imag
     option = f"--teacher_model_name_or_path={teacher}"
     metrics = run(images, tmp_path / "run", option, "--checkpointing_steps=3")
     without = run(images, tmp_path / "without")
-    # the loss of a teacher is 1 minus a cosine, of which a new projection knows nothing
+    # the teacher loss is 1 minus a cosine, and a new projection has a cosine near 0
     assert 0.5 < metrics["history"][0]["eval_loss"] - without["history"][0]["eval_loss"] < 1.5
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "of hidden units and the features of a frozen teacher, `a_swin` (license: mit)" in card
@@ -199,7 +201,7 @@ def test_several_masks_of_an_image_leave_evaluations_as_they_are(images, tmp_pat
     assert trained[0] != trained[1]
 
 
-# What it refuses
+# Rejected arguments
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_invalid_arguments_raise(settings, message):
         ),
         (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
-        (("--teacher_model_name_or_path=missing",), "--teacher_model_name_or_path missing is neither"),
+        (("--teacher_model_name_or_path=missing",), "--teacher_model_name_or_path must be .*, got missing"),
         (("--masks_per_image=5",), "number of masks of an image must be from 1 to 4"),
         (
             ("--masks_per_image=2", "--mask_ratio=0.25"),
@@ -293,7 +295,7 @@ def test_a_finished_run_has_nothing_to_resume_and_an_unwritten_model_folder_is_m
 
 @pytest.mark.parametrize("kind", ["files", "parquet"])
 def test_a_resumed_run_ends_with_the_same_weights_and_does_not_warn(images, tmp_path, kind, caplog):
-    """`datasets` warns of a lost shuffle buffer for each stream, also without a buffer."""
+    """`datasets` warns of a lost shuffle buffer for each stream even without a buffer."""
     options = ("--checkpointing_steps=3", "--streaming")
     run(images, tmp_path / "run", *options, kind=kind)
     shutil.copytree(tmp_path / "run" / "checkpoint-3", tmp_path / "resumed" / "checkpoint-3")
@@ -334,7 +336,7 @@ def test_a_checkpoint_starts_a_new_run(images, finished, tmp_path):
     assert metrics["steps"] == 6
 
 
-# What goes wrong on the way
+# Errors during the run
 
 
 def test_a_loss_that_is_not_finite_leaves_the_checkpoints_before_it(images, tmp_path, monkeypatch):
@@ -357,7 +359,7 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoints_before_it(images, tmp_
 
 
 def test_a_worker_that_was_killed_is_reported_with_the_likely_reason(images, tmp_path, monkeypatch):
-    """As the system does when memory runs out."""
+    """Kill as the system does when memory runs out."""
     main_process = os.getpid()
 
     def kill(self, image, epoch):

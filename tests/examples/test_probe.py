@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""run_probe.py, as a user starts it."""
+"""run_probe.py as users start it."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ script = import_script("examples/image-classification/run_probe.py")
 
 
 def probe(folders, models, *options, output_file=None) -> list[dict[str, float]]:
-    """Accuracies of each model."""
+    """Run the probe, and return each model's accuracies."""
     arguments = ["--model_name_or_path", *models, "--train_dir", folders / "files", *options]
     if output_file is not None:
         arguments += ["--output_file", output_file]
@@ -106,9 +106,9 @@ def broken_models(labeled_folders, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere", "nowhere is neither a folder or file here nor a repository"),
+        ("nowhere", "must be a local folder or file or a reachable Hub repository, got .*nowhere"),
         ("vit", "'vit', neither GreenMIM nor Swin"),
-        ("renamed", "lacks .* weights"),
+        ("renamed", "weights are missing"),
         ("damaged", "weights are damaged"),
     ],
 )
@@ -118,6 +118,8 @@ def test_a_model_that_cannot_be_loaded_raises(labeled_folders, broken_models, na
 
 
 def test_a_missing_model_is_reported_before_anything_is_measured(labeled_folders, capsys):
-    with pytest.raises(SystemExit, match="nowhere is neither a folder or file here nor a repository"):
+    with pytest.raises(
+        SystemExit, match="must be a local folder or file or a reachable Hub repository, got .*nowhere"
+    ):
         probe(labeled_folders, [labeled_folders / "greenmim", labeled_folders / "nowhere"])
     assert "linear" not in capsys.readouterr().out

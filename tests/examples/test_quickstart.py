@@ -35,12 +35,12 @@ quickstart = import_script("examples/quickstart/quickstart.py")
 
 @pytest.fixture(autouse=True)
 def unchecked_folders(monkeypatch):
-    # it takes seconds each, and is tested elsewhere: that the model folder loads without this package
+    # takes seconds and is tested elsewhere: the model folder loads without this package
     monkeypatch.setattr(publish, "_check_folder", lambda *_: None)
 
 
 def make_photo(seed: int, mode: str = "RGB", size: tuple[int, int] = (45, 37)) -> PIL.Image.Image:
-    """An image with large structures, of an odd size."""
+    """Create an image with large structures and an odd size."""
     pixels = np.random.default_rng(seed).integers(256, size=(3, 4, 4), dtype=np.uint8)
     return PIL.Image.fromarray(np.moveaxis(pixels, 0, -1)).resize(size, PIL.Image.Resampling.BICUBIC).convert(mode)
 
@@ -61,7 +61,7 @@ def write_parquet(folder: Path, images: list, column: str = "image") -> Path:
 
 
 def run(output_dir: Path, *arguments) -> dict:
-    """Runs the quickstart with small batches in this process, and returns its metrics."""
+    """Run the quickstart with small batches in this process, and return its metrics."""
     options = ("--output_dir", output_dir, "--per_device_train_batch_size", 4, "--num_warmup_steps", 1, *arguments)
     quickstart.main([str(option) for option in options])
     return json.loads((output_dir / "metrics.json").read_text())
@@ -69,7 +69,7 @@ def run(output_dir: Path, *arguments) -> dict:
 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
-    """A run of the copied script in an empty folder: the folder, and what it printed."""
+    """Run a copy of the script in an empty folder, and return the folder and the output."""
     folder = tmp_path_factory.mktemp("quickstart")
     shutil.copy(ROOT / "examples" / "quickstart" / "quickstart.py", folder)
     options = ["--image_size=32", "--max_train_steps=3", "--num_warmup_steps=1", "--per_device_train_batch_size=16"]

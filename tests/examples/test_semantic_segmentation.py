@@ -44,7 +44,7 @@ IGNORED = script.IGNORED
 
 @pytest.fixture(scope="module")
 def arguments(pasted_digits, tiny_backbones):
-    """A run from GreenMIM, but for its folder."""
+    """Arguments of a run that starts from GreenMIM, except for the output folder."""
     data = ["--dataset_name", str(pasted_digits), "--id2label_file", str(pasted_digits / "id2label.json")]
     return [*data, "--model_name_or_path", str(tiny_backbones / "greenmim"), "--crop_size=32", *TRAINING]
 
@@ -78,7 +78,9 @@ def test_card_reports_the_results_of_the_evaluation(finished_run):
 
 def test_picture_shows_images_and_classes(finished_run):
     with PIL.Image.open(finished_run / "model" / "predictions.png") as picture:
-        assert min(picture.size) > 300 and len(picture.getcolors(2**24)) > 100  # photographs, not an empty figure
+        assert (
+            min(picture.size) > 300 and len(picture.getcolors(2**24)) > 100
+        )  # the figure shows photographs and is not empty
 
 
 def test_model_folder_holds_the_best_evaluated_model(finished_run):
@@ -147,7 +149,7 @@ def test_metrics_equal_those_of_scikit_learn():
     sizes = (400, 30, 1000)
     for number, size in enumerate(
         sizes, 1
-    ):  # images of different sizes; class 4 is predicted only, class 5 is nowhere
+    ):  # images of different sizes; class 4 occurs only in predictions, class 5 nowhere
         labels = rng.choice([0, 1, 2, 3, IGNORED], size)
         predictions = np.where(rng.random(size) < 0.6, labels % IGNORED, rng.integers(0, 5, size))
         all_labels.append(labels)
@@ -177,7 +179,7 @@ def test_each_evaluation_counts_from_zero():
 
 
 def make_augmentation(**settings) -> v2.Compose:
-    """Without the changes of colors."""
+    """Create augmentations without color changes."""
     args = script.DataArguments(dataset_name="data", id2label_file="names.json", crop_size=32, **settings)
     augmentation = script.make_augmentation(args)
     return v2.Compose([change for change in augmentation.transforms if not isinstance(change, v2.RandomApply)])

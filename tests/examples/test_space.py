@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The Space without a browser: what it computes, its page, and the folder that is uploaded."""
+"""The Space without a browser: its computations, its page and the uploaded folder."""
 
 import struct
 import subprocess
@@ -59,7 +59,7 @@ def test_images_show_what_is_hidden(demonstration, image):
     hidden = get_hidden_pixels(demonstration, mask)
     np.testing.assert_array_equal(masked[~hidden], original[~hidden])
     assert (masked[hidden] == app.HIDDEN_GRAY).all()
-    # the visible part is that of the image, up to rounding; the hidden part is the prediction
+    # the visible part equals the image, up to rounding; the hidden part is the prediction
     assert np.abs(combined[~hidden].astype(int) - original[~hidden]).max() <= 1
     assert np.abs(combined[hidden].astype(int) - predicted[hidden]).max() <= 1
     assert np.abs(predicted[~hidden].astype(int) - original[~hidden]).max() > 1
@@ -177,7 +177,7 @@ def test_a_missing_model_raises(tmp_path):
 def test_a_classifier_raises(tmp_path, demonstration):
     demonstration.image_processor.save_pretrained(tmp_path)
     GreenMimForImageClassification(demonstration.config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="lacks .* weights of a GreenMimForMaskedImageModeling"):
+    with pytest.raises(ValueError, match="as a GreenMimForMaskedImageModeling because .* weights are missing"):
         app.Demonstration(str(tmp_path))
 
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The Space in a browser, at the widths of a desktop and a phone. Needs gradio, playwright and Chromium."""
+"""The Space in a browser at desktop and phone width. Needs gradio, playwright and Chromium."""
 
 import io
 import os
@@ -41,7 +41,7 @@ FOLDER = Path(__file__).parents[2] / "examples" / "spaces"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 WAIT = 30_000  # milliseconds: the machine may be busy
-NUM_TOKENS, TOKENS_OF_A_UNIT = 64, 4  # of the model of the repository
+NUM_TOKENS, TOKENS_OF_A_UNIT = 64, 4  # of the repository's model
 HIDDEN_GRAY = 210
 NO_IMAGE = "This file is not an image that can be read."
 
@@ -60,7 +60,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """`python app.py`, on a free port."""
+    """Start `python app.py` on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -87,7 +87,7 @@ def address(tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser, address):
-    """Opens the page for a visitor; at the end, no page may have had an error."""
+    """Open the page for a visitor, and check at the end that no page had an error."""
     pages, errors = [], []
 
     def open_page(width: str = "desk") -> Page:
@@ -105,7 +105,7 @@ def open_page(browser, address):
     yield open_page
     for page in pages:
         page.close()
-    # fonts come from elsewhere, and a machine without a network has others
+    # fonts come from other servers, and a machine without a network uses different ones
     assert [error for error in errors if "127.0.0.1" in error or "ERR_NAME_NOT_RESOLVED" not in error] == []
 
 
@@ -115,7 +115,7 @@ def files(tmp_path_factory):
     picture = PIL.Image.new("RGB", (120, 60), "red")
     picture.paste("blue", (60, 0, 120, 60))
     rotation = PIL.Image.Exif()
-    rotation[0x0112] = 6  # a camera that was turned: red is above blue
+    rotation[0x0112] = 6  # a rotated camera image: red is above blue
     picture.save(folder / "turned.png", exif=rotation)
     (folder / "text.jpg").write_text("not an image")
     PIL.Image.new("1", (7000, 6000)).save(folder / "pixels.png")
@@ -128,7 +128,7 @@ def get_image(page: Page, title: str):
 
 
 def read_image(page: Page, title: str) -> np.ndarray:
-    """The pixels of a picture, by unit: `(num_units, ...)`."""
+    """Read an image's pixels by unit: `(num_units, ...)`."""
     response = page.request.get(get_image(page, title).get_attribute("src"))
     pixels = np.asarray(PIL.Image.open(io.BytesIO(response.body())).convert("RGB")).astype(int)
     side = pixels.shape[0] // 4
@@ -151,7 +151,7 @@ def set_number(page: Page, name: str, value: float):
 
 
 def change(page: Page, action, title: str = "Visible part") -> float:
-    """Does something that changes a picture; returns after how many seconds it had changed."""
+    """Do something that changes an image, and return the seconds until it changed."""
     src = get_image(page, title).get_attribute("src")
     handle = get_image(page, title).element_handle()
     start = time.perf_counter()
@@ -161,7 +161,7 @@ def change(page: Page, action, title: str = "Visible part") -> float:
 
 
 def upload(page: Page, path: Path):
-    """Removes the current image, as a visitor must, and uploads another one."""
+    """Remove the current image, as a visitor must, and upload a new one."""
     page.get_by_label("Remove Image").click()
     expect(page.get_by_text("Choose or upload an image.")).to_be_visible()
     page.locator("input[type=file]").first.set_input_files(path)
@@ -226,11 +226,11 @@ def test_uploads_that_cannot_be_read_are_explained(open_page, files, name, messa
     expect(page.get_by_test_id("toast-body")).to_contain_text(message)
     expect(page.get_by_test_id("markdown").get_by_text(message).first).to_be_visible()
     page.get_by_role("button", name="flower").or_(page.locator("button.gallery-item")).first.click()
-    expect_tokens(page, 16)  # and it goes on
+    expect_tokens(page, 16)  # the Space still works
 
 
 def test_files_that_are_too_large_are_refused(browser, address, files):
-    """Without `open_page`: the answer of the server is an error, and the browser logs it."""
+    """Does not use `open_page` because the server answers with an error, which the browser logs."""
     page = browser.new_page()
     page.set_default_timeout(WAIT)
     page.goto(address)

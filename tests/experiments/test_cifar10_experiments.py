@@ -62,7 +62,7 @@ def run_make(*arguments, **variables) -> str:
 
 
 def list_runs(runs: Path) -> list[str]:
-    """The folder or file that each command of `make` would write, in order."""
+    """List the folder or file that each `make` command would write, in order."""
     names = []
     for line in run_make("-n", RUNS=runs).splitlines():
         words = line.split()
@@ -110,7 +110,7 @@ def test_simmim_has_the_swin_of_the_configuration():
 
 
 def test_weights_of_a_checkpoint_are_those_of_the_model(tmp_path):
-    """Also where they are stored under other names."""
+    """Also if they are stored under different names."""
     model = run_simmim.make_simmim(CONFIG)
     expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.save_pretrained(tmp_path / "checkpoint-1")
@@ -206,7 +206,7 @@ def test_published_tables_are_those_of_the_results():
     tables = summarize_results.make_tables(json.loads((FOLDER / "results.json").read_text()))
     published = (ROOT / "docs" / "results.md").read_text()
     assert all(line in published for line in tables.splitlines())
-    # of the first table, where two have a row of this name
+    # from the first table, as two tables have a row with this name
     rows = {line.split(" |")[0]: line for line in reversed(tables.splitlines())}
     readme = (ROOT / "README.md").read_text().replace("**", "")
     for start in ("from scratch", "SimMIM, same time", "GreenMIM"):
@@ -228,7 +228,7 @@ def test_published_tables_of_dense_tasks_are_those_of_the_results(task, metric):
 
 
 def write_images(folder: Path) -> Path:
-    """As CIFAR-10 on the Hub: PNG files of 32 x 32 pixels in `img`, and labels."""
+    """Write files like CIFAR-10's on the Hub: PNG images of 32 x 32 pixels in `img`, and labels."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for split, number in (("train", 600), ("test", 40)):
@@ -247,7 +247,7 @@ def write_images(folder: Path) -> Path:
 @needs_make
 @pytest.mark.slow
 def test_all_runs(tmp_path):
-    """Each as short as possible, with one seed and few labels."""
+    """Each run is as short as possible, with one seed and few labels."""
     runs = tmp_path / "runs"
     starts = list(summarize_results.COLORS) + ["batch_masks", "scrambled"]
     variables = SMALL | {f"EPOCHS.{start}": "500x1" for start in starts}

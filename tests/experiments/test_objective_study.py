@@ -60,7 +60,7 @@ def test_the_fused_decoder_uses_every_stage(monkeypatch):
     model = make_model("fusion")
     loss = get_loss(model)
     loss.backward()
-    assert run_fusion.fused == []  # nothing is left for the next step
+    assert run_fusion.fused == []  # no tokens are left over for the next step
     projections = [decoder.projection.weight for decoder in model.stage_decoders.values()]
     assert len(projections) == 2 and all(weight.grad.any() for weight in projections)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_a_run_is_pretrained_probed_and_fine_tuned_twice(tmp_path, objective, ha
     assert all("--seed 1" in line for line in lines)
     assert ("--teacher_model_name_or_path" in lines[0]) == has_teacher
     assert ("dataset_name data/cifar10" in commands) == has_teacher
-    assert "--eval_split_name" not in lines[1] + lines[2] + lines[3]  # nothing is chosen by the test images
+    assert "--eval_split_name" not in lines[1] + lines[2] + lines[3]  # no choice depends on the test images
 
 
 def test_the_guide_has_the_tables_of_the_results():

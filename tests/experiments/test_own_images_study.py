@@ -40,12 +40,12 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make
 @pytest.fixture
 def run_simclr():
     pytest.importorskip("lightly")
-    import_script("experiments/cifar10/run_simmim.py")  # from which it imports
+    import_script("experiments/cifar10/run_simmim.py")  # the script imports from it
     return import_script("experiments/own_images/run_simclr.py")
 
 
 def copy_study(folder: Path) -> Path:
-    """With speeds of its own."""
+    """The study with fixed speeds."""
     folder.mkdir()
     for path in (*FOLDER.glob("*.py"), FOLDER / "Makefile"):
         shutil.copy(path, folder)
@@ -62,7 +62,7 @@ def study(tmp_path):
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory):
-    """All runs of the study."""
+    """List all runs of the study."""
     return list_commands(copy_study(tmp_path_factory.mktemp("commands") / "study"))
 
 
@@ -72,7 +72,7 @@ def run_script(study: Path, *arguments: str) -> str:
 
 
 def list_commands(study: Path, *targets: str) -> list[str]:
-    """The runs that `make` would start, in order."""
+    """List the runs that `make` would start, in order."""
     command = ["make", "-n", "-C", str(study), f"PYTHON={sys.executable}", "RUNS=runs", *targets]
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 0 and not process.stderr, process.stderr[-3000:]
@@ -180,7 +180,7 @@ def test_the_encoder_of_simclr_is_loaded_to_be_fine_tuned(run_simclr, tmp_path):
 
 def test_a_checkpoint_of_simclr_has_all_weights(run_simclr, tmp_path):
     model = make_simclr(run_simclr)
-    model(torch.randn(4, 3, 64, 64))  # changes the statistics of its batch norms
+    model(torch.randn(4, 3, 64, 64))  # changes its batch norm statistics
     model.save_pretrained(tmp_path)
     loaded = run_simclr.SimClr.from_pretrained(tmp_path).state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())

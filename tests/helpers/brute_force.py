@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Token mixers over the full grid, with every hidden token masked out: what the encoder computes, at the price of everything.
+"""
+Token mixers over the full grid with every hidden token masked out: the encoder's outputs at full cost.
 
-It shares the weights of a model, but none of its code for windows, groups, orders or plans. Windows follow Swin: pad the
-grid to whole windows, roll it, cut it, and label the regions that the roll has brought together.
+It shares the weights of a model, but none of its code for windows, groups, orders or plans. Windows follow Swin: pad
+the grid to full windows, roll it, cut it, and label the regions that the roll brings together.
 """
 
 import itertools
@@ -29,19 +30,19 @@ from modeling_greenmim.modeling_greenmim import GreenMimModel
 
 
 def label_axis(length: int, window: int, shift: int) -> torch.Tensor:
-    """A label for each place along an axis: places attend to each other if their labels are equal along both axes."""
+    """Label each position along an axis. Positions attend to each other if their labels are equal along both axes."""
     padded = -(-length // window) * window
     regions = torch.zeros(padded, dtype=torch.long)
     if shift:
         regions[padded - window : padded - shift] = 1
         regions[padded - shift :] = 2
-    rolled_place = torch.arange(padded).roll(shift)  # where place i of the grid has gone
+    rolled_place = torch.arange(padded).roll(shift)  # new index of grid position i
     window_of_rolled = torch.arange(padded) // window
     return (window_of_rolled * 3 + regions)[rolled_place][:length]
 
 
 def get_scores(attention, query, key):
-    """Dot products of queries and keys, `(batch, heads, n, head_dim)` each, or their cosines, scaled."""
+    """Scaled dot products or cosines of queries and keys, each `(batch, heads, n, head_dim)`."""
     if attention.similarity is None:
         return query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
     lengths = query.norm(dim=-1)[..., None] * key.norm(dim=-1)[:, :, None, :]
@@ -61,7 +62,7 @@ def attend(attention, states, hidden, labels, bias=None):
     if bias is not None:
         scores = scores + bias
     allowed = (labels[:, None] == labels) & ~hidden[:, None, None, :]
-    # hidden tokens attend to nothing: give them themselves, their output is not looked at
+    # hidden tokens attend only to themselves: their output is ignored
     allowed = allowed | torch.eye(height * width, dtype=torch.bool)
     weights = scores.masked_fill(~allowed, float("-inf")).softmax(-1)
     output = (weights @ value).transpose(1, 2).flatten(2)
@@ -69,7 +70,7 @@ def attend(attention, states, hidden, labels, bias=None):
 
 
 def get_modulation(attention: nn.Module, height: int, width: int) -> torch.Tensor | float:
-    """The mixture of Gaussians that multiplies the scores of all pairs of places, `(heads, n, n)`, or 1."""
+    """The Gaussian mixture that multiplies the scores of all pairs of positions, `(heads, n, n)`, or 1."""
     mixture = getattr(attention, "score_modulation", None)
     if mixture is None:
         return 1.0
@@ -80,7 +81,7 @@ def get_modulation(attention: nn.Module, height: int, width: int) -> torch.Tenso
 
 
 def get_offset_bias(table: torch.Tensor, side: int, height: int, width: int) -> torch.Tensor:
-    """Biases of all pairs of places, `(heads, n, n)`, from a table of the offsets of windows of `side` tokens."""
+    """Biases of all pairs of positions, `(heads, n, n)`, from an offset table for windows of `side` tokens."""
     row, column = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
     row_offset, column_offset = (
         (place[:, None] - place).clamp(1 - side, side - 1) + side - 1 for place in (row, column)
@@ -89,7 +90,7 @@ def get_offset_bias(table: torch.Tensor, side: int, height: int, width: int) -> 
 
 
 def get_bias(bias: nn.Module | None, side: int, height: int, width: int) -> torch.Tensor | None:
-    """Biases of all pairs of places, `(heads, n, n)`, from a table of offsets or the MLP of Swin V2, or `None`."""
+    """Biases of all pairs of positions, `(heads, n, n)`, from an offset table or Swin V2's MLP, or `None`."""
     if bias is None:
         return None
     if hasattr(bias, "relative_position_bias_table"):
@@ -97,7 +98,7 @@ def get_bias(bias: nn.Module | None, side: int, height: int, width: int) -> torc
     rows, columns = (torch.arange(1 - length, length).double() for length in (height, width))
     offsets = torch.stack(
         torch.meshgrid(rows, columns, indexing="ij"), dim=-1
-    )  # all that occur: the pairs are too many
+    )  # only the offsets that occur: there are too many pairs
     offsets = 8 * offsets / max(bias.bias_window_size - 1, 1)
     offsets = offsets.sign() * (1 + offsets.abs()).log() / math.log(8)
     hidden = nn.functional.linear(offsets, bias.fc1.weight, bias.fc1.bias).clamp(min=0)
@@ -137,7 +138,9 @@ def mix_globally(config, stage, mixer, states, hidden):
 
 
 def mix_with_reduced_keys(config, stage, mixer, states, hidden):
-    """Twins: keys and values from a convolution whose kernel and stride are a mask unit; those of hidden units are masked out."""
+    """
+    Twins: keys and values from a convolution whose kernel and stride are a mask unit, with hidden units masked out.
+    """
     batch, height, width, channels = states.shape
     side = 2 ** (len(config.depths) - 1 - stage)
     if side == 1:
@@ -165,7 +168,10 @@ def mix_with_reduced_keys(config, stage, mixer, states, hidden):
 
 
 def mix_dilated_neighbors(config, stage, mixer, states, hidden):
-    """DilateFormer: each third of the heads attends to the 3 x 3 neighbors at its dilation; those beyond the border are zeros."""
+    """
+    DilateFormer: each third of the heads attends to the 3 x 3 neighbors at its dilation. Neighbors beyond the border
+    are zero.
+    """
     batch, height, width, channels = states.shape
     query, key, value = (
         projection(states).permute(0, 3, 1, 2) for projection in (mixer.q_proj, mixer.k_proj, mixer.v_proj)
@@ -188,14 +194,14 @@ def mix_dilated_neighbors(config, stage, mixer, states, hidden):
             lengths = queries.norm(dim=-1)[..., None] * keys.norm(dim=3)
             scores = scores / lengths.where(lengths > 0, 1) * scale[:, None]  # the score of a zero key is 0
         is_hidden = (is_inside == 1) & (is_visible == 0)
-        is_hidden[..., 4] = False  # hidden tokens attend to themselves at least: their output is not looked at
+        is_hidden[..., 4] = False  # hidden tokens attend at least to themselves: their output is ignored
         weights = scores.masked_fill(is_hidden, float("-inf")).softmax(-1)
         thirds.append((weights[:, :, :, None] * values).sum(-1).flatten(2))
     return mixer.o_proj(torch.cat(thirds, dim=-1)).view(states.shape)
 
 
 def mix_clusters(config, stage, mixer, states, hidden):
-    """Context Clusters: one region and head after the other, with the means of visible tokens as centers."""
+    """Context Clusters, one region and head at a time, with the means of visible tokens as centers."""
     batch, height, width, channels = states.shape
     features, values = mixer.feature_proj(states), mixer.value_proj(states)
     visible = ~hidden.view(batch, height, width)
@@ -234,7 +240,9 @@ def mix_clusters(config, stage, mixer, states, hidden):
 
 
 def make_kernel(weight: torch.Tensor, side: int, channels: int) -> torch.Tensor:
-    """The kernel of a convolution from a linear layer over the tokens of a unit, of which bits of columns and rows alternate."""
+    """
+    Convert a linear layer over a unit's tokens, whose index interleaves column and row bits, to a convolution kernel.
+    """
     kernel = weight.new_zeros(len(weight), channels, side, side)
     for row in range(side):
         for column in range(side):
@@ -244,7 +252,7 @@ def make_kernel(weight: torch.Tensor, side: int, channels: int) -> torch.Tensor:
 
 
 def normalize(norm: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """A norm of a layer. That of groups has the mean and the variance of visible tokens, over all of their channels."""
+    """Apply a layer's norm. A group norm uses the mean and variance of visible tokens over all channels."""
     if not isinstance(norm, nn.GroupNorm):
         return norm(states)
     visible = (~hidden).view(*states.shape[:3], 1).to(states.dtype)
@@ -255,14 +263,15 @@ def normalize(norm: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> to
 
 
 def encode_positions(module: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """PEG: the tokens and a convolution of them, with zeros for those that are hidden."""
+    """PEG: the tokens plus their convolution, with zeros for hidden tokens."""
     visible = states * ~hidden.view(*states.shape[:3], 1)
     kernel, bias = module.convolution.weight, module.convolution.bias
     encoding = nn.functional.conv2d(visible.permute(0, 3, 1, 2), kernel, bias, padding=1, groups=len(kernel))
     return states + encoding.permute(0, 2, 3, 1)
 
 
-# (config, stage, mixer, states (batch, h, w, channels), hidden (batch, h * w)) -> mixed states; one row for each token mixer
+# (config, stage, mixer, states (batch, h, w, channels), hidden (batch, h * w)) -> mixed states; one row for each token
+# mixer
 FULL_GRID_MIXERS: dict[str, Callable] = {
     "window": mix_windows,
     "shifted_window": mix_shifted_windows,
@@ -275,12 +284,12 @@ FULL_GRID_MIXERS: dict[str, Callable] = {
 
 
 def pad_to_multiple(states: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Completes rows and columns of `(batch, h, w, channels)` with zeros."""
+    """Pad rows and columns of `(batch, h, w, channels)` with zeros."""
     return nn.functional.pad(states, (0, 0, 0, -states.shape[2] % multiple, 0, -states.shape[1] % multiple))
 
 
 def convolve(module: nn.Module, maps: torch.Tensor, stride: int) -> torch.Tensor:
-    """A convolution of `(batch, channels, h, w)`, of whole strides, with zeros around, to `(batch, rows, columns, channels)`."""
+    """Convolve `(batch, channels, h, w)`, zero-padded to full strides, to `(batch, rows, columns, channels)`."""
     rows, columns = (side // stride for side in maps.shape[-2:])
     padding = (module.weight.shape[-1] - stride + 1) // 2
     maps = nn.functional.conv2d(maps, module.weight, module.bias, stride, padding)
@@ -288,7 +297,9 @@ def convolve(module: nn.Module, maps: torch.Tensor, stride: int) -> torch.Tensor
 
 
 def merge(config: GreenMimConfig, merging: nn.Module, states: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """From the tokens of a stage to those of the next: Swin's four quarters, or a convolution with zeros for hidden tokens."""
+    """
+    Merge the tokens of a stage for the next one: Swin's four quarters, or a convolution with zeros for hidden tokens.
+    """
     is_first, visible = config.merging_norm_placement == "before", ~hidden.view(*states.shape[:3], 1)
     if config.merging_kernel_size is not None:
         states = (merging.norm(states) if is_first else states) * visible
@@ -310,10 +321,10 @@ def brute_force_encoder(
     secondary_mask: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """
-    Encodes the full grid with hidden tokens masked out of every mixer. Without a mask, images may have any size.
+    Encode the full grid with hidden tokens masked out in every mixer. Without a mask, images may have any size.
 
-    Returns the normalized last stage, `(batch, units, channels)`, and the output of each stage, `(batch, h, w, channels)`,
-    both row-major. What they hold for hidden units means nothing.
+    Returns the normalized last stage, `(batch, units, channels)`, and the output of each stage, `(batch, h, w,
+    channels)`, both row-major. Values for hidden units are meaningless.
     """
     config: GreenMimConfig = model.config
     num_stages = len(config.depths)

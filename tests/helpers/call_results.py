@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What right results of the public functions are, for the arguments they were called with."""
+"""Checks whether results of the public functions are correct for their arguments."""
 
 import copy
 from typing import Any
@@ -79,7 +79,7 @@ def is_planned(plan: dict, a: dict) -> bool:
 
 
 def makes_a_model(config: GreenMimConfig, a: dict) -> bool:
-    """Of the configuration as it is read back, too; on the meta device."""
+    """Also checks the configuration after saving and loading, on the meta device."""
     again = GreenMimConfig.from_dict(copy.deepcopy(config.to_dict()))
     height, width = (config.mask_unit_size * 2,) * 2
     with torch.device("meta"):
@@ -95,7 +95,9 @@ def is_batch(batch: dict, a: dict) -> bool:
 
 
 def is_processed(inputs: dict, a: dict) -> bool:
-    """A white image gives one value, and another where it is padded; of other images, shapes are checked."""
+    """
+    A white image must give one value, and a different value in the padding. For other images, shapes are checked.
+    """
     pixel_values = inputs["pixel_values"]
     if a["image"] is not PROCESSED["image"]:
         return pixel_values.shape[1:] == (3, 16, 16) and bool(np.isfinite(pixel_values).all())
@@ -106,7 +108,7 @@ def is_processed(inputs: dict, a: dict) -> bool:
 
 
 def is_output(model: PreTrainedModel, outputs: ModelOutput, a: dict) -> bool:
-    """Loss or features are those of the same images in a call of its own, with the mask if one was given."""
+    """Loss or features must equal a separate call with the same images, and the mask if given."""
     expected = model(IMAGES) if a.get("bool_masked_pos") is None else model(IMAGES, torch.from_numpy(MASK))
     torch.testing.assert_close(outputs[0], expected[0])
     return True

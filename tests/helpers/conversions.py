@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Models that are saved, converted, and read where this package cannot be imported."""
+"""Save and convert models, and read them without this package."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ from tests.helpers.tiny_models import make_config, randomize
 
 
 ROOT = Path(__file__).parents[2]
-# other environments, made by `make test-all`
+# other environments, created by `make test-all`
 ENVIRONMENTS = {
     "here": Path(sys.executable),
     "transformers 4.57": ROOT / ".venv-4.57/bin/python",

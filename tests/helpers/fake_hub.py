@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs the pre-training script with a dataset `me/images` on the Hub that is a local folder of parquet files.
+"""Run the pre-training script with a Hub dataset `me/images` that is in fact a local folder of parquet files.
 
 python -m tests.helpers.fake_hub FOLDER --dataset_name me/images ...
 """

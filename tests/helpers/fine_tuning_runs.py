@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs of the scripts that fine-tune segmenters and detectors, and what the tests of both ask of them."""
+"""Runs of the segmentation and detection scripts, and checks that their tests share."""
 
 import io
 import itertools
@@ -39,14 +39,14 @@ TRAINING = [
 
 
 def encode(pixels: np.ndarray) -> dict:
-    """An image as `datasets` stores it."""
+    """Encode an image as `datasets` stores it."""
     content = io.BytesIO()
     PIL.Image.fromarray(pixels).save(content, "PNG")
     return {"bytes": content.getvalue(), "path": None}
 
 
 def get_error(main, arguments: list) -> str:
-    """The one line that ends a run."""
+    """Return the one-line error of a run."""
     with pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in arguments])
     message = str(caught.value)
@@ -55,7 +55,7 @@ def get_error(main, arguments: list) -> str:
 
 
 def stop_after(step: int, monkeypatch, main, arguments: list):
-    """Starts a run that gets SIGTERM in a step."""
+    """Start a run that gets SIGTERM during a step."""
     steps = itertools.count(1)
     with monkeypatch.context() as patch:
         patch.setattr(StopSignals, "get_agreed", lambda self: signal.SIGTERM * (next(steps) == step))
@@ -83,14 +83,14 @@ def assert_learning_rates_decay_in_the_backbone(model: torch.nn.Module):
 
 
 def predict_in_fresh_process(task: str, folder: Path, image: Path) -> str:
-    """What a pipeline makes of an image, as text."""
+    """Run a pipeline on an image, and return its output as text."""
     code = "import sys, modeling_greenmim; from transformers import pipeline; print(pipeline(*sys.argv[1:3])(sys.argv[3]))"
     command = [sys.executable, "-c", code, task, str(folder), str(image)]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=200).stdout
 
 
 def check_resume(main, arguments: list, tmp_path: Path, monkeypatch, *options: str):
-    """Asserts that a run that was stopped ends with the weights of one that was not."""
+    """Assert that a stopped and resumed run ends with the weights of an uninterrupted one."""
     arguments = [*arguments, *options, "--output_dir"]
     main([*arguments, str(tmp_path / "whole")])
     stop_after(4, monkeypatch, main, [*arguments, tmp_path / "stopped"])

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Labeled images of the tests of image classification, easy to tell apart by their colors, and small models."""
+"""Labeled images with easily distinguished colors, and small models, for the image classification tests."""
 
 import io
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.helpers.tiny_models import FAMILIES
 
 
 COLORS = {"blue": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
-NUM_IMAGES = 14  # of each class
+NUM_IMAGES = 14  # for each class
 SETTINGS = {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window_size": 4}
 CONFIG = GreenMimConfig(
     **SETTINGS, decoder_hidden_size=16, decoder_num_attention_heads=2, decoder_intermediate_size=32
@@ -35,7 +35,7 @@ CONFIG = GreenMimConfig(
 
 
 def encode_color(color: str, seed: int) -> bytes:
-    """An image of one color, with noise."""
+    """Create an image of one color with noise."""
     noise = np.random.default_rng(seed).integers(-30, 30, size=(20, 18, 3))
     pixels = np.clip(np.array(COLORS[color]) + noise, 0, 255).astype(np.uint8)
     content = io.BytesIO()
@@ -66,8 +66,8 @@ def write_labeled_parquet(path: Path, labels, feature=None) -> Path:
 
 def write_labeled_folders(folder: Path) -> Path:
     """
-    Images in class folders (`files`) and `parquet` files; the models `greenmim` and `swin`, `greenmim_v2` and `swin_v2`, and `twins`;
-    and a `config`.
+    Create images in class folders (`files`) and `parquet` files, the models `greenmim`, `swin`, `greenmim_v2`,
+    `swin_v2` and `twins`, and a `config`.
     """
     write_class_folders(folder / "files")
     labels = [i % 3 for i in range(36)]

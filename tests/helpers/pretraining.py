@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Images and small runs for the tests of pre-training."""
+"""Images and small runs for the pre-training tests."""
 
 import io
 import json
@@ -46,7 +46,7 @@ CONFIG = GreenMimConfig(
 
 
 def encode(index: int) -> bytes:
-    """An image of one of two classes, which are told apart by their color."""
+    """Create an image of one of two classes, which differ in color."""
     pixels = np.random.default_rng(index).integers(128, size=(4, 4, 3), dtype=np.uint8)
     pixels[:, :, index % 2] += 127
     content = io.BytesIO()
@@ -55,7 +55,10 @@ def encode(index: int) -> bytes:
 
 
 def write_images(folder: Path) -> Path:
-    """The same images as `files` in a folder for each class, and in three `parquet` files and `tars` of different sizes; a configuration."""
+    """
+    Write the same images as `files` in class folders and in three `parquet` files and `tars` of different sizes, and a
+    configuration.
+    """
     CONFIG.save_pretrained(folder)
     for index in range(NUM_IMAGES):
         path = folder / "files" / f"class{index % 2}" / f"{index:02d}.png"
@@ -76,7 +79,7 @@ def write_images(folder: Path) -> Path:
 
 
 def run(images: Path, output_dir: Path, *options, kind: str = "files") -> dict:
-    """Runs the script in this process, for six small steps. Returns its metrics."""
+    """Run the script in this process for six small steps, and return its metrics."""
     arguments = [f"--train_dir={images / kind}", f"--output_dir={output_dir}", "--per_device_train_batch_size=4"]
     if not any(str(option).startswith("--model_name_or_path") for option in options):
         arguments.append(f"--config_name_or_path={images}")

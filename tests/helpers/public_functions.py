@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The public functions, each with arguments that are right and a check of its results."""
+"""The public functions, each with valid arguments and a check of its results."""
 
 import functools
 import importlib.util
@@ -58,7 +58,7 @@ from tests.helpers.call_results import (
 
 
 class Function(NamedTuple):
-    """A public function, arguments that are right, whether a result fits arguments, and other words for an argument."""
+    """A public function, valid arguments, a check of results, and alternative names of arguments."""
 
     call: Callable
     arguments: dict[str, Any]
@@ -75,7 +75,7 @@ def process(backend: type, image: Any, **settings) -> dict:
 
 
 def configure(**settings) -> GreenMimConfig:
-    """Also makes a model, which knows the registered mixers and targets."""
+    """Also creates a model, which validates registered mixers and targets."""
     config = GreenMimConfig(**settings)
     with torch.device("meta"):
         GreenMimForMaskedImageModeling(config)
@@ -178,7 +178,7 @@ FUNCTIONS = {
             functools.partial(process, getattr(modeling_greenmim, name)), PROCESSED, is_processed, IMAGE_WORDS
         )
         for name in modeling_greenmim.__all__
-        if "ImageProcessor" in name  # one of them needs torchvision
+        if "ImageProcessor" in name  # one of the functions needs torchvision
     },
     "GreenMimModel": forward("GreenMimModel", **MASKED_INPUTS),
     "GreenMimBackbone": forward("GreenMimBackbone"),

@@ -12,8 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Reads a converted or published folder where this package cannot be imported, and saves the outputs of the model. Tests run it,
-also in other environments: it may use only torch, and transformers from 4.57 on or timm.
+Read a converted or published folder without this package, and save the model's outputs. Tests also run this in other
+environments, so it may use only torch, and transformers 4.57 or later or timm.
 
     python read_folder.py AutoModel path/to/folder images.pt outputs.pt
 """
@@ -23,7 +23,7 @@ import sys
 import torch
 
 
-sys.modules["modeling_greenmim"] = None  # importing it fails, as where it is not installed
+sys.modules["modeling_greenmim"] = None  # importing it fails as if it were not installed
 auto_class, folder, images, outputs = sys.argv[1:]
 pixel_values = torch.load(images)
 if auto_class == "timm":

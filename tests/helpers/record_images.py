@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs the pre-training script, and writes down the epoch and the checksum of every image that it trains on.
+"""Run the pre-training script, and record the epoch and checksum of every training image.
 
     python -m tests.helpers.record_images FOLDER --train_dir ...
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Imports scripts of the examples, which are no modules of a package."""
+"""Import example scripts, which are not in a package."""
 
 import importlib.util
 import sys
@@ -24,14 +24,14 @@ ROOT = Path(__file__).parents[2]
 
 def import_script(path: str) -> ModuleType:
     """
-    Imports a script.
+    Import a script.
 
     Args:
         path (`str`):
-            Its path in the repository, such as `examples/quickstart/quickstart.py`.
+            Path in the repository, such as `examples/quickstart/quickstart.py`.
 
     Returns:
-        The module, under the name of the file, so that its classes can be pickled.
+        The module, registered under the file's name so that its classes can be pickled.
     """
     name = Path(path).stem
     if name not in sys.modules:

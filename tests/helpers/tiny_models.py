@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Models of a few thousand weights, and images and masks for them."""
+"""Models with a few thousand weights, and images and masks for them."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from torch import nn
 from modeling_greenmim import GreenMimConfig, sample_masks
 
 
-# what makes a model of three stages one of a family; Twins is Twins-SVT
+# settings of a three-stage model of each family; Twins is Twins-SVT
 FAMILIES = {
     "swin": {},
     "swin_v2": {
@@ -39,7 +39,7 @@ FAMILIES = {
         "embedding_norm_eps": 1e-5,
     },
 }
-# rows of a test that is as long for every family
+# parameters of tests that take equally long for every family
 FAMILY_ROWS = [name if name == "swin" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
 
 
@@ -59,7 +59,7 @@ def make_config(**kwargs) -> GreenMimConfig:
 
 
 def randomize(model: nn.Module, std: float = 0.3) -> nn.Module:
-    """Far from the initial weights, so that biases, bias tables and norms all matter."""
+    """Set weights far from the initial ones, so that biases, bias tables and norms all affect the outputs."""
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=std, generator=generator)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Images of the tests of modeling_greenmim/training: each tells its number by its gray."""
+"""Images for the tests of modeling_greenmim/training. The gray value of each encodes its number."""
 
 import io
 import tarfile
@@ -27,7 +27,7 @@ SHARDS = (7, 9, 4)
 
 
 def encode(index: int, size=(12, 12), mode="L", image_format="PNG", **options) -> bytes:
-    """An image of one gray."""
+    """Create an image of one gray value."""
     content = io.BytesIO()
     PIL.Image.new("L", size, index).convert(mode).save(content, image_format, **options)
     return content.getvalue()
@@ -51,7 +51,7 @@ def write_parquet(path: Path, contents: list[bytes | None], rows_per_group: int 
 
 
 def damage_row_group(path: Path, group: int):
-    """Overwrites the data of a row group; the footer stays."""
+    """Overwrite the data of a row group but not the footer."""
     column = pyarrow.parquet.read_metadata(path).row_group(group).column(0)
     start = column.dictionary_page_offset or column.data_page_offset
     content = bytearray(path.read_bytes())
@@ -71,7 +71,7 @@ def write_tar(path: Path, indices) -> Path:
 
 
 def write_folders(folder: Path) -> Path:
-    """The same images as `files`, `parquet` and `tars`."""
+    """Write the same images as `files`, `parquet` and `tars`."""
     write_files(folder / "files")
     first = 0
     for shard, number in enumerate(SHARDS):

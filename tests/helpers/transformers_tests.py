@@ -12,13 +12,13 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Unpacks the common tests of the installed transformers into an ignored folder, for `test_common_*.py`.
+Unpack the common tests of the installed transformers into an ignored folder, for `test_common_*.py`.
 
-They are part of its source distribution, not of the installed package, and not ours to commit:
+They are part of the source distribution, not of the installed package, and cannot be committed here:
 
     python -m tests.helpers.transformers_tests
 
-What they import from parts of the repository that the source distribution leaves out gets small stand-ins.
+Small stand-ins replace imports from parts of the repository that the source distribution omits.
 """
 
 import importlib
@@ -40,7 +40,7 @@ FOLDER = Path(__file__).parents[2] / ".transformers_tests" / transformers.__vers
 PACKAGE = "transformers_tests"
 
 STAND_INS = {
-    # exporting and generation have test suites of their own, which are not distributed
+    # export and generation have separate test suites, which are not distributed
     "exporters/test_export.py": "class ExportTesterMixin:\n    pass\n",
     "generation/test_utils.py": "class GenerationTesterMixin:\n    pass\n",
     # the keywords that `ConfigTester` passes to every configuration
@@ -63,7 +63,7 @@ STAND_INS = {
 
 
 def fetch():
-    """Downloads the source distribution from the package index, and unpacks its tests."""
+    """Download the source distribution from the package index, and unpack its tests."""
     with tempfile.TemporaryDirectory() as download:
         subprocess.run(
             [
@@ -87,19 +87,19 @@ def fetch():
             (folder / "__init__.py").touch()
         shutil.rmtree(FOLDER, ignore_errors=True)
         FOLDER.mkdir(parents=True)
-        for part in (package.parent / "utils", package):  # the package last: where it is, everything is
+        for part in (package.parent / "utils", package):  # the package last: if it exists, everything exists
             shutil.move(part, FOLDER / part.name)
 
 
 def load_package(name: str):
-    """Makes a package of the folder importable, under its name."""
+    """Make a package in the folder importable by name."""
     spec = ModuleSpec(name, loader=None, is_package=True)
     spec.submodule_search_locations = [str(FOLDER / name)]
     sys.modules[name] = importlib.util.module_from_spec(spec)
 
 
 def import_or_skip(module: str) -> ModuleType:
-    """A module of the common tests; where they are not there, the tests that need it are skipped."""
+    """Import a module of the common tests. If it does not exist, skip the tests that need it."""
     if not (FOLDER / PACKAGE).exists():
         pytest.skip(
             f"the common tests of transformers {transformers.__version__} are not there: `make transformers-tests` "

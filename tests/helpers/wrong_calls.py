@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Wrong and doubtful calls of the public functions, and what comes of them: a clear error, a right result, or neither.
+Wrong and doubtful calls of the public functions, and their outcomes: a clear error, a correct result, or neither.
 
-    python -m tests.helpers.wrong_calls    counts them, and lists those that are neither
+    python -m tests.helpers.wrong_calls    counts the outcomes, and lists calls with neither
 """
 
 import traceback
@@ -33,7 +33,7 @@ from tests.helpers.public_functions import FUNCTIONS
 
 
 ACCEPTED = ("clear error", "right", "warning")
-# errors that these files raise name the argument, its value and what is wanted
+# errors raised in these files name the argument, its value and the allowed values
 CHECKING_FILES = ("modeling_greenmim", "huggingface_hub/dataclasses", "transformers/image_")
 NUMBERS = (0, -1, 7, 0.5, 1.5, -2.0, float("nan"), float("inf"))
 OBJECTS = ("", "x", None, True, [], (-4, -4), (4, 4, 4), {}, object)
@@ -47,7 +47,10 @@ ARRAYS = (
 
 
 def judge(name: str, changed: dict[str, Any]) -> tuple[str, str]:
-    """Calls a function with some arguments changed: a verdict, `ACCEPTED`, `"unclear error"` or `"wrong"`, and its reason."""
+    """
+    Call a function with changed arguments. Returns a verdict (one of `ACCEPTED`, `"unclear error"` or `"wrong"`) and
+    its reason.
+    """
     function = FUNCTIONS[name]
     arguments = {**function.arguments, **changed}
     with warnings.catch_warnings(record=True) as raised:
@@ -72,7 +75,7 @@ def judge(name: str, changed: dict[str, Any]) -> tuple[str, str]:
 
 
 def list_changes(name: str) -> Iterator[dict[str, Any]]:
-    """An odd value for each argument of a function, and each argument misspelled."""
+    """Yield an odd value for each argument of a function, and each argument misspelled."""
     for argument, value in FUNCTIONS[name].arguments.items():
         yield {f"{argument}z": value}
         for odd in (*NUMBERS, *OBJECTS, *ARRAYS):
@@ -80,7 +83,7 @@ def list_changes(name: str) -> Iterator[dict[str, Any]]:
 
 
 def list_failures(name: str, counts: Counter) -> list[str]:
-    """The calls that are neither refused clearly nor right; adds all verdicts to `counts`."""
+    """Find the calls without a clear error or correct result, and add all verdicts to `counts`."""
     failures = []
     for changed in list_changes(name):
         verdict, reason = judge(name, changed)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""LoRA by peft: adapters train, and are saved and merged."""
+"""LoRA with peft: adapters are trained, saved and merged."""
 
 import pytest
 import torch

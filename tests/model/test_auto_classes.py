@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Auto classes, pipelines, and a model of transformers with our backbone."""
+"""Auto classes, pipelines, and a transformers model with a GreenMIM backbone."""
 
 import importlib
 
@@ -76,7 +76,7 @@ def test_pipelines_run_on_saved_folders(tmp_path):
 
 
 def test_pipelines_need_an_image_processor_that_does_not_mask(tmp_path):
-    """One that masks hides most of every image from a pipeline: a classifier refuses, and there is a way out."""
+    """A masking image processor would hide most of every image in a pipeline: a classifier raises, with a remedy."""
     GreenMimForImageClassification(make_config(num_labels=3)).save_pretrained(tmp_path)
     save_image_processor(tmp_path, do_mask=True)
     image = PIL.Image.effect_noise((80, 60), 50)
@@ -84,7 +84,7 @@ def test_pipelines_need_an_image_processor_that_does_not_mask(tmp_path):
     with pytest.raises(ValueError, match=r"bool_masked_pos.*image classifier.*from_pretrained\(..., do_mask=False\)"):
         classify(image)
     extract = pipeline("image-feature-extraction", model=str(tmp_path))
-    assert torch.tensor(extract(image)).shape == (1, 16, 64)  # of the visible units, as asked for
+    assert torch.tensor(extract(image)).shape == (1, 16, 64)  # of the visible units, as requested
     image_processor = AutoImageProcessor.from_pretrained(tmp_path, backend="pil", do_mask=False)
     classify = pipeline("image-classification", model=str(tmp_path), image_processor=image_processor)
     assert len(classify(image)) == 3
@@ -92,7 +92,7 @@ def test_pipelines_need_an_image_processor_that_does_not_mask(tmp_path):
 
 @pytest.mark.parametrize("window_size", [4, 6])
 def test_upernet_trains_on_our_backbone(tmp_path, window_size):
-    """With images of an odd size, trained, saved and loaded at another window."""
+    """Uses images of an odd size; the model is trained, saved and loaded with a different window size."""
     backbone_config = make_config(depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), out_indices=[1, 2, 3, 4])
     config = UperNetConfig(backbone_config=backbone_config, hidden_size=32, use_auxiliary_head=False, num_labels=3)
     model = UperNetForSemanticSegmentation(config)

@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Hugging Face's own common tests of models, backbones and configurations, over the classes of this package.
+"""
+Hugging Face's common model, backbone and configuration tests on the classes of this package.
 
-What is overridden here, and why, is said at each place. Skips with a reason of their own inside the common tests (no GPU, no
-text modality, no tied weights, ...) are theirs.
+Each override states its reason. Other skips (no GPU, no text modality, no tied weights, ...) come from the common
+tests.
 """
 
 import unittest
@@ -39,7 +40,7 @@ test_modeling_common = import_or_skip("test_modeling_common")
 test_backbone_common = import_or_skip("test_backbone_common")
 test_configuration_common = import_or_skip("test_configuration_common")
 
-# the common tests look up by name which inputs a class takes
+# the common tests look up the inputs of a class by name
 CLASS_NAMES = {
     "MODEL_MAPPING_NAMES": GreenMimModel,
     "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES": GreenMimForImageClassification,
@@ -60,7 +61,7 @@ class GreenMimModelTester:
     batch_size, num_channels, image_size, patch_size = 3, 3, 32, 2
     window_size, num_stages = 4, 2
     is_training = True
-    # names that the common tests read
+    # attributes that the common tests read
     num_hidden_layers = num_stages
     num_attention_heads = 2
     hidden_size = 16
@@ -93,7 +94,7 @@ class GreenMimModelTester:
 
 class GreenMimConfigTest(unittest.TestCase):
     def test_config(self):
-        # a configuration of a vision model has no `hidden_size` that could be set: it follows from `embed_dim`
+        # `hidden_size` cannot be set: it follows from `embed_dim`
         tester = test_configuration_common.ConfigTester(
             self,
             config_class=GreenMimConfig,
@@ -122,7 +123,7 @@ class GreenMimModelTest(test_modeling_common.ModelTesterMixin, unittest.TestCase
         return patch.object(type(self), "all_model_classes", classes)
 
     def _prepare_for_class(self, inputs_dict, model_class, return_labels=False):
-        """In place of a mask that hides nothing, which is an error here, one that hides something."""
+        """Replace a mask that hides nothing, which is an error here, by one that hides something."""
         inputs_dict = super()._prepare_for_class(inputs_dict, model_class, return_labels)
         if "bool_masked_pos" in inputs_dict and not inputs_dict["bool_masked_pos"].any():
             units = self.model_tester.image_size // self.model_tester.get_config().mask_unit_size
@@ -132,20 +133,20 @@ class GreenMimModelTest(test_modeling_common.ModelTesterMixin, unittest.TestCase
 
     def test_attention_outputs(self):
         """
-        Attention is inside windows, so that its length is not that of the hidden states, and hidden states come in two
-        shapes, as those of Swin. Those of a backbone are feature maps: its own tests look at them.
+        Attention is inside windows, so its length differs from the hidden states', and hidden states come in two
+        shapes, as Swin's do. A backbone's hidden states are feature maps, which have separate tests.
         """
         tester = {"seq_length": self.model_tester.window_size**2, "num_hidden_states_types": 2}
         with patch.multiple(GreenMimModelTester, create=True, **tester), self.without(GreenMimBackbone):
             super().test_attention_outputs()
 
     def test_hidden_states_output(self):
-        """Those of a backbone are feature maps: its own tests look at them."""
+        """A backbone's hidden states are feature maps, which have separate tests."""
         with self.without(GreenMimBackbone):
             super().test_hidden_states_output()
 
     def test_reverse_loading_mapping(self):
-        """Our conversions change values (of position tables made for another window or image size), not names."""
+        """GreenMIM's conversions change values (position tables for a different window or image size), not names."""
         super().test_reverse_loading_mapping(check_keys_were_modified=False)
 
     def test_model_get_set_embeddings(self):

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""torch.compile: the whole graph, few compilations over many masks, and the same results."""
+"""torch.compile: one full graph, few compilations over many masks, and the same results."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def make_inputs(config, seed, per_sample):
 @pytest.mark.slow
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_200_masks_need_few_graphs(model, per_sample):
-    """Plans differ in the number and the size of their groups: these become dynamic, and the rest stays as it is."""
+    """Plans differ in the number and size of their groups. These become dynamic; everything else stays static."""
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     for seed in range(200):
         inputs = make_inputs(model.config, seed, per_sample)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Configurations of models: which names are found, and what is said about the others."""
+"""Model configurations: accepted names, and errors for others."""
 
 import json
 
@@ -26,7 +26,7 @@ OPTION = "--model_name_or_path"
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The names that were not taken for paths; the Hub has none of them."""
+    """Record the names that were not taken for paths. The Hub has none of them."""
     names = []
 
     def refuse(name, **kwargs):
@@ -46,32 +46,34 @@ def test_a_configuration_is_read(tmp_path, name):
 @pytest.mark.parametrize("name", ["/no/model", "./model", "../model", "~/model", "my/own/model", "model.json"])
 def test_the_hub_is_not_asked_about_a_path(asked, name):
     with pytest.raises(
-        ValueError, match=f"{OPTION} {name} is neither a folder or file here nor a repository of the Hub"
+        ValueError, match=f"{OPTION} must be a local folder or file or a reachable Hub repository, got {name}"
     ):
         read_config(name, OPTION)
     assert not asked
 
 
 def test_the_answer_of_the_hub_is_told_with_option_and_name(asked):
-    message = rf"{OPTION} me/my-model is neither .* can be reached \(the answer of the Hub\)\. Check the spelling"
+    message = rf"{OPTION} must be .*, got me/my-model \(the answer of the Hub\)\. Check the spelling"
     with pytest.raises(ValueError, match=message):
         read_config("me/my-model", OPTION)
     assert asked == ["me/my-model"]
 
 
 def test_a_missing_configuration_names_the_folder_of_configurations(asked):
-    with pytest.raises(ValueError, match="--config_name_or_path tiny is neither .* examples/configs"):
+    with pytest.raises(ValueError, match="--config_name_or_path must be .*, got tiny.* examples/configs"):
         read_config("tiny", "--config_name_or_path")
 
 
 def test_the_folder_of_a_run_names_its_model(tmp_path):
     SwinConfig().save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match=f"{OPTION} {tmp_path} is the folder of a run: its model is {tmp_path}/model"):
+    with pytest.raises(
+        ValueError, match=f"{OPTION} must be a model, got the run folder {tmp_path}. Use {tmp_path}/model"
+    ):
         read_config(str(tmp_path), OPTION)
 
 
 def test_a_folder_without_a_configuration_is_not_said_to_be_missing(tmp_path):
-    with pytest.raises(ValueError, match=f"{OPTION} {tmp_path} has no configuration that can be read"):
+    with pytest.raises(ValueError, match=f"{OPTION} must have a readable configuration, got {tmp_path}"):
         read_config(str(tmp_path), OPTION)
 
 
@@ -79,5 +81,7 @@ def test_an_impossible_configuration_is_explained_without_the_name_of_a_validato
     SwinConfig().save_pretrained(tmp_path)
     settings = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(settings | {"model_type": "greenmim", "mask_ratio": 1.5}))
-    with pytest.raises(ValueError, match="a model that cannot be: `mask_ratio` must be .* above 0 and below 1"):
+    with pytest.raises(
+        ValueError, match="must be a valid configuration, got .*: `mask_ratio` must be .* above 0 and below 1"
+    ):
         read_config(str(tmp_path), OPTION)

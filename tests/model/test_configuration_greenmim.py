@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The configuration: defaults, validation, and the ready ones."""
+"""The configuration: defaults, validation, and the configurations in examples/configs."""
 
 import json
 from pathlib import Path
@@ -98,7 +98,9 @@ def test_sides_of_a_mask_unit_in_tokens(stage):
 
 
 def test_what_others_have_added_survives_json(tmp_path):
-    """An attribute that was set later, even under a name that would be refused as misspelled, is no reason not to load."""
+    """
+    An attribute that was set later does not prevent loading, even with a name that would be rejected as misspelled.
+    """
     config = GreenMimConfig()
     config.layer_norm_epsilon = 1.0
     config.save_pretrained(tmp_path)
@@ -215,7 +217,7 @@ def test_windows_of_8_at_256_pixels_are_mask_units(per_sample):
     mask = sample_masks(batch_size=4, grid_size=(8, 8), mask_ratio=config.mask_ratio, seed=0, per_sample=per_sample)
     plan = make_plan(torch.from_numpy(mask), config)["stage1"]["window"]
     num_units = (~mask).sum() if per_sample else (~mask[0]).sum()
-    assert plan["gather_index"].shape == (num_units, 64)  # the groups are the units, and none has an empty slot
+    assert plan["gather_index"].shape == (num_units, 64)  # the groups are the units, without empty slots
     first_tokens = plan["gather_index"][:, :1] // 64 * 64
     assert (plan["gather_index"] == first_tokens + torch.arange(64)).all()
     assert (plan["set_index"] == plan["set_index"][:, :1]).all()

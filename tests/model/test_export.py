@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Export of full images: torch.export, and ONNX run by onnxruntime, with batches of any size."""
+"""Export for full images: torch.export and ONNX in onnxruntime, with any batch size."""
 
 import pytest
 import torch

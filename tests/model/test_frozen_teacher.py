@@ -76,5 +76,5 @@ def test_a_teacher_without_a_processor_has_the_normalization_of_the_student(tmp_
 def test_a_teacher_that_gives_no_features_is_a_clear_error(tmp_path, kind):
     if kind == "channels":
         SwinModel(SWIN).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="as a teacher because it gives no features of 1 x 32 x 32 images"):
+    with pytest.raises(ValueError, match="as a teacher because it returns no features for 1 x 32 x 32 images"):
         load_teacher(tmp_path, ([0.5], [0.5]), num_channels=1, image_size=(32, 32))

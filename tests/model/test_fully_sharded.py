@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Sharded training (FSDP2) on the CPU, with torch's own `fully_shard`: Accelerate, on a CPU, takes DDP without a word."""
+"""Sharded training (FSDP2) on a CPU with torch's `fully_shard`: on a CPU, Accelerate silently uses DDP."""
 
 import copy
 import os
@@ -47,7 +47,7 @@ def make_model() -> GreenMimForMaskedImageModeling:
 
 
 def train(model: torch.nn.Module, config: GreenMimConfig, rank: int, world_size: int):
-    """A few steps, on its part of the images of each step."""
+    """Train a few steps on this process's part of each step's images."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, eps=1e-3)
     collator = GreenMimDataCollator(config)
     for step in range(NUM_STEPS):
@@ -77,7 +77,8 @@ def train_sharded(rank: int, folder: str):
         make_model().save_pretrained(Path(folder) / "model", state_dict=state_dict)
     distributed.barrier()
     distributed.destroy_process_group()
-    # without the interpreter's shutdown, which a thread of gloo can abort ("terminate called without an active exception"); seen once
+    # skip the interpreter's shutdown, which a gloo thread can abort ("terminate called without an active exception";
+    # seen once)
     os._exit(0)
 
 

@@ -22,7 +22,7 @@ from modeling_greenmim.gathering_greenmim import gather_slots, scatter_slots, se
 
 
 def make_indices(num_tokens: int, num_empty: int, seed: int):
-    """A random place for each token among slots of which some stay empty."""
+    """Assign each token to a random slot; some slots stay empty."""
     scatter_index = torch.randperm(num_tokens + num_empty, generator=torch.Generator().manual_seed(seed))[:num_tokens]
     gather_index = torch.zeros(num_tokens + num_empty, dtype=torch.long)
     gather_index[scatter_index] = torch.arange(num_tokens)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The bias of groups: both look-ups, that for a CPU and that for a GPU, against one written pair by pair."""
+"""Group biases: the CPU and GPU lookups against a pair-by-pair reference."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ from modeling_greenmim.position_bias_greenmim import get_relative_position_index
 
 
 def get_groups(window_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows and positions of the slots of some groups, some slots being empty."""
+    """Random windows and positions for the slots of some groups, with empty slots."""
     config = GreenMimConfig(image_size=32, patch_size=2, depths=(2, 2), num_heads=1, window_size=window_size)
     shapes = {"stage1": {"shifted_window": (None, window_size**2)}}
     plan = make_plan(sample_masks(3, (8, 8), 0.6, seed=1), config, group_shapes=shapes)
@@ -77,7 +77,7 @@ def test_pairs_of_different_windows_have_the_masked_value(kind):
 
 @pytest.mark.parametrize("window_size", [3, 5, 7])
 def test_both_look_ups_have_the_same_gradient(window_size):
-    """Where slots are empty, or windows differ, attention has no gradient, and the look-ups need not agree."""
+    """If slots are empty or windows differ, attention has no gradient, and the lookups need not agree."""
     sets, positions = get_groups(window_size)
     biases = torch.randn((2 * window_size - 1) ** 2, 2, dtype=torch.float64, requires_grad=True)
     has_gradient = ((sets[:, :, None] == sets[:, None, :]) & (sets >= 0)[:, :, None])[:, None]

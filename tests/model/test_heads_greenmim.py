@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Classification and backbone: equal to transformers' Swin with the same weights, and what their outputs and gradients are."""
+"""Classification and backbone: equal to transformers' Swin with the same weights; their outputs and gradients."""
 
 import math
 
@@ -100,7 +100,7 @@ def test_a_mask_as_labels_raises():
 
 @pytest.mark.parametrize("image_size", [(64, 96), (61, 67)])
 def test_heads_interpolate_absolute_positions(image_size):
-    """A backbone by itself, as frameworks pass no keywords; a classifier when it is asked to."""
+    """A backbone always does, because frameworks pass no keywords; a classifier does on request."""
     settings = {"use_absolute_embeddings": True, "out_features": ["stage1"], "num_labels": 2}
     backbone = randomize(GreenMimBackbone(make_config(**settings)))
     classifier = randomize(GreenMimForImageClassification(make_config(**settings)))
@@ -126,7 +126,7 @@ def test_models_take_images_of_any_number_of_channels(num_channels):
 
 
 def test_masks_of_a_larger_model_match_its_grid():
-    """The unit grid follows the image that is given, not the image size of the configuration."""
+    """The unit grid follows the input image, not the configuration's image size."""
     config = make_config()
     model = GreenMimModel(config)
     mask = torch.from_numpy(sample_masks(1, (12, 20), 0.75, seed=0))
@@ -175,7 +175,7 @@ def test_gradient_checkpointing_keeps_gradients_of_heads(model_class, use_reentr
 
 
 def test_every_parameter_of_a_backbone_is_used():
-    """With the last stage asked for, nothing is left over that distributed training would wait for."""
+    """If the last stage is requested, no parameter stays unused that distributed training would wait for."""
     model = GreenMimBackbone(make_config(out_features=["stem", "stage3"]))
     sum(feature_map.square().mean() for feature_map in model(torch.randn(1, 3, 64, 64)).feature_maps).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

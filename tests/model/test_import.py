@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""`import modeling_greenmim` imports neither torch nor transformers; the Auto classes of transformers find its classes all the same."""
+"""
+`import modeling_greenmim` imports neither torch nor transformers, yet transformers' Auto classes find its classes.
+"""
 
 import ast
 import pickle

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The public leak test: it names the units that leak, and only those, in backbones of other libraries as well."""
+"""The public leak test: it names exactly the leaking units, also in backbones of other libraries."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_the_leaking_units_are_named():
 
 def test_a_statistic_over_the_whole_image_leaks_every_hidden_unit():
     def encode(pixel_values, bool_masked_pos):
-        return pixel_values - pixel_values.mean(dim=(1, 2, 3), keepdim=True)  # returns the hidden pixels, too
+        return pixel_values - pixel_values.mean(dim=(1, 2, 3), keepdim=True)  # also returns the hidden pixels
 
     pixel_values, masks = make_inputs()
     leaks = find_leaks(encode, pixel_values, masks)
@@ -85,7 +85,7 @@ def test_our_encoders_do_not_leak(settings):
 
 
 def test_an_overlapping_embedding_that_sees_hidden_pixels_is_caught(monkeypatch):
-    """The network is ours, without the line that zeroes hidden pixels."""
+    """The network is GreenMIM's without the line that zeroes hidden pixels."""
     monkeypatch.setattr(
         "modeling_greenmim.overlapping_greenmim.get_hidden_pixels",
         lambda mask, image_size, unit_size: torch.zeros(1, dtype=torch.bool),
@@ -98,7 +98,7 @@ def test_an_overlapping_embedding_that_sees_hidden_pixels_is_caught(monkeypatch)
 
 
 def test_hiera_of_timm_does_not_leak():
-    """A backbone of another library whose stem overlaps: it masks its convolution."""
+    """A backbone of a different library masks the convolution in its overlapping stem."""
     timm = pytest.importorskip("timm")
     settings = {"embed_dim": 8, "num_heads": 1, "stages": (1, 1, 1, 1), "img_size": (128, 192)}
     model = timm.models.hiera.Hiera(**settings, num_classes=0).eval()

@@ -11,7 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Checkpoints load into other architectures, at other windows and image sizes, with other settings and on other devices."""
+"""
+Checkpoints load into different architectures, with different window and image sizes and settings, and on different
+devices.
+"""
 
 import json
 
@@ -38,7 +41,7 @@ from tests.helpers.tiny_models import make_config, make_inputs, randomize
 
 @pytest.fixture
 def warnings_of_transformers(monkeypatch):
-    """The text of what transformers, and this package through its logger, warns of."""
+    """Capture the warnings of transformers and of this package's logger."""
     messages = []
     for name in ("warning", "error"):
         monkeypatch.setattr(
@@ -48,7 +51,7 @@ def warnings_of_transformers(monkeypatch):
 
 
 def test_every_model_starts_from_pretraining(tmp_path, warnings_of_transformers):
-    """Weights of the encoder arrive everywhere, and only what is new is reported."""
+    """Encoder weights are always loaded, and only new weights are reported."""
     pretrained = randomize(GreenMimForMaskedImageModeling(make_config()))
     pretrained.save_pretrained(tmp_path / "mim")
     encoder = AutoModel.from_pretrained(tmp_path / "mim")
@@ -85,7 +88,10 @@ def test_a_backbone_starts_from_a_classifier(tmp_path):
 
 
 def test_a_table_is_interpolated_by_offset():
-    """A table that is linear in the offsets stays so; the offset of a token to itself keeps its value, at the center."""
+    """
+    A table that is linear in the offsets stays linear; the offset of a token to itself, at the center, keeps its
+    value.
+    """
     offsets = torch.arange(-6.0, 7.0)
     table = torch.stack([offsets[:, None] + 0 * offsets, 0 * offsets[:, None] + 3 * offsets], dim=-1).flatten(0, 1)
     larger = interpolate_relative_position_bias_table(table, 12).view(23, 23, 2)
@@ -108,12 +114,12 @@ def interpolate_by_hand(table):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("auto", [False, True])
 def test_a_checkpoint_loads_at_a_different_window_and_image_size(tmp_path, warnings_of_transformers, auto, dtype):
-    """Window 7 at 224 pixels to window 12 at 384, as Swin users do."""
+    """From window 7 at 224 pixels to window 12 at 384, as is common for Swin."""
     settings = {"embed_dim": 8, "depths": (2, 2, 2, 2), "num_heads": (1, 1, 2, 2)}
     pretrained = randomize(GreenMimForMaskedImageModeling(GreenMimConfig(**settings)), std=0.1).to(dtype)
     pretrained.save_pretrained(tmp_path / "pretrained", max_shard_size="50KB")
     model_class = AutoModelForImageClassification if auto else GreenMimForImageClassification
-    for _ in range(2):  # it is said at every loading
+    for _ in range(2):  # reported at every loading
         warnings_of_transformers.clear()
         model = model_class.from_pretrained(tmp_path / "pretrained", window_size=12, image_size=384).eval()
         (said,) = [message for message in warnings_of_transformers if "interpolated" in message]
@@ -149,7 +155,7 @@ def test_pretraining_resumes_at_a_different_size(tmp_path):
 
 
 def test_tensors_that_cannot_be_interpolated_raise(tmp_path):
-    """Absolute position embeddings do not tell which grid they are of: they are interpolated in the forward instead."""
+    """Absolute position embeddings do not record their grid, so they are interpolated in the forward instead."""
     GreenMimModel(make_config(use_absolute_embeddings=True)).save_pretrained(tmp_path)
     with pytest.raises(RuntimeError, match="mismatch"):
         GreenMimModel.from_pretrained(tmp_path, num_heads=(2, 4, 8), window_size=6)

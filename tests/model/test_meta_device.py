@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The training step on `meta` tensors, which have shapes and no values.
+"""
+The training step on `meta` tensors, which have shapes and no values.
 
-Whatever would make a GPU wait (a value that is read, a boolean index) raises there, and so does a tensor that was left on the
-CPU. `test_fake_cuda.py` sees more, and needs more.
+Operations that would make a GPU wait (reading a value, boolean indexing) raise there, and so do tensors left on the
+CPU. `test_fake_cuda.py` detects more, and needs more.
 """
 
 import pytest

@@ -11,7 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The model against oracles that are not ours: brute force, transformers' Swin, finite differences, and its own absence."""
+"""
+The model against independent oracles: brute force, transformers' Swin, finite differences, and hidden pixels that must
+not matter.
+"""
 
 import copy
 import functools
@@ -45,7 +48,9 @@ BACKENDS = [*ATTENTIONS, pytest.param("compiled", marks=pytest.mark.slow)]
 
 
 def run(model, backend, pixel_values, mask=None, **kwargs):
-    """Calls the model under one of `BACKENDS`; a compiled one takes the plan from outside, as the whole graph needs it."""
+    """
+    Call the model with one of `BACKENDS`. A compiled model gets the plan as an argument, as a full graph requires.
+    """
     model.set_attn_implementation("sdpa" if backend == "compiled" else backend)
     if mask is not None:
         kwargs["bool_masked_pos"] = mask
@@ -66,7 +71,7 @@ def run(model, backend, pixel_values, mask=None, **kwargs):
         ({"window_size": 4}, (64, 64), "random"),
         ({"window_size": 7}, (64, 96), "block"),
         ({"window_size": 3}, (48, 88), "random"),
-        ({"window_size": 16}, (64, 128), "random"),  # one window is the whole side
+        ({"window_size": 16}, (64, 128), "random"),  # one window spans the full side
         ({"window_size": 7, "depths": (2, 1, 1, 2), "num_heads": (1, 1, 2, 2), "patch_size": 4}, (224, 224), "random"),
         (
             {"window_size": 14, "depths": (2, 1, 1, 2), "num_heads": (1, 1, 2, 2), "patch_size": 4},
@@ -93,7 +98,10 @@ def test_visible_tokens_equal_brute_force(settings, image_size, sampler, backend
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("window_size", [4, 16, 40])
 def test_full_images_equal_brute_force(window_size, backend):
-    """Also where transformers' Swin cannot run: in grids smaller than the window. (Without padding, here: it is Swin's.)"""
+    """
+    Also where transformers' Swin cannot run: in grids smaller than the window. (No padding here: padding is tested
+    with Swin.)
+    """
     config = make_config(window_size=window_size)
     model = randomize(GreenMimModel(config)).double()
     pixel_values, mask, _ = make_inputs(config)
@@ -114,16 +122,16 @@ SWIN_CASES = [
     ("backend", "window_size", "image_size"),
     [
         *((backend, *case) for backend in ATTENTIONS for case in SWIN_CASES),
-        # a minute each: those with most padding
+        # a minute each: the cases with the most padding
         pytest.param("compiled", 7, (300, 228), marks=pytest.mark.slow),
         pytest.param("compiled", 14, (480, 512), marks=pytest.mark.slow),
     ],
 )
 def test_full_images_equal_swin(backend, window_size, image_size):
     settings = {"embed_dim": 16, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8), "window_size": window_size}
-    # what transformers records along the way is not part of a compiled graph
+    # outputs that transformers records with hooks are not part of a compiled graph
     keywords = {"output_hidden_states": backend != "compiled", "output_attentions": backend == "eager"}
-    # a fresh Swin for each image size: it changes its own windows when it sees a small image
+    # a new Swin for each image size, because a small image changes its windows
     swin = randomize(SwinModel(SwinConfig(**settings, attn_implementation="eager")), std=0.1)
     model = GreenMimModel(GreenMimConfig(**settings)).eval()
     model.load_state_dict(swin.state_dict())
@@ -176,11 +184,11 @@ def test_gradients_equal_finite_differences():
     assert torch.autograd.gradcheck(loss, inputs, fast_mode=True)
 
 
-# What a mask means
+# Masks
 
 
 def test_a_visible_latent_reaches_the_decoder_at_its_own_unit():
-    """Swapping two latents, or putting one where a mask token belongs, must show at exactly these units."""
+    """Swapping two latents, or replacing a mask token by a latent, must change exactly these units."""
     config = make_config(decoder_num_hidden_layers=0, norm_pix_loss=False)
     decoder = randomize(GreenMimForMaskedImageModeling(config)).decoder
     latents = torch.randn(1, 3, config.hidden_size)
@@ -189,7 +197,7 @@ def test_a_visible_latent_reaches_the_decoder_at_its_own_unit():
         prediction = decoder(latents, visible_indices, grid)
         positions = get_2d_sincos_position_embeddings(grid, 32)
         tokens = {unit: decoder.decoder_embed(latents[0, place]) for place, unit in enumerate([5, 2, 61])}
-        for unit in range(64):  # without layers, every unit is predicted from its own token alone
+        for unit in range(64):  # without layers, every unit is predicted only from its own token
             token = tokens.get(unit, decoder.mask_token[0, 0]) + positions[unit]
             expected = decoder.decoder_pred(decoder.decoder_norm(token))
             torch.testing.assert_close(prediction[0, unit], expected)
@@ -199,7 +207,9 @@ def test_a_visible_latent_reaches_the_decoder_at_its_own_unit():
 
 
 def test_encoder_and_decoder_agree_on_the_units():
-    """A unit's latent follows its pixels through the whole model: change one visible unit, and look who notices first."""
+    """
+    A unit's latent follows its pixels through the model: a changed visible unit must affect its own latent first.
+    """
     config = make_config(window_size=2, depths=(1, 1, 1), decoder_num_hidden_layers=0)
     model = randomize(GreenMimForMaskedImageModeling(config))
     pixel_values, mask, _ = make_inputs(config, batch_size=1)
@@ -211,7 +221,7 @@ def test_encoder_and_decoder_agree_on_the_units():
             changed[:, :, top : top + 8, left : left + 8] += 1.0
             difference = (model(changed, mask).logits - before).abs().amax(dim=-1)[0]
             assert difference[unit] > 0
-            # windows of 2 x 2 reach no further than the units next to this one
+            # windows of 2 x 2 reach only the adjacent units
             rows, columns = torch.arange(64) // 8, torch.arange(64) % 8
             is_far = ((rows - unit // 8).abs() > 1) | ((columns - unit % 8).abs() > 1)
             assert difference[is_far].max() == 0
@@ -224,7 +234,7 @@ def test_shared_and_per_sample_plans_agree(backend):
     pixel_values, mask, grid = make_inputs(config, batch_size=3, per_sample=False)
     with torch.no_grad():
         shared = run(model, backend, pixel_values, mask)
-        # the third image has another mask, so that the first two are packed with it
+        # the third image has a different mask, and the first two are packed with it
         other = mask.clone()
         other[2] = mask[2].flip(0)
         pooled = run(model, backend, pixel_values, other)
@@ -273,7 +283,7 @@ def test_masks_over_patches_are_accepted():
 
 
 def test_a_mask_of_little_matters_little():
-    """As windows fit the grid, hiding one unit far away changes nothing for windows that do not hold it."""
+    """As windows fit the grid, hiding a distant unit changes nothing in windows without it."""
     config = make_config(depths=(1, 1, 1), window_size=2)
     model = randomize(GreenMimModel(config)).double()
     pixel_values, mask, _ = make_inputs(config)
@@ -310,13 +320,16 @@ def test_outputs_with_and_without_a_mask():
         torch.testing.assert_close(attention.sum(dim=-1), torch.ones(attention.shape[:-1]))
     assert masked.loss.ndim == 0 and torch.equal(masked.mask, mask.float())
     assert isinstance(model(pixel_values, mask, return_dict=False), tuple)
-    # an image that ends in the middle of a unit is no obstacle without a mask
+    # without a mask, an image may end in the middle of a unit
     assert model(torch.randn(1, 3, 61, 67)).logits.shape == (1, 72, 192)
 
 
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 def test_loss_and_pictures(norm_pix_loss):
-    """The loss by hand on the hidden units; cutting and assembling units are inverse; a perfect prediction is the image."""
+    """
+    The loss equals a manual computation on the hidden units, cutting and assembling units are inverse, and a perfect
+    prediction reconstructs the image.
+    """
     config = make_config(norm_pix_loss=norm_pix_loss)
     model = randomize(GreenMimForMaskedImageModeling(config))
     pixel_values, mask, grid = make_inputs(config, image_size=(64, 96))
@@ -435,7 +448,7 @@ def test_attention_is_cut_into_launches_that_cuda_takes(monkeypatch, attn_implem
 
 
 def test_plans_of_full_images_are_made_once(monkeypatch):
-    """Also if the first use is an evaluation, in inference mode, and the next a training step."""
+    """Also if the first call is in inference mode and the next is a training step."""
     model = GreenMimModel(make_config(window_size=5))
     pixel_values = torch.randn(1, 3, 56, 40)
     with torch.inference_mode():
@@ -495,7 +508,7 @@ def test_gradient_checkpointing_changes_nothing(use_reentrant, masked, attn_impl
     model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
     calls.clear()
     actual = gradients()
-    # a reentrant checkpoint needs an input with a gradient, which every layer has: the embeddings are trained
+    # a reentrant checkpoint needs an input with a gradient; every layer has one because the embeddings are trained
     assert len(calls) == 2 * len(hook)
     torch.testing.assert_close(actual, expected)
 
@@ -523,7 +536,7 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("autocast", [True, False])
 def test_low_precision_is_as_exact_as_on_full_images(attn_implementation, dtype, autocast, family):
-    """Error of the visible tokens at most twice that on full images, each against its own float32 result."""
+    """The error on visible tokens is at most twice the error on full images, each against its float32 result."""
     config = make_config(attn_implementation=attn_implementation, image_size=128, **FAMILIES[family])
     model = randomize(GreenMimModel(config), std=0.1)
     pixel_values, mask, _ = make_inputs(config)
@@ -601,7 +614,7 @@ def test_the_encoder_of_a_pretrained_model_loads_quietly(tmp_path, capfd):
 
 
 def test_no_tensor_is_left_uninitialized(tmp_path):
-    """There are no buffers, and what a checkpoint lacks is initialized: no table is zero, none is garbage."""
+    """There are no buffers, and weights missing in a checkpoint are initialized: no table is zero or garbage."""
     config = make_config(use_absolute_embeddings=True)
     model = GreenMimForMaskedImageModeling(config)
     assert not list(model.buffers())

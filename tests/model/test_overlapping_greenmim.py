@@ -11,7 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Overlapping patches and merging of full images, their masks and configurations; `test_token_mixers.py` has the full grid."""
+"""
+Overlapping patches and merging on full images, their masks and configurations; `test_token_mixers.py` tests the full
+grid.
+"""
 
 import pytest
 import torch

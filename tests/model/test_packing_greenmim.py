@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Packing: sets of tokens in groups of equal size."""
+"""Packing sets of tokens into groups of equal size."""
 
 import ast
 from pathlib import Path
@@ -26,7 +26,7 @@ from modeling_greenmim.packing_greenmim import EMPTY_SET, pack_sets, pack_tokens
 
 
 def greedy_subset_sum(set_sizes: list[int], group_size: int) -> int:
-    """The published packing, plainly: fill one group after another with the subset of sets of the largest sum."""
+    """A plain version of the published packing: fill one group at a time with the subset of the largest sum."""
     remaining, num_groups = list(set_sizes), 0
     while remaining:
         best = {0: ()}

@@ -52,7 +52,10 @@ def group_cost(num_groups: int, group_size: int, hidden_size: int) -> int:
 
 
 def check_indices(mixer_plan, num_tokens):
-    """Every token sits in exactly one slot, and slots and tokens refer to each other. Returns which slots are empty."""
+    """
+    Check that every token is in exactly one slot and that slots and tokens refer to each other. Returns the empty
+    slots.
+    """
     gather_index, scatter_index = mixer_plan["gather_index"].flatten(), mixer_plan["scatter_index"]
     assert scatter_index.shape == (num_tokens,)
     assert scatter_index.unique().numel() == num_tokens
@@ -93,7 +96,7 @@ def test_plans_of_any_mask(grid_size, window_size, num_stages, mask_ratio, batch
             pairs = torch.stack([windows, group])[:, ~is_empty].unique(dim=1)
             assert pairs[0].unique().numel() == pairs.shape[1]
 
-            # cost at most that of the group size that is not searched for, the largest window
+            # cost at most as much as groups of the largest window's size, without a search
             counts = torch.unique(windows[~is_empty], return_counts=True)[1].numpy()
             unsearched = pack_sets(counts, counts.max())[2]
             assert group_cost(num_groups, group_size, hidden_size) <= group_cost(
@@ -104,7 +107,9 @@ def test_plans_of_any_mask(grid_size, window_size, num_stages, mask_ratio, batch
 @pytest.mark.parametrize(("grid_size", "window_size"), [((7, 7), 7), ((3, 4), 4), ((2, 5), 3), ((5, 2), 14)])
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_windows_and_positions_are_those_of_swin(grid_size, window_size, per_sample):
-    """Tokens share a window if and only if Swin's roll, cut and labels say so; positions give their true offset."""
+    """
+    Tokens share a window if and only if they do after Swin's roll, cut and labels; positions give their true offset.
+    """
     mask = sample_masks(2, grid_size, 0.5, seed=0, per_sample=per_sample)
     plan = plan_units(mask, make_swin_config(window_size, num_stages=3), grid_size)
     visible = plan["visible_indices"]
@@ -151,7 +156,7 @@ def test_groups_of_full_images_are_windows(grid_size, window_size, token_mixer):
 
 
 def test_fill_of_groups_that_are_packed_over_a_batch():
-    """The figures of the design: packing 64 images together leaves less than 2.5 % of the slots empty."""
+    """Packing 64 images together leaves less than 2.5 % of the slots empty, as documented."""
     mask = sample_masks(64, (7, 7), 0.75, seed=0)
     plan = make_plan(mask, GreenMimConfig(), group_shapes=fix_group_size(49))
     for stage in ("stage1", "stage2", "stage3"):

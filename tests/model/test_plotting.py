@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pictures: that they show what the plan says."""
+"""Figures show the groups of the plan."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def plan_random_masks(batch_size: int = 1):
     ("stage", "token_mixer"), [(1, "window"), (1, "shifted_window"), (2, "shifted_window"), (3, "window")]
 )
 def test_a_layout_is_that_of_the_mask(stage, token_mixer):
-    """Against the mask alone: which tokens are visible, and which of them share a window."""
+    """The visible tokens and their windows follow from only the mask."""
     mask, plan = plan_random_masks()
     layout = get_group_layout(plan, make_config(), stage, token_mixer)
     tokens_per_side = 2 ** (3 - stage)
@@ -93,7 +93,7 @@ def test_pictures_of_groups(tmp_path, with_image):
 
 @pytest.mark.parametrize("token_mixer", ["window", "shifted_window"])
 def test_lines_are_where_windows_end(token_mixer):
-    """With an odd window, so that a shift and what is left of the window are not the same."""
+    """With an odd window, so that the shift differs from the rest of the window."""
     config = make_config(num_stages=2, grid_size=(4, 4), window_size=3)
     layout = get_group_layout(make_plan(np.arange(16)[None] < 1, config), config, 1, token_mixer)
     lines = draw_groups(layout).axes[0].lines

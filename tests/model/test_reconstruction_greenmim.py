@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Reconstruction: targets against brute force, decoders against full grids with mask tokens, and what enters the loss."""
+"""
+Reconstruction: targets against brute force, decoders against full grids with mask tokens, and the terms of the loss.
+"""
 
 import copy
 import math
@@ -118,7 +120,9 @@ def test_normalized_pixels_have_mean_0_and_variance_1_in_each_cell():
 
 @pytest.mark.parametrize("unit_side", [1, 2, 4])
 def test_cells_of_a_unit_are_numbered_in_the_order_of_its_tokens(unit_side):
-    """Row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1, at every level: bits of the index, interleaved."""
+    """
+    Row 0 column 0, row 1 column 0, row 0 column 1, row 1 column 1, at every level: bits of the index, interleaved.
+    """
     unit_grid, expected = (3, 5), []
     for unit in (7, 2):
         for token in range(unit_side**2):
@@ -142,8 +146,8 @@ def attend(attention: nn.Module, queries: torch.Tensor, keys: torch.Tensor) -> t
 
 def brute_force_decoder(model, stage: int, hidden_states, visible_units, image_size) -> torch.Tensor:
     """
-    Predicts every cell of one image: all cells are in the grid, the hidden ones as mask tokens. `hidden_states` of shape
-    `(num_visible, channels)` are those of the cells of the visible units, in the order of the encoder's tokens.
+    Predicts every cell of one image: all cells are in the grid, the hidden ones as mask tokens. `hidden_states` of
+    shape `(num_visible, channels)` are those of the cells of the visible units, in the order of the encoder's tokens.
     """
     decoder, config = model.get_decoders()[stage], model.config
     cell_size = config.get_cell_size(stage)

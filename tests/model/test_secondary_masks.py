@@ -11,7 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Visible units that pre-training replaces by a learned token (UM-MAE): brute force, no leak, and who has the token."""
+"""
+Visible units that pre-training replaces by a learned token (UM-MAE): brute force, no leak, and which models have the
+token.
+"""
 
 import pytest
 import torch

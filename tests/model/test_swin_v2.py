@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Swin V2: whole images equal to transformers and timm with the same weights, in windows of any size, and its cosine attention."""
+"""
+Swin V2: full images equal transformers' and timm's with the same weights and any window size; its cosine attention.
+"""
 
 import pytest
 import torch
@@ -34,14 +36,14 @@ def make_images(*image_size: int) -> torch.Tensor:
 
 
 def load_weights(model, swin):
-    """Loads all weights of a Swin V2 of transformers into a model of ours."""
+    """Load all weights of transformers' Swin V2 into a GreenMIM model."""
     weights = {SWIN_V2.get_our_name(name): tensor for name, tensor in swin.state_dict().items()}
     model.load_state_dict({name.replace("swinv2.", "greenmim."): tensor for name, tensor in weights.items()})
     return model.eval()
 
 
 def make_pair(our_class, swin_class, **settings):
-    """A Swin V2 with random weights, and a model of ours with the same weights."""
+    """Create a Swin V2 with random weights and a GreenMIM model with the same weights."""
     swin = randomize(swin_class(Swinv2Config(**settings)), std=0.1)
     config = make_greenmim_config(swin.config)
     config.num_labels = swin.config.num_labels

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Every token mixer against attention over the full grid in float64, and what holds for all of them.
+"""Every token mixer against attention over the full grid in float64, and properties that all mixers share.
 
 A new mixer adds a row to `MODELS`, and its computation over the full grid to `FULL_GRID_MIXERS` of `brute_force.py`.
 """
@@ -46,7 +46,7 @@ from tests.helpers.tiny_models import FAMILIES
 
 
 class UnitMean(GreenMimTokenMixer):
-    """A mixer from outside of the package: every token becomes a projection of the mean over its mask unit."""
+    """A mixer from outside the package: every token becomes a projection of its mask unit's mean."""
 
     def __init__(self, config, stage):
         super().__init__()
@@ -201,7 +201,10 @@ def make_config(row: str, **kwargs) -> GreenMimConfig:
 
 
 def make_model(model_class, row: str, **kwargs):
-    """In float64, and far from the initial weights, so that biases, bias tables and norms all matter."""
+    """
+    Create the model in float64, far from the initial weights, so that biases, bias tables and norms all affect the
+    outputs.
+    """
     model = model_class(make_config(row, **kwargs)).double().eval()
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
@@ -381,7 +384,7 @@ def test_a_mixer_from_outside_is_planned_in_the_workers_of_a_loader(start_method
 
 
 def test_a_pickled_configuration_brings_its_mixers(monkeypatch):
-    """As to a process that starts by spawn or forkserver. Copies of a configuration stay what they are."""
+    """As for a process started by spawn or forkserver. Copies of a configuration do not change."""
     config, pickled = make_config("outside"), pickle.dumps(make_config("outside"))
     monkeypatch.delitem(TOKEN_MIXERS, "unit_mean")
     assert pickle.loads(pickled).to_dict() == copy.deepcopy(config).to_dict() == config.to_dict()

@@ -12,7 +12,8 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """
-Wrong calls end in a clear error, or in a right result: those of one user's trial of version 0.1, and those that hypothesis draws.
+Wrong calls give a clear error or a correct result: calls from a user's trial of version 0.1, and calls drawn by
+Hypothesis.
 """
 
 import warnings
@@ -132,7 +133,7 @@ def test_limits_hold_when_a_configuration_is_changed():
 
 
 def forward_on_meta(plan):
-    """No value can be read there, as none is read on a GPU."""
+    """No value can be read on the meta device, as none is read on a GPU."""
     model = GreenMimForMaskedImageModeling(make_small_config()).to("meta")
     inputs = {"pixel_values": IMAGES, "bool_masked_pos": torch.from_numpy(MASK), "plan": plan}
     return model(**tree_map(lambda tensor: tensor.to("meta"), inputs))

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Checkpoints: what they restore, refuse, never execute, and say when they cannot be written."""
+"""Checkpoints: restored state, rejected files, no code execution, and errors when writing fails."""
 
 import io
 import json
@@ -50,7 +50,7 @@ RUN_CONFIG = {"a": 1, "b": 3}
 
 
 class Training:
-    """A model, an optimizer and a schedule, and steps on gradients drawn by their number."""
+    """A model, an optimizer and a schedule; each step draws its gradients from the step number."""
 
     def __init__(self, folder: Path, seed: int = 0, model=None):
         torch.manual_seed(seed)
@@ -119,7 +119,7 @@ def test_old_checkpoints_are_removed_and_leftovers_too(tmp_path):
 
 
 class Marker:
-    """What a stranger puts into a checkpoint: it leaves a mark when it is unpickled."""
+    """Hostile object in a checkpoint: it creates a marker file when unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -130,7 +130,7 @@ class Marker:
 
 @pytest.mark.parametrize("write", [lambda content, path: path.write_bytes(pickle.dumps(content)), torch.save])
 def test_no_pickle_of_a_checkpoint_is_executed(tmp_path, write):
-    """One in every file there is, and in those of version 0.1 and of Accelerate."""
+    """Plant one in every file of the checkpoint, and in the files of version 0.1 and Accelerate."""
     training = Training(tmp_path)
     folder = training.save(1, {"loader": 1})
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
@@ -187,7 +187,7 @@ def test_a_checkpoint_of_0_1_is_refused_clearly(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
 def test_a_full_disk_is_called_so_although_torch_does_not(tmp_path, monkeypatch):
-    """A write that succeeds and one that does not: torch then reports where it is in the file."""
+    """One write succeeds and the next fails: torch then reports its position in the file."""
     training = Training(tmp_path)
     training.save(1)
 
@@ -207,7 +207,7 @@ def test_a_full_disk_is_called_so_although_torch_does_not(tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"]
 
 
-# What a run depends on
+# Settings that a run depends on
 
 
 def test_a_checkpoint_of_other_settings_is_refused_with_what_differs(tmp_path):
@@ -240,7 +240,7 @@ def test_processes_that_see_different_data_are_told_what_differs(monkeypatch):
 
 
 def train_sharded(rank: int, folder: str, checkpoint: str):
-    """Two processes with sharded weights continue a checkpoint of one, and write another one."""
+    """Two processes with sharded weights resume from a one-process checkpoint and write a new one."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
     distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     torch.manual_seed(1)
@@ -256,7 +256,7 @@ def train_sharded(rank: int, folder: str, checkpoint: str):
     training.step(2)
     training.save(3)
     distributed.barrier()
-    os._exit(0)  # without the shutdown of gloo, which can abort
+    os._exit(0)  # skip gloo's shutdown, which can abort
 
 
 def test_a_checkpoint_of_one_process_is_continued_by_two_that_shard_and_by_one_again(tmp_path):

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The command line: what the user reads instead of a traceback."""
+"""The command line: messages that users read instead of a traceback."""
 
 import os
 import shlex

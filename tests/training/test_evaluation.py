@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Evaluation on held-out images: loss, pictures and nearest neighbors."""
+"""Evaluation on held-out images: loss, figures and nearest neighbors."""
 
 import errno
 

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Fine-tuning: learning rates by layer, averaged weights, and what arguments are refused."""
+"""Fine-tuning: learning rates by layer, averaged weights, and rejected arguments."""
 
 import itertools
 
@@ -26,7 +26,7 @@ from tests.helpers.labeled_images import CONFIG
 
 
 class Examples(torch.utils.data.Dataset):
-    """Records the epochs that it is told."""
+    """Records the epochs passed to `set_epoch`."""
 
     def __init__(self, number: int):
         self.rows = [{"pixel_values": torch.randn(3, 16, 16), "labels": index % 2} for index in range(number)]
@@ -101,7 +101,9 @@ def test_the_optimizer_is_the_requested_one(tmp_path, settings, optimizer_class)
 
 
 def test_gradients_of_accumulated_batches_are_those_of_one(tmp_path):
-    """The loss is a mean over a batch, so the Trainer must divide it: releases of transformers decide that in two ways."""
+    """
+    The loss is a mean over a batch, so the Trainer must divide it. transformers releases decide this in two ways.
+    """
     settings = {"max_steps": 1, "warmup_steps": 0, "max_grad_norm": 0.0, "weight_decay": 0.0, "learning_rate": 5e-3}
     settings |= {"adam_epsilon": 1.0}  # steps proportional to gradients
     changes = []
@@ -135,7 +137,7 @@ def test_an_average_has_the_requested_decay():
 
 
 def test_a_young_average_has_a_short_memory():
-    """Otherwise a short run would end with the weights that it started from."""
+    """Otherwise a short run would end with its initial weights."""
     model, expected = torch.nn.Linear(1, 1, bias=False), 0.0
     with torch.no_grad():
         model.weight.fill_(expected)

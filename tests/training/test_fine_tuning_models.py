@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Models for image classification: from GreenMIM, from Swin, at random, and with a classifier already."""
+"""Models for image classification: from GreenMIM, from Swin, from random weights, and with an existing classifier."""
 
 from pathlib import Path
 
@@ -131,7 +131,7 @@ def test_other_models_raise(tmp_path):
 
 @pytest.mark.parametrize("argument", ["model_name_or_path", "config_name"])
 def test_a_missing_model_raises(tmp_path, argument):
-    with pytest.raises(UserError, match=f"--{argument} {tmp_path}/nowhere is neither a folder"):
+    with pytest.raises(UserError, match=f"--{argument} must be a local folder .*, got {tmp_path}/nowhere"):
         load_classifier(StartArguments(**{argument: str(tmp_path / "nowhere")}), LABELS)
 
 
@@ -139,7 +139,7 @@ def test_missing_weights_raise(tmp_path):
     config = SwinConfig(image_size=16, patch_size=2, embed_dim=8, depths=(1,), num_heads=(1,), window_size=4)
     SwinForImageClassification(config).save_pretrained(tmp_path)
     save_file({"module.layer": torch.zeros(1)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match="lacks .* weights"):
+    with pytest.raises(UserError, match="weights are missing"):
         load(tmp_path, ["LABEL_0", "LABEL_1"])
 
 
@@ -180,7 +180,7 @@ def test_backbones_from_a_configuration_start_at_random(folder):
     [
         ({"config_name": "config"}, 4, "has 3 stages, and 4 feature maps are needed"),
         ({"config_name": "vit"}, None, "'vit', neither GreenMIM nor Swin"),
-        ({"model_name_or_path": "greenmim"}, None, "is the folder of a run: its model is .*greenmim/model"),
+        ({"model_name_or_path": "greenmim"}, None, "must be a model, got the run folder .*greenmim/model"),
         ({"model_name_or_path": "nowhere"}, None, "nowhere"),
     ],
     ids=["too few stages", "other architecture", "folder of a run", "no folder"],

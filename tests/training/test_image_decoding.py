@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Decoding and cropping: every kind of image, upright, and damage of any kind that ends nothing."""
+"""Decoding and cropping: every kind of image, upright, and no kind of damage ends a run."""
 
 import io
 import random
@@ -28,7 +28,7 @@ from modeling_greenmim.training.image_files import EncodedImage
 from tests.helpers.training_images import encode
 
 
-# how each format of Pillow is written: name, mode, options
+# how to write each Pillow format: name, mode, options
 FORMATS = [
     *(
         ("AVIF", "RGB", {}),
@@ -69,7 +69,7 @@ def make_exif(orientation: int = 6) -> bytes:
 
 
 def mutate(content: bytes, rng: random.Random, start: int = 0, stop: int | None = None) -> bytes:
-    """One to sixteen changes: bytes, bits, cuts, repeats."""
+    """Apply one to sixteen changes: bytes, bits, cuts, repeats."""
     content = bytearray(content)
     for _ in range(rng.randint(1, 16)):
         position = rng.randrange(start, max(start + 1, min(stop or len(content), len(content))))
@@ -101,7 +101,9 @@ def make_examples(contents):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("image_format", FORMATS, ids=lambda case: f"{case[0]}-{case[1]}-{len(case[2])}")
 def test_no_damage_escapes_the_decoder(image_format, number):
-    """Each image is cropped, or named with a reason; as it was written, it is cropped, if Pillow writes what it can read."""
+    """
+    Each image is cropped or reported with a reason. An undamaged image is cropped if Pillow can read what it writes.
+    """
     content = write_format(*image_format)
     rng = random.Random(zlib.crc32(repr(image_format).encode()))
     contents = [content, *(mutate(content, rng) for _ in range(number))]
@@ -122,7 +124,7 @@ def test_no_damage_escapes_the_decoder(image_format, number):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 def test_an_image_with_damaged_exif_is_kept(image_format, number):
-    """Its pixels are whole."""
+    """The pixels are complete."""
     clean = encode(100, (20, 30), "RGB", image_format, exif=make_exif())
     start = clean.index(b"MM\0*") if b"MM\0*" in clean else clean.index(b"II*\0")
     stop = start + len(make_exif()) - 6
@@ -200,7 +202,7 @@ def test_crops_follow_from_their_seed(num_channels, dtype):
 
 
 def test_a_crop_of_everything_is_the_resized_image():
-    """At the one aspect ratio that leaves an image whole, and with a flip half of the time."""
+    """Tested at the one aspect ratio that keeps the full image, with a flip half of the time."""
     image = PIL.Image.effect_mandelbrot((64, 64), (-2, -1.2, 0.8, 1.2), 30)
     pixels = np.asarray(image)[None]
     whole = np.asarray(image.resize((16, 16), PIL.Image.Resampling.BICUBIC)).astype(int)
@@ -219,7 +221,7 @@ def test_a_crop_of_everything_is_the_resized_image():
 def test_the_center_is_cropped():
     pixels = np.zeros((2, 30, 90), dtype=np.uint8)
     pixels[:, :, 30:60] = 200
-    # at its edges, a crop sees a little of what is next to it
+    # resizing mixes a few adjacent pixels into a crop's edges
     assert (CenterCrop((10, 10))(pixels)[:, :, 2:-2] == 200).all()
     assert CenterCrop((10, 30))(pixels).shape == (2, 10, 30) and CenterCrop((10, 30))(pixels).min() == 0
     assert (CenterCrop((8, 8))(np.swapaxes(pixels, 1, 2))[:, 2:-2] == 200).all()

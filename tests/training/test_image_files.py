@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Where images are: folders and files that are not as they should be, and rows of parquet files that cannot be read."""
+"""Image sources: unusual folders and files, and unreadable rows of parquet files."""
 
 import http.server
 import os
@@ -40,7 +40,7 @@ from tests.helpers.training_images import NUM_IMAGES, SHARDS, damage_row_group, 
 
 
 def read_all(images) -> tuple[list[bytes], dict[str, str]]:
-    """Contents of all images, and why others cannot be read."""
+    """Read all images. Returns their contents and the reasons why others cannot be read."""
     contents, reasons = [], {}
     for group, size in enumerate(images.group_sizes):
         for row in range(size):
@@ -94,13 +94,13 @@ def test_a_name_that_looks_like_a_pattern_is_that_file_alone(tmp_path):
 
 
 def test_what_is_no_file_is_counted_and_ends_nothing(tmp_path):
-    """When the folder is listed; an image, which is asked for only then, when it is read."""
+    """Folders are noticed when they are listed, images only when they are read."""
     write_files(tmp_path, range(3))
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "missing")
     (tmp_path / "itself.png").symlink_to(tmp_path / "itself.png")
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     (tmp_path / "folder").symlink_to(tmp_path / "missing")
-    (tmp_path / "notes.txt").symlink_to(tmp_path / "missing")  # would not be an image
+    (tmp_path / "notes.txt").symlink_to(tmp_path / "missing")  # would not be a valid image
     os.mkfifo(tmp_path / "pipe.png")
     os.mkfifo(tmp_path / "pipe.parquet")
     _, files, problems = find(tmp_path)
@@ -128,7 +128,7 @@ def test_folders_that_cannot_be_listed_are_counted(tmp_path, monkeypatch):
     write_files(tmp_path / "closed.folder", range(3, 6))
     scandir = os.scandir
 
-    def refuse(path):  # permissions do not hold for root
+    def refuse(path):  # permissions do not restrict root
         if Path(path).name == "closed.folder":
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
@@ -216,7 +216,7 @@ def test_other_contents_under_the_same_names_are_noticed(tmp_path):
 
 
 def test_a_signature_is_no_part_of_the_name(tmp_path, image_folders):
-    """It expires; and the address with it is opened as it is."""
+    """The token expires, and the URL with it is opened unchanged."""
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(image_folders / "parquet"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The order of images: each once in an epoch, and the same micro-batches with any number of processes and workers."""
+"""Image order: each image once per epoch, and the same micro-batches with any number of processes and workers."""
 
 import itertools
 import random
@@ -36,7 +36,7 @@ def open_images(folders, kind):
 
 
 def collate(examples):
-    """Epoch, number and mask of each image; lists, which a loader leaves alone."""
+    """Collate the epoch, number and mask of each image into lists, which a loader does not modify."""
     return [[example["epoch"], int(example["pixels"].flat[0]), list(example["mask_seed"])] for example in examples]
 
 
@@ -54,7 +54,7 @@ def read(order, numbers):
 @pytest.mark.parametrize("num_lanes", [1, 2, 3, 5])
 @pytest.mark.parametrize("group_sizes", [[1] * 11, [4, 1, 6], [7]])
 def test_each_image_has_one_place_in_every_epoch(group_sizes, num_lanes):
-    """Also where lanes have different lengths, and so reach the next epoch at different times."""
+    """Also if lanes have different lengths and therefore reach the next epoch at different times."""
     order = ImageOrder(np.array(group_sizes), seed=0, num_lanes=num_lanes, lane_width=2)
     times = Counter(read(order, range(20 * sum(group_sizes))))
     assert max(times.values()) == 1
@@ -100,7 +100,10 @@ def test_held_out_images_are_the_same_ones_in_any_process_and_never_trained_on(i
 
 
 def run_in_pieces(micro_batches, rng, num_steps, micro_batches_per_step, choose):
-    """The micro-batches of a run that is cut at random steps, and continued with other numbers of processes and workers."""
+    """
+    Micro-batches of a run that is interrupted at random steps and resumed with different numbers of processes and
+    workers.
+    """
     cuts = [0, *sorted(rng.sample(range(1, num_steps), rng.randint(1, 3))), num_steps]
     seen = {}
     for start, stop in itertools.pairwise(cuts):
@@ -144,7 +147,7 @@ def test_any_number_of_processes_and_workers_sees_the_same_micro_batches(
 @pytest.mark.parametrize("num_lanes", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_has_the_same_images_in_micro_batches_of_another_size(image_folders, kind, num_lanes):
-    """Twelve images: four micro-batches of three, or two of six."""
+    """Create twelve images: four micro-batches of three, or two of six."""
     small = make_micro_batches(image_folders, kind, num_lanes, batch_size=3)
     large = make_micro_batches(image_folders, kind, num_lanes, batch_size=6)
     for step in range(5):
@@ -170,5 +173,5 @@ def test_a_row_group_is_read_once_by_the_worker_of_its_lane(image_folders, monke
         micro_batches.images.cache.clear()
         list(make_loader(micro_batches, range(rank, NUM_IMAGES, world_size)))
     num_groups = len(micro_batches.images.group_sizes)
-    # the next lane reads a group again that a lane ends in
+    # if a lane ends inside a row group, the next lane reads that group again
     assert num_groups <= len(reads) <= num_groups + num_lanes

@@ -11,7 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Streams: each image once in an epoch, exact resume with the same numbers, and damaged data."""
+"""
+Streams: each image once per epoch, exact resume with the same numbers of processes and workers, and damaged data.
+"""
 
 import copy
 import itertools
@@ -44,7 +46,7 @@ def open_folder(folder, **settings):
 
 
 def collate(examples):
-    """Epoch, number and mask of each image, or why it cannot be read."""
+    """Collate the epoch, number and mask of each image, or the reason why it cannot be read."""
     return [
         (example["epoch"], *example["unreadable"].items())
         if example["unreadable"]
@@ -68,7 +70,7 @@ def take(iterator, number):
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_epoch_holds_each_image_once(image_folders, kind, world_size, num_workers):
-    """Over all processes and workers, for shards that divide by neither."""
+    """Over all processes and workers, with a number of shards that neither divides."""
     seen = []
     for rank in range(world_size):
         iterator = iter(make_loader(open_folder(image_folders / kind), rank, world_size, num_workers))
@@ -96,7 +98,7 @@ def test_a_resumed_loader_continues_exactly(image_folders, kind, num_workers):
         loader = make_loader(open_folder(image_folders / kind), 1, 2, num_workers)
         iterator = iter(loader)
         take(iterator, num_batches)
-        state = copy.deepcopy(loader.state_dict())  # which goes on to change
+        state = copy.deepcopy(loader.state_dict())  # it changes afterwards
         expected = take(iterator, 9)
         resumed = make_loader(open_folder(image_folders / kind), 1, 2, num_workers)
         resumed.load_state_dict(state)
@@ -149,7 +151,7 @@ def test_a_data_set_that_is_not_there_is_named():
 
 
 def test_names_of_files_of_image_folders_are_opened():
-    """As on the Hub: they come from the builder, not from the data."""
+    """As on the Hub, they come from the builder, not from the data."""
     files = fsspec.filesystem("memory")
     files.pipe({f"/images/{index}.png": encode(index) for index in range(3)})
     rows = load_dataset("imagefolder", data_files="memory://images/*.png", split="train", streaming=True)
@@ -189,7 +191,7 @@ def test_files_of_which_none_can_be_read_are_an_error(tmp_path, kind):
 
 @pytest.fixture
 def damaged_parquet(image_folders, tmp_path) -> Path:
-    """A folder in which a row group, two images, cannot be read."""
+    """Create a folder in which one row group (two images) cannot be read."""
     shutil.copytree(image_folders / "parquet", tmp_path / "damaged")
     damage_row_group(tmp_path / "damaged" / "1.parquet", 1)
     return tmp_path / "damaged"
@@ -224,7 +226,7 @@ def test_a_run_is_resumed_exactly_around_a_damaged_shard(damaged_parquet):
 
 
 def test_a_damaged_tar_is_named(image_folders, tmp_path):
-    """It could be opened, but not be read to its end, as when a connection breaks."""
+    """The file can be opened but not read to its end, as when a connection breaks."""
     stream = open_folder(image_folders / "tars")
     path = image_folders / "tars" / "1.tar"
     moved = path.rename(tmp_path / "1.tar")

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Examples of labeled images: which random numbers they use, with which labels, and in workers."""
+"""Labeled examples: their random numbers, their labels, and loading in workers."""
 
 import io
 import itertools

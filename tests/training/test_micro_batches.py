@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Micro-batches with empty places: their shapes, their loss, and several processes."""
+"""Micro-batches with empty slots: shapes, loss and several processes."""
 
 import copy
 import io
@@ -68,7 +68,7 @@ def make_micro_batches(images, batch_size=4, held_out=frozenset(), **settings):
 
 
 def make_images(folder: Path, damaged: set[int], number: int = 8) -> ImageFiles:
-    """Images of noise; some are no images."""
+    """Create noise images; some files are not images."""
     folder.mkdir()
     for index in range(number):
         content = io.BytesIO()
@@ -97,7 +97,7 @@ def test_a_micro_batch_is_what_the_model_takes(image_folders, per_sample):
 
 
 def test_an_image_that_cannot_be_read_leaves_its_place_empty(tmp_path):
-    """The shapes stay, and the others are those that they were."""
+    """Shapes stay the same, and so do the other images."""
     whole = make_micro_batches(make_images(tmp_path / "whole", set()))[0]
     batch = make_micro_batches(images := make_images(tmp_path / "damaged", {1, 3, 6}))[0]
     weights = batch["image_weights"]
@@ -179,7 +179,7 @@ def test_where_all_places_are_empty_the_loss_is_0_through_every_parameter(tmp_pa
     loss = get_weighted_loss(model(**batch["inputs"]), batch["image_weights"])
     loss.backward()
     assert loss == 0 and len(batch["unreadable"]) == 4
-    # the mask token of the encoder takes part in calls without a mask only
+    # the encoder's mask token is used only in calls without a mask
     expected = make_model()
     expected(**batch["inputs"]).loss.backward()
     for (name, parameter), reference in zip(model.named_parameters(), expected.parameters()):
@@ -197,7 +197,9 @@ def test_random_states_follow_from_seed_and_number():
 
 
 def train_in_two_processes(folder: Path):
-    """One process has readable images, the other none, in the first step; it writes the gradients of both steps."""
+    """
+    In the first step, one process has readable images and the other has none. Writes the gradients of both steps.
+    """
     rank = int(os.environ["RANK"])
     distributed.init_process_group("gloo")
     images = ImageFiles([str(folder / f"{index}.png") for index in range(16)])
@@ -213,11 +215,11 @@ def train_in_two_processes(folder: Path):
     if rank == 0:
         torch.save(gradients, folder / "gradients.pt")
     distributed.barrier()
-    os._exit(0)  # without the shutdown of gloo, which can abort
+    os._exit(0)  # skip gloo's shutdown, which can abort
 
 
 def test_a_process_without_readable_images_neither_hangs_nor_biases_the_gradient(tmp_path):
-    """With two processes, whose gradients are compared with those of one that has all readable images of a step."""
+    """Compares the gradients of two processes with those of one process that has all readable images of a step."""
     damaged = {2, 4, 5, 6, 7, 9, 12}
     images = make_images(tmp_path / "images", damaged, number=16)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -249,7 +251,7 @@ sys.exit("stopped")
 
 
 def test_workers_that_are_left_end_with_their_process(tmp_path):
-    """They ignore SIGTERM, with which `multiprocessing` would end them; torch reports those that are killed."""
+    """Workers ignore SIGTERM, which `multiprocessing` would use to end them; torch reports killed workers."""
     command = [sys.executable, "-W", "ignore", "-c", LEAVE_WORKERS, str(tmp_path / "images")]
     process = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
     assert process.returncode == 1 and process.stderr.strip() == "stopped"

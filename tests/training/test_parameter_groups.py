@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which parameters decay, and which learning rate each layer gets: for our models and for transformers' Swin."""
+"""Weight decay and learning rates by layer, for GreenMIM and transformers' Swin."""
 
 import pytest
 from transformers import (

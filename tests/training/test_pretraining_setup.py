@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What pre-training starts from: arguments, images and models, and how they are refused."""
+"""Setup of pre-training: arguments, images and models, and errors for invalid ones."""
 
 import pytest
 import torch
@@ -187,7 +187,7 @@ def test_settings_that_the_model_cannot_have_are_refused(images, settings, messa
 @pytest.mark.parametrize("argument", ["model_name_or_path", "config_name_or_path", "teacher_model_name_or_path"])
 def test_the_folder_of_a_run_is_no_model(tmp_path, argument):
     GreenMimModel(CONFIG).save_pretrained(tmp_path / "model")
-    with pytest.raises(UserError, match=f"--{argument} .* is the folder of a run: its model is .*/model"):
+    with pytest.raises(UserError, match=f"--{argument} must be a model, got the run folder .*Use .*/model"):
         make_model(**{argument: str(tmp_path)})
 
 

@@ -46,7 +46,7 @@ SETTINGS = {
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-    monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # seconds each, and tested elsewhere
+    monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # takes seconds and is tested elsewhere
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The progress of a run: what its records hold, and what goes wrong in its steps."""
+"""The progress of a run: its records, and errors in its steps."""
 
 import errno
 
@@ -63,7 +63,7 @@ def add_steps(progress: Progress, losses, grad_norms=None, **settings):
 
 def test_a_record_has_the_mean_loss_over_images(data):
     progress = make_progress(data)
-    # a micro-batch of four places with one image: its loss is a fourth
+    # a micro-batch of four slots with one image has a fourth of the loss
     add_steps(progress, [0.5])
     add_steps(progress, [0.25], image_weights=torch.tensor([1.0, 0, 0, 0]))
     record = progress.record(learning_rate=0.1)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Reports: everything in a card was measured in the run, and what cannot be written or uploaded is explained."""
+"""Reports: every statement in a card was measured in the run, and failures to write or upload are explained."""
 
 import errno
 
@@ -44,7 +44,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch):
-    monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # seconds each, and tested elsewhere
+    monkeypatch.setattr(publish, "_check_folder", lambda *_: None)  # takes seconds and is tested elsewhere
     monkeypatch.setattr(publish, "get_token", lambda: "token")
 
 

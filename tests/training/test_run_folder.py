@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The folder of a run: locked, and never that of something else."""
+"""The run folder: locked, and never a folder with other content."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from modeling_greenmim.training.run_folder import check_run_folder, lock_run, st
 
 @pytest.fixture
 def used(tmp_path):
-    """The folder of a run, with a file of the user."""
+    """Create a run folder with a file of the user."""
     start_run_folder(tmp_path, overwrite=False, arguments={"command": "python"})
     (tmp_path / "checkpoint-3").mkdir()
     (tmp_path / "metrics.json").touch()

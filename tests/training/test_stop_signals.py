@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Signals to stop are noticed, and not more than noticed."""
+"""Stop signals are recorded without interrupting the step."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def test_a_second_interrupt_stops_at_once():
 
 
 def test_what_is_ignored_stays_ignored():
-    """As SIGHUP under nohup."""
+    """For example, SIGHUP under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with StopSignals() as signals:

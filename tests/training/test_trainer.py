@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs of the Trainer that are stopped, killed and resumed."""
+"""Trainer runs that are stopped, killed and resumed."""
 
 import itertools
 import signal
@@ -38,11 +38,11 @@ from tests.helpers.labeled_images import SETTINGS
 
 
 class Killed(BaseException):
-    """As SIGKILL: nothing handles it."""
+    """Like SIGKILL: nothing handles it."""
 
 
 def make_trainer(output_dir: Path, architecture: str = "greenmim", compute_metrics=None, **settings):
-    """Three epochs of six steps, with a checkpoint after every second step."""
+    """Train three epochs of six steps, with a checkpoint after every second step."""
     set_seed(0)
     if architecture == "greenmim":
         model = GreenMimForImageClassification(GreenMimConfig(**SETTINGS, num_labels=3, drop_path_rate=0.3))
@@ -186,7 +186,8 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     make_checkpoints(tmp_path, checkpoint_2='{"epoch": 1}')
     with pytest.raises(
         UserError,
-        match="holds a run already. Resume it with --resume_from_checkpoint latest, .* another --output_dir, or remove",
+        match="holds a run already. Resume it with --resume_from_checkpoint latest, .* another --output_dir, or "
+        "remove",
     ):
         find_checkpoint(tmp_path, None)
 
