@@ -117,3 +117,21 @@ def test_the_summary_has_mean_and_spread_of_what_exists_so_far(tmp_path):
     rows = [line for line in output.splitlines() if "1.500 ± 0.707" in line]
     assert len(rows) == len(objectives.OBJECTIVES) and all("| 2,560 |" in row for row in rows)
     assert json.loads((tmp_path / "results.json").read_text())["eurosat"]["hog"]["held_out_loss"] == [1.0, 2.0]
+
+
+def test_the_guide_to_choices_has_the_measured_speeds():
+    speeds = json.loads((FOLDER / "speeds.json").read_text())
+    rows = (ROOT / "docs" / "guides" / "choose.md").read_text().splitlines()
+    titles = {
+        "pixels": "pixels",
+        "hog": "HOG",
+        "stages": "all stages",
+        "cross": "cross-attention",
+        "cross_quarter": "cross-attention on a part of the units",
+        "teacher": "a teacher",
+        "teacher_only": "only a teacher",
+        "last_stage": "normalized pixels",
+    }
+    for objective, title in titles.items():
+        numbers = ", ".join(f"{speeds[dataset][objective]:.0f}" for dataset in ("eurosat", "blood_cells"))
+        assert any(row.startswith(f"| {title} |") and numbers in row for row in rows), (title, numbers)
