@@ -344,5 +344,7 @@ def test_descriptions_name_settings_but_no_paths():
     args = AnnotatedDataArguments(dataset_name="data", flip=False)
     model_args = StartArguments(config_name="somewhere", drop_path_rate=0.3)
     description = describe_data(args, (model_args,), load_best_model_at_end=True)
-    assert description["eval_description"].startswith("`data`, split 'validation', which also chose the best")
+    assert description["eval_description"].startswith(
+        "`data`, split 'validation', which were also used to choose the best"
+    )
     assert description["settings"] == {"flip": False, "min_scale": 0.75, "max_scale": 1.25, "drop_path_rate": 0.3}
