@@ -99,7 +99,7 @@ def measure(name: str, config, rows: tuple[LabeledRows, LabeledRows], args: Prob
     from modeling_greenmim.checkpoint_folders import load_checkpoint
     from modeling_greenmim.training.fine_tuning_models import load_image_processor
 
-    # builds of torch for an accelerator also run where there is none
+    # accelerator builds of torch also run on machines without one
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     with explain_loading(name):
         model = load_checkpoint(MODEL_MAPPING[type(config)], name, dtype=torch.float32).to(device)
@@ -140,7 +140,7 @@ def run(data_args: LabeledDataArguments, args: ProbeArguments, command: str):
         content = {"command": command, "num_images": [part.num_images for part in rows], "accuracy": results}
         new = Path(f"{args.output_file}.new")
         new.write_text(json.dumps(content, indent=2))
-        new.rename(args.output_file)  # atomically
+        new.rename(args.output_file)  # atomic
 
 
 def main(arguments: Sequence[str] | None = None):

@@ -42,7 +42,7 @@ from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 
 
-# torch and its users are imported in functions, so that --help and invalid arguments do not wait for them
+# torch and its dependents are imported in functions, so that --help and invalid arguments do not wait for them
 
 # fmt: off
 # settings that, with the model and the images, determine what is learned

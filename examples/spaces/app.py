@@ -106,7 +106,7 @@ def open_image(path: str | None) -> PIL.Image.Image:
             return turn_upright(image).convert("RGB")
     except UnreadableImageError:
         raise
-    except Exception as error:  # decoders raise anything on damaged files
+    except Exception as error:  # decoders raise exceptions of any type on damaged files
         raise UnreadableImageError("This file is not a readable image.") from error
 
 

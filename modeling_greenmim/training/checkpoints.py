@@ -170,7 +170,7 @@ class Checkpoints:
         result = reason = None
         try:
             result = part()
-        except Exception as error:  # damaged files raise any type
+        except Exception as error:  # damaged files raise exceptions of any type
             # torch reports a consequence of the disk error
             error = error.__context__ if isinstance(error.__context__, OSError) else error
             reason = f"{type(error).__name__}: {str(error).strip() or 'no details'}".splitlines()[0]

@@ -125,6 +125,6 @@ class ExampleMaker:
                 seed = (self.seed, epoch, checksum)
                 pixels = self.crop(read_image(content, self.num_channels, self.max_pixels), (*seed, 0))
                 example |= {"pixels": pixels, "mask_seed": (*seed, 1)}
-        except Exception as error:  # decoders of damaged images raise any type
+        except Exception as error:  # decoders raise exceptions of any type on damaged images
             example["unreadable"] = {make_printable(image.name): describe_error(error)}
         return example

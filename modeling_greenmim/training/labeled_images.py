@@ -85,7 +85,7 @@ class LabeledImages(Dataset):
             sample = {"image": image, **self.read_label(row["label"], *image.shape[1:])}
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
-        except Exception as error:  # decoders of damaged images raise any type
+        except Exception as error:  # decoders raise exceptions of any type on damaged images
             message = f"{name} or its label cannot be read ({describe_error(error)}). Fix or remove it."
             raise UserError(message) from error
         if self.transform is None:

@@ -149,7 +149,7 @@ def write_model_folder(
         for name, (_, content) in pictures.items():
             (new / name).write_bytes(content)
         if isinstance(model.config, GreenMimConfig):
-            publish.publish(new, folder, hub_model_id, private=private, public_pictures=True)  # filtered before
+            publish.publish(new, folder, hub_model_id, private=private, public_pictures=True)  # already filtered
             return
         with create_folder(folder) as complete:
             shutil.copytree(new, complete, dirs_exist_ok=True)
