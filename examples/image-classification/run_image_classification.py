@@ -24,8 +24,9 @@ On your own images, in one folder per class, starting from a pre-trained GreenMI
 
 On a Hub dataset, with the options that help in a long run:
 
-    python run_image_classification.py --dataset_name ethz/food101 --model_name_or_path my_run/model --bf16 --ema_decay 0.9999 \\
-        --num_train_epochs 100 --rand_augment_num_ops 2 --random_erasing_prob 0.25 --mixup_alpha 0.8 --cutmix_alpha 1.0
+    python run_image_classification.py --dataset_name ethz/food101 --model_name_or_path my_run/model --bf16 \\
+        --num_train_epochs 100 --rand_augment_num_ops 2 --random_erasing_prob 0.25 --mixup_alpha 0.8 --cutmix_alpha 1.0 \\
+        --ema_decay 0.9999 --dataloader_num_workers 8
 
 After Ctrl-C or any other interruption, the same command with `--resume_from_checkpoint latest` resumes as if the run
 had not ended. At the end, `pipeline("image-classification")` runs `my_classifier/model`.

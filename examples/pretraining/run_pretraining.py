@@ -33,7 +33,6 @@ from modeling_greenmim.training.pretraining_arguments import DataArguments, Mode
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
-    """Trains a model and writes the results."""
     # imported here, so that --help and invalid arguments do not wait for it
     from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining

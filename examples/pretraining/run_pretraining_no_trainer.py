@@ -73,7 +73,7 @@ class RunArguments:
     seed: int = HfArg(default=0, help="Seed of new weights, image order, crops and masks.")
     per_device_train_batch_size: int = HfArg(default=64, help="Number of images in a batch, per process.")
     per_device_eval_batch_size: int | None = HfArg(default=None, help="For evaluations. By default, as in training.")
-    gradient_accumulation_steps: int = HfArg(default=1, help="Number of batches whose gradients make a step.")
+    gradient_accumulation_steps: int = HfArg(default=1, help="Number of batches to accumulate in a step.")
     num_workers: int = HfArg(default=4, help="Number of decoding workers per training process.")
     num_train_epochs: float | None = HfArg(default=None, help="Epochs to train; 100 without --max_train_steps.")
     max_train_steps: int | None = HfArg(default=None, help="Number of steps to train, instead of epochs.")
@@ -197,7 +197,6 @@ def get_run_config(hyperparameters: dict, images_per_step: int, pretrained, data
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments, command: str):
-    """Trains a model and writes the results."""
     import datasets
     import torch
     from accelerate.utils import set_seed, tqdm

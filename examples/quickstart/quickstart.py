@@ -157,7 +157,6 @@ def make_config(image_size: int, mask_ratio: float = 0.6, reconstruction_target:
 
 
 def run(args: QuickstartArguments, command: str):
-    """Trains a model and writes the results."""
     from modeling_greenmim.training import pretrain
     from modeling_greenmim.training.run_folder import check_run_folder, start_run_folder
 

@@ -60,7 +60,7 @@ class DatasetArguments:
     eval_split_name: str | None = HfArg(default=None, help="Split to evaluate on. By default, 'validation', if any.")
     image_column_name: str = HfArg(default="image", help="Column of the images.")
     max_train_samples: int | None = HfArg(
-        default=None, help="Number of images to train on: the same fraction of each class; without classes, the first."
+        default=None, help="Number to train on: the same fraction of each class; without classes, the first ones."
     )
     max_eval_samples: int | None = HfArg(default=None, help="Number of images to evaluate on, chosen likewise.")
 
@@ -75,7 +75,7 @@ class LabeledDataArguments(DatasetArguments):
 
     train_dir: str | None = HfArg(default=None, help="Folder with a folder per class, or with parquet files.")
     validation_dir: str | None = HfArg(default=None, help="Folder to evaluate on, with the layout of --train_dir.")
-    train_val_split: float = HfArg(default=0.15, help="Fraction of each class to hold out, without other images.")
+    train_val_split: float = HfArg(default=0.15, help="Fraction of each class to hold out, if nothing else is given.")
     label_column_name: str = HfArg(default="label", help="Column of the labels.")
     streaming: bool = HfArg(default=False, help="Stream images and store none. Labels must be a ClassLabel.")
     shuffle_buffer_size: int = HfArg(default=1000, help="Number of images to shuffle at a time with --streaming.")

@@ -43,7 +43,7 @@ class DataArguments:
     validation_dir: str | None = HfArg(default=None, help="Images to evaluate on. By default, some are held out.")
     train_val_split: float = HfArg(default=0.1, help="Fraction of the images to hold out, up to --max_eval_samples.")
     max_eval_samples: int = HfArg(
-        default=256, help="Maximum number of images to hold out (0: none). The minimum is 8, or half if fewer."
+        default=256, help="Maximum number to hold out (0: none). At least 8 are, unless that is more than half."
     )
     streaming: bool = HfArg(
         default=False,
@@ -95,7 +95,7 @@ class ModelArguments:
     config_name_or_path: str | None = HfArg(
         default=None, help="Configuration of a new model, a file or a folder. By default, Swin-B's."
     )
-    config_overrides: str | None = HfArg(default=None, help="Changed settings, such as 'window_size=4,mlp_ratio=3'.")
+    config_overrides: str | None = HfArg(default=None, help="Settings to change, such as 'window_size=4,mlp_ratio=3'.")
     image_processor_name: str | None = HfArg(
         default=None, help="Image processor. By default, the model's, or one with ImageNet statistics."
     )

@@ -47,8 +47,8 @@ def start_run(args: TrainingArguments) -> tuple[str | None, str | None]:
         raise UserError(f"--output_dir must be a folder, got {args.output_dir}, which is a file.")
     if missing := set(args.report_to) - set(get_available_reporting_integrations()):
         raise UserError(
-            f"--report_to {', '.join(missing)}: not installed. Install it, or use TensorBoard, which needs no account "
-            "(`pip install tensorboard`)."
+            f"--report_to {', '.join(missing)}: not installed. Install it, or use TensorBoard, which needs no "
+            "account (`pip install tensorboard`)."
         )
     if args.push_to_hub and (args.hub_model_id is None or get_token() is None):
         raise UserError("--push_to_hub needs --hub_model_id and a token. Run `hf auth login`, or set HF_TOKEN.")
