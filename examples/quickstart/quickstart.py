@@ -69,7 +69,7 @@ class QuickstartArguments:
     )
     image_size: int | None = HfArg(
         default=None,
-        help="Side of the images in pixels, a multiple of the mask unit: 4 pixels for sizes below 48, 8 below 128, 32 above. "
+        help="Side of the images in pixels, a multiple of the mask unit: 4 pixels for sizes below 48, 8 below 128, else 32. "
         "By default, 64 for the digits; for your images, the largest of 32, 64 and 224 that most of them reach.",
     )
     mask_ratio: float = HfArg(default=0.6, help="Fraction of the mask units to hide.")
