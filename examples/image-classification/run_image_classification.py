@@ -18,17 +18,18 @@
 # ///
 """Fine-tunes a GreenMIM or Swin model for image classification with transformers' Trainer.
 
-On your own images, in a folder for each class, from a pre-trained GreenMIM, or any Swin:
+On your own images, in one folder per class, starting from a pre-trained GreenMIM or any Swin:
 
     python run_image_classification.py --train_dir path/to/images --model_name_or_path my_run/model --output_dir my_classifier
 
-On a data set of the Hub, with everything that helps on a long run:
+On a Hub dataset, with the options that help in a long run:
 
-    python run_image_classification.py --dataset_name ethz/food101 --model_name_or_path my_run/model --bf16 --ema_decay 0.9999 \\
-        --num_train_epochs 100 --rand_augment_num_ops 2 --random_erasing_prob 0.25 --mixup_alpha 0.8 --cutmix_alpha 1.0 --dataloader_num_workers 8
+    python run_image_classification.py --dataset_name ethz/food101 --model_name_or_path my_run/model --bf16 \\
+        --num_train_epochs 100 --rand_augment_num_ops 2 --random_erasing_prob 0.25 --mixup_alpha 0.8 --cutmix_alpha 1.0 \\
+        --ema_decay 0.9999 --dataloader_num_workers 8
 
-After Ctrl-C, or whatever ended it, the same command with `--resume_from_checkpoint latest` resumes as if it had not ended. At the
-end, `my_classifier/model` is a folder for `pipeline("image-classification")`.
+After Ctrl-C or any other interruption, the same command with `--resume_from_checkpoint latest` resumes as if the run
+had not ended. At the end, `pipeline("image-classification")` runs `my_classifier/model`.
 """
 
 import math
@@ -55,22 +56,22 @@ from modeling_greenmim.training.trainer import start_run, train
 
 @dataclass
 class ModelArguments(StartArguments):
-    """Which model to fine-tune."""
+    """Model to fine-tune."""
 
-    ignore_mismatched_sizes: bool = HfArg(default=False, help="Whether a model with a classifier gets a new one.")
+    ignore_mismatched_sizes: bool = HfArg(default=False, help="Replace the model's classifier with a new one.")
 
 
 @dataclass
 class AugmentationArguments:
-    """How images are changed in training, by torchvision."""
+    """Augmentation of training images, by torchvision."""
 
-    min_crop_scale: float = HfArg(default=0.2, help="Smallest fraction of the area of an image in a crop.")
-    flip: bool = HfArg(default=True, help="Whether to flip half of the images.")
-    rand_augment_num_ops: int = HfArg(default=0, help="Operations of RandAugment on each image, such as 2.")
-    rand_augment_magnitude: int = HfArg(default=9, help="Magnitude of these operations, from 0 to 30.")
-    random_erasing_prob: float = HfArg(default=0.0, help="Fraction of images that lose a rectangle, such as 0.25.")
-    mixup_alpha: float = HfArg(default=0.0, help="Parameter of the beta distribution of mixup, such as 0.8. 0: none.")
-    cutmix_alpha: float = HfArg(default=0.0, help="Parameter of CutMix, such as 1.0; with both, a batch gets one.")
+    min_crop_scale: float = HfArg(default=0.2, help="Smallest fraction of the image area that a crop covers.")
+    flip: bool = HfArg(default=True, help="Flip half of the images horizontally.")
+    rand_augment_num_ops: int = HfArg(default=0, help="Number of RandAugment operations per image, such as 2.")
+    rand_augment_magnitude: int = HfArg(default=9, help="Magnitude of RandAugment operations, from 0 to 30.")
+    random_erasing_prob: float = HfArg(default=0.0, help="Fraction of images with an erased rectangle, such as 0.25.")
+    mixup_alpha: float = HfArg(default=0.0, help="Parameter of mixup's beta distribution, such as 0.8. 0: no mixup.")
+    cutmix_alpha: float = HfArg(default=0.0, help="Parameter of CutMix, such as 1.0. With both, each batch gets one.")
 
     def __post_init__(self):
         if not 0 < self.min_crop_scale <= 1:
@@ -86,16 +87,16 @@ class ClassificationTrainingArguments(FineTuningArguments):
     """[`FineTuningArguments`] with defaults for classification."""
 
     output_dir: str = HfArg(default="image_classification", help="Folder of the run, and of the model.")
-    per_device_train_batch_size: int = HfArg(default=64, help="Images in a step, for each process.")
-    per_device_eval_batch_size: int = HfArg(default=64, help="Images at a time in evaluations, for each process.")
+    per_device_train_batch_size: int = HfArg(default=64, help="Number of images in a batch, per process.")
+    per_device_eval_batch_size: int = HfArg(default=64, help="Number of images in an evaluation batch, per process.")
     label_smoothing_factor: float = HfArg(default=0.1, help="Fraction of each label that is spread over all classes.")
-    metric_for_best_model: str | None = HfArg(default="accuracy", help="Which model is the best.")
+    metric_for_best_model: str | None = HfArg(default="accuracy", help="Metric that chooses the best model.")
 
 
 def make_train_transform(
     args: AugmentationArguments, image_size: tuple[int, int], image_processor: BaseImageProcessor
 ):
-    """The transform of an image of any number of channels, of `uint8` or `float32`, in training."""
+    """Training transform of an image with any number of channels, `uint8` or `float32`."""
     crop = v2.RandomResizedCrop(image_size, (args.min_crop_scale, 1.0), interpolation=v2.InterpolationMode.BICUBIC)
     transforms = [crop, v2.RandomHorizontalFlip(0.5 if args.flip else 0.0)]
     if args.rand_augment_num_ops:
@@ -110,7 +111,7 @@ def make_eval_transform(image_processor: BaseImageProcessor, **kwargs) -> v2.Lam
 
 
 def make_mixup(args: AugmentationArguments, num_labels: int):
-    """Mixup and CutMix of a batch, one of them at a time; `None` if neither is wanted."""
+    """Mixup and CutMix, one of them for each batch; `None` if both are off."""
     transforms = []
     if args.mixup_alpha:
         transforms.append(v2.MixUp(alpha=args.mixup_alpha, num_classes=num_labels))
@@ -120,7 +121,7 @@ def make_mixup(args: AugmentationArguments, num_labels: int):
 
 
 class ClassificationTrainer(FineTuningTrainer):
-    """A Trainer for images and labels, which `mixup` mixes in training."""
+    """Trainer for images and labels, which `mixup` mixes in training."""
 
     def __init__(self, mixup=None, **kwargs):
         super().__init__(**kwargs)
@@ -131,26 +132,26 @@ class ClassificationTrainer(FineTuningTrainer):
         if model.training and self.mixup is not None and len(labels) > 1:
             pixel_values, labels = self.mixup(pixel_values, labels)
         logits = model(pixel_values=pixel_values).logits
-        # the label smoother of the Trainer takes no mixed labels
+        # the Trainer's label smoother does not support mixed labels
         label_smoothing = self.args.label_smoothing_factor if model.training else 0.0
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
         return (loss, {"logits": logits}) if return_outputs else loss
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    from sklearn.metrics import accuracy_score  # half a second, for which `--help` does not wait
+    from sklearn.metrics import accuracy_score  # half a second that `--help` does not wait for
 
     return {"accuracy": float(accuracy_score(prediction.label_ids, prediction.predictions))}
 
 
 def count_stream_steps(args: ClassificationTrainingArguments, num_images: int | None):
-    """Gives a run on a stream, whose length the Trainer does not know, its number of steps, also between evaluations."""
+    """Sets the steps of a run on a stream, whose length the Trainer does not know, also between evaluations."""
     if num_images is None and args.max_steps <= 0:
-        raise UserError("--streaming: the number of images is not known. Give --max_steps.")
+        raise UserError("--streaming: the number of images is unknown. Pass --max_steps.")
     if num_images is None:
         if "epoch" in (args.eval_strategy, args.save_strategy):
             options = "--eval_strategy steps, --save_strategy steps, --eval_steps and --save_steps"
-            raise UserError(f"--streaming: the length of an epoch is not known. Give {options}.")
+            raise UserError(f"--streaming: the length of an epoch is unknown. Pass {options}.")
         return
     steps_per_epoch = num_images / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size)
     if args.max_steps <= 0:
@@ -176,7 +177,7 @@ def run(
     start = load_classifier(model_args, train_rows.label_names, model_args.ignore_mismatched_sizes)
     config, image_processor = start.config, start.image_processor
     if augmentation_args.rand_augment_num_ops and config.num_channels not in (1, 3):
-        channels = f"images of 1 or 3 channels, and the model takes {config.num_channels}"
+        channels = f"images of 1 or 3 channels, but the model takes {config.num_channels}"
         raise UserError(f"--rand_augment_num_ops needs {channels}. Omit it.")
     train_transform = make_train_transform(augmentation_args, get_image_size(config), image_processor)
     settings = {"label2id": config.label2id, "num_channels": config.num_channels, "seed": args.seed}
@@ -185,7 +186,7 @@ def run(
     if data_args.streaming:
         count_stream_steps(args, train_rows.num_images)
         if args.dataloader_num_workers > train_rows.rows.num_shards:
-            number = f"{train_rows.rows.num_shards}, the number of row groups, or files, of {train_rows.description}"
+            number = f"{train_rows.rows.num_shards}, the number of row groups or files of {train_rows.description}"
             raise UserError(f"--dataloader_num_workers must be at most {number}, got {args.dataloader_num_workers}.")
         train_dataset = EndlessStream(train_dataset, data_args.shuffle_buffer_size)
         eval_dataset = StreamedImages(eval_dataset)
@@ -204,7 +205,7 @@ def run(
     trainer.save_or_compare_settings(checkpoint, data_args, model_args, augmentation_args)
     train_metrics = train(trainer, checkpoint)
 
-    # 3. the model, and its accuracy
+    # 3. model folder and accuracy
     accuracy = trainer.evaluate_at_end(train_metrics)["eval_accuracy"]
     if not trainer.is_world_process_zero():
         return

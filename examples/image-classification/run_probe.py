@@ -21,8 +21,8 @@
     python run_probe.py --model_name_or_path my_run/model microsoft/swin-tiny-patch4-window7-224 --dataset_name cifar10 \\
         --image_column_name img --eval_split_name test --max_train_samples 10000
 
-Several models, such as the checkpoints of a run (`my_run/checkpoint-*`), are compared on the same images. Features are the mean over
-the tokens of the last layer; nothing of a model is trained. The classifiers are those of scikit-learn.
+Several models, such as the checkpoints of a run (`my_run/checkpoint-*`), are compared on the same images. Features are
+the mean over the tokens of the last layer; models are not trained. The classifiers are scikit-learn's.
 """
 
 import json
@@ -38,25 +38,25 @@ from modeling_greenmim.training.errors import UserError, explain_loading
 from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, LabeledRows, open_labeled_images
 
 
-# torch, scikit-learn and models are imported when they are needed: `--help` does not wait for them
+# torch, scikit-learn and models are imported when needed, so that `--help` does not wait for them
 
 
 @dataclass
 class ProbeArguments:
-    """What to measure."""
+    """Models, and how to measure their features."""
 
-    model_name_or_path: list[str] = HfArg(default=None, help="Models, GreenMIM or Swin: folders, or names on the Hub.")
-    image_processor_name: str | None = HfArg(default=None, help="Image processor of all models.")
+    model_name_or_path: list[str] = HfArg(default=None, help="GreenMIM or Swin models: folders, or names on the Hub.")
+    image_processor_name: str | None = HfArg(default=None, help="Image processor for all models.")
     num_neighbors: int = HfArg(default=20, help="Number of nearest neighbors that vote.")
-    C: float = HfArg(default=1.0, help="Inverse strength of the regularization of the linear classifier.")
-    batch_size: int = HfArg(default=256, help="Images at a time.")
-    num_workers: int = HfArg(default=0, help="Processes that decode images.")
-    seed: int = HfArg(default=0, help="Seed of the choice of images.")
-    output_file: str | None = HfArg(default=None, help="JSON file for the results.")
+    C: float = HfArg(default=1.0, help="Inverse regularization strength of the linear classifier.")
+    batch_size: int = HfArg(default=256, help="Number of images in a batch.")
+    num_workers: int = HfArg(default=0, help="Number of processes that decode images.")
+    seed: int = HfArg(default=0, help="Seed for choosing images.")
+    output_file: str | None = HfArg(default=None, help="JSON file to write the results to.")
 
     def __post_init__(self):
         if not self.model_name_or_path:
-            raise UserError("Give --model_name_or_path.")
+            raise UserError("Pass --model_name_or_path.")
         for name in ("num_neighbors", "batch_size"):
             check_range(self, name, 1)
         check_range(self, "num_workers", 0)
@@ -65,7 +65,7 @@ class ProbeArguments:
 
 
 def extract_features(model, image_processor, rows: LabeledRows, label_names: list[str], args: ProbeArguments):
-    """Returns features, of shape `(num_images, hidden_size)`, and labels, positions in `label_names`."""
+    """Returns features, of shape `(num_images, hidden_size)`, and labels, indices into `label_names`."""
     import numpy as np
     import torch
     from torch.utils.data import DataLoader
@@ -99,7 +99,7 @@ def measure(name: str, config, rows: tuple[LabeledRows, LabeledRows], args: Prob
     from modeling_greenmim.checkpoint_folders import load_checkpoint
     from modeling_greenmim.training.fine_tuning_models import load_image_processor
 
-    # builds of torch for an accelerator also run where there is none
+    # accelerator builds of torch also run on machines without one
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     with explain_loading(name):
         model = load_checkpoint(MODEL_MAPPING[type(config)], name, dtype=torch.float32).to(device)
@@ -124,7 +124,7 @@ def run(data_args: LabeledDataArguments, args: ProbeArguments, command: str):
 
     logging.disable_progress_bar()
     if data_args.streaming:
-        raise UserError("--streaming is for training: features are kept in memory here. Omit it.")
+        raise UserError("--streaming is for training; here, features are kept in memory. Omit it.")
     configs = {name: load_config(name) for name in args.model_name_or_path}  # before anything is measured
     if args.output_file is not None:
         Path(args.output_file).parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def run(data_args: LabeledDataArguments, args: ProbeArguments, command: str):
         content = {"command": command, "num_images": [part.num_images for part in rows], "accuracy": results}
         new = Path(f"{args.output_file}.new")
         new.write_text(json.dumps(content, indent=2))
-        new.rename(args.output_file)  # whole, or not there
+        new.rename(args.output_file)  # atomic
 
 
 def main(arguments: Sequence[str] | None = None):

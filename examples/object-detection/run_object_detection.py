@@ -19,8 +19,8 @@
     python run_object_detection.py --dataset_name pasted_digits --model_name_or_path my_run/model --output_dir my_detector \\
         --image_size 96 --flip false
 
-After Ctrl-C or a crash, the same command with `--resume_from_checkpoint latest` resumes the run exactly. At the end, the pipeline
-"object-detection" runs `my_detector/model`.
+After Ctrl-C or a crash, the same command with `--resume_from_checkpoint latest` resumes the run exactly. At the end,
+`pipeline("object-detection")` runs `my_detector/model`.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ from modeling_greenmim.training.trainer import start_run, train
 
 
 NUM_FEATURE_MAPS = 3
-SIZE_MULTIPLE = 32  # of the sides of batches
+SIZE_MULTIPLE = 32  # of the side of a batch
 BOX_FORMAT = "left, top, width and height in pixels"
 METRICS = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large", "mar_1", "mar_10", "mar_100")
 NUM_PICTURES = 6
@@ -64,14 +64,14 @@ SCORE_THRESHOLD = 0.5  # of the predictions in the picture
 
 @dataclass
 class DataArguments(AnnotatedDataArguments):
-    """Arguments of the images to train and evaluate on."""
+    """Images to train and evaluate on, and their augmentation."""
 
     label_argument: ClassVar[str] = "objects_column_name"
 
     objects_column_name: str = HfArg(
         default="objects", help=f"Column of the objects, with 'category' and 'bbox' ({BOX_FORMAT})."
     )
-    image_size: int = HfArg(default=640, help="Side of the squares that images are resized to, in pixels.")
+    image_size: int = HfArg(default=640, help="Side of the squares, in pixels, that images are resized to.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -80,11 +80,11 @@ class DataArguments(AnnotatedDataArguments):
 
 @dataclass
 class ModelArguments(StartArguments):
-    """Arguments of the model."""
+    """Model to fine-tune."""
 
-    head_hidden_size: int = HfArg(default=256, help="Channels of RT-DETR, a multiple of 8.")
-    num_decoder_layers: int = HfArg(default=6, help="Layers of its decoder.")
-    num_queries: int = HfArg(default=300, help="Detections in an image.")
+    head_hidden_size: int = HfArg(default=256, help="Number of channels of RT-DETR, a multiple of 8.")
+    num_decoder_layers: int = HfArg(default=6, help="Number of layers of RT-DETR's decoder.")
+    num_queries: int = HfArg(default=300, help="Number of detections per image.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -99,15 +99,15 @@ class DetectionTrainingArguments(FineTuningArguments):
     """[`FineTuningArguments`] with defaults for detection."""
 
     output_dir: str = HfArg(default="detection", help="Folder of the run: checkpoints, results and the model.")
-    per_device_train_batch_size: int = HfArg(default=16, help="Images in a step, for each process.")
-    per_device_eval_batch_size: int = HfArg(default=16, help="Images in a batch of evaluations, for each process.")
-    learning_rate: float = HfArg(default=3e-4, help="Highest learning rate, that of the head.")
-    max_grad_norm: float = HfArg(default=0.1, help="Norm to clip gradients to.")
+    per_device_train_batch_size: int = HfArg(default=16, help="Number of images in a batch, per process.")
+    per_device_eval_batch_size: int = HfArg(default=16, help="Number of images in an evaluation batch, per process.")
+    learning_rate: float = HfArg(default=3e-4, help="Peak learning rate, of the head.")
+    max_grad_norm: float = HfArg(default=0.1, help="Maximum norm of gradients, for clipping.")
     metric_for_best_model: str | None = HfArg(default="map", help="Metric that chooses the best model.")
 
 
 class RandomCropAroundBoxes(v2.Transform):
-    """Crops a random part that contains all boxes. `v2.RandomIoUCrop` would cut and lose objects."""
+    """Crops a random part that contains all boxes. `v2.RandomIoUCrop` would cut off or lose objects."""
 
     def make_params(self, flat_inputs: list) -> dict:
         boxes = v2.get_bounding_boxes(flat_inputs)
@@ -138,32 +138,32 @@ def make_augmentation(flip: bool) -> v2.Transform:
 
 
 class DetectionDataset(LabeledImages):
-    """Images and their objects. Arguments are those of [`LabeledImages`], and some of the script."""
+    """Images and their objects. Takes the arguments of [`LabeledImages`], and some of the script."""
 
     def __init__(self, rows: LabeledRows, num_labels: int, image_processor: RTDetrImageProcessorPil, **kwargs):
         super().__init__(rows, **kwargs)
         self.num_labels, self.image_processor = num_labels, image_processor
 
     def read_label(self, label: dict, height: int, width: int) -> dict[str, torch.Tensor]:
-        """Returns `boxes` of shape `(num_objects, 4)`, as left, top, width and height, and `labels` of shape `(num_objects,)`."""
+        """Returns `boxes`, `(num_objects, 4)` of left, top, width and height, and `labels`, `(num_objects,)`."""
         boxes = torch.tensor(label["bbox"], dtype=torch.float32).reshape(-1, 4)
         labels = torch.tensor(label["category"], dtype=torch.int64)
         if len(boxes) != len(labels):
-            raise UserError(f"there are {len(boxes)} boxes and {len(labels)} categories.")
+            raise UserError(f"each box must have a category, got {len(boxes)} boxes and {len(labels)} categories.")
         unknown = labels[(labels < 0) | (labels >= self.num_labels)]
         if len(unknown):
-            raise UserError(f"there is the category {unknown[0]}, and there are {self.num_labels}, from 0.")
+            raise UserError(f"categories must be from 0 to {self.num_labels - 1}, got {unknown[0]}.")
         left, top, right, bottom = box_convert(boxes, "xywh", "xyxy").T
         inside = (left >= -1) & (top >= -1) & (right <= width + 1) & (bottom <= height + 1)  # boxes may be rounded
         inside &= (boxes[:, 2:] > 0).all(dim=1)
         if not inside.all():
             box = f"the box {boxes[~inside][0].tolist()} is not in it. Boxes are {BOX_FORMAT}"
-            raise UserError(f"the image has {width} x {height} pixels, and {box}.")
+            raise UserError(f"the image has {width} x {height} pixels, but {box}.")
         boxes = tv_tensors.BoundingBoxes(boxes, format="XYWH", canvas_size=(height, width))
         return {"boxes": boxes, "labels": labels}
 
     def make_example(self, sample: dict, index: int) -> dict:
-        """Returns `pixel_values` of shape `(3, image_size, image_size)`, and `labels` of the objects, as RT-DETR takes them."""
+        """Returns `pixel_values` of shape `(3, image_size, image_size)`, and `labels` in the format of RT-DETR."""
         height, width = sample["image"].shape[1:]
         boxes = box_convert(sample["boxes"].as_subclass(torch.Tensor), "xywh", "cxcywh")
         labels = {
@@ -182,7 +182,7 @@ def collate(examples: Sequence[dict]) -> dict:
 
 
 class DetectionTrainer(FineTuningTrainer):
-    """A Trainer whose batches have a different size in each step, see `DataArguments`, as in RT-DETR's recipe."""
+    """Trainer whose batches have a different size in each step (see `DataArguments`), as in RT-DETR's recipe."""
 
     def __init__(self, data_args: DataArguments, **kwargs):
         super().__init__(**kwargs)
@@ -198,7 +198,7 @@ class DetectionTrainer(FineTuningTrainer):
 
     @torch.no_grad()
     def prediction_step(self, model: nn.Module, inputs: dict, prediction_loss_only: bool, ignore_keys=None):
-        """Returns the loss, `scores`, `labels` and `boxes` of the detections in each image, and the numbers of the images."""
+        """Returns the loss, `scores`, `labels` and `boxes` of the detections in each image, and the image indices."""
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
@@ -218,7 +218,7 @@ def get_label_names(args: DataArguments, rows: LabeledRows) -> list[str]:
         return read_label_names(args.id2label_file)
     category = getattr(objects["category"], "feature", objects["category"])
     if not isinstance(category, datasets.ClassLabel):
-        raise UserError(f"{rows.description} has no names of its categories: give --id2label_file.")
+        raise UserError(f"{rows.description} has no category names. Pass --id2label_file.")
     return category.names
 
 
@@ -248,10 +248,10 @@ def make_model(args: ModelArguments, label_names: list[str]) -> tuple[RTDetrForO
 
 
 def make_compute_metrics(objects: Sequence[dict]) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Makes a function that compares detections with the objects of each image, as COCO does: -1 where there is no such object."""
+    """Makes a function that computes the metrics of COCO. A metric without any such object is -1."""
     from torchmetrics.detection import MeanAveragePrecision
 
-    # thresholds of COCO, which torchmetrics rounds to 32 bits
+    # COCO's thresholds, which torchmetrics rounds to 32 bits
     iou_thresholds, recall_thresholds = np.linspace(0.5, 0.95, 10).tolist(), np.linspace(0.0, 1.0, 101).tolist()
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -305,7 +305,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: DetectionTra
     train_rows, eval_rows = open_annotated_images(data_args)
     label_names = get_label_names(data_args, train_rows)
     if label_names != get_label_names(data_args, eval_rows):
-        raise UserError(f"{train_rows.description} and {eval_rows.description} have different names of categories.")
+        raise UserError(f"{train_rows.description} and {eval_rows.description} have different category names.")
     set_seed(args.seed)
     model, backbone = make_model(model_args, label_names)
     image_processor = RTDetrImageProcessorPil(

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Several nodes under SLURM: one launcher on each, one process for each GPU.
+# Several nodes under SLURM: one launcher per node, one process per GPU.
 #
 #   sbatch launch_slurm.sh --train_dir /data/images --output_dir /scratch/my_run --num_train_epochs 100
 #
-# --output_dir must be on a file system that all nodes share. The job is told to stop two minutes before its time is over,
-# saves a checkpoint, puts itself into the queue again, and resumes from there.
+# --output_dir must be on a file system that all nodes share. Two minutes before its time limit, the job gets a signal,
+# saves a checkpoint, and requeues itself; it then resumes from there.
 #SBATCH --job-name=greenmim
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -18,10 +18,10 @@ set -euo pipefail
 
 export MAIN_ADDRESS=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export MAIN_PORT=$((20000 + SLURM_JOB_ID % 20000))
-export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=110  # else the launcher kills after 30 seconds what is still saving
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=110  # otherwise, the launcher kills processes that are still saving after 30 seconds
 SCRIPT=${SCRIPT:-run_pretraining_no_trainer.py}
 
-# one process for each GPU; SLURM_NODEID is known only where srun has started the shell
+# one process per GPU; SLURM_NODEID is set only in shells that srun starts
 srun --kill-on-bad-exit=1 bash -c 'accelerate launch \
     --multi_gpu --mixed_precision bf16 --dynamo_backend no \
     --num_machines "$SLURM_NNODES" --machine_rank "$SLURM_NODEID" \
@@ -31,7 +31,7 @@ srun --kill-on-bad-exit=1 bash -c 'accelerate launch \
 steps=$!
 
 stop() {
-    kill -TERM "$steps"  # srun passes it on to all processes
+    kill -TERM "$steps"  # srun forwards it to all processes
     wait "$steps" || true
     scontrol requeue "$SLURM_JOB_ID"
     exit 0

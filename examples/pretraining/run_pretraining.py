@@ -20,8 +20,8 @@
     python run_pretraining.py --train_dir path/to/images --output_dir my_run --num_train_epochs 100 --do_eval \\
         --eval_strategy steps --eval_steps 500 --dataloader_num_workers 4 --learning_rate 6e-4 --weight_decay 0.05
 
-With several GPUs: `torchrun --nproc_per_node 4 run_pretraining.py ...`. Differences to run_pretraining_no_trainer.py: a resumed run
-(`--resume_from_checkpoint latest`) of a stream reads all images again that it has seen, and `--learning_rate` is not scaled.
+On several GPUs, use `torchrun --nproc_per_node 4 run_pretraining.py ...`. Unlike run_pretraining_no_trainer.py, it does
+not scale `--learning_rate`, and a resumed stream (`--resume_from_checkpoint latest`) rereads all images it has seen.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,7 @@ from modeling_greenmim.training.pretraining_arguments import DataArguments, Mode
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArguments, command: str):
-    """A run from top to bottom."""
-    # here, so that --help and refused arguments need not wait for it
+    # imported here, so that --help and invalid arguments do not wait for it
     from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
     from modeling_greenmim.training.trainer import train

@@ -15,15 +15,16 @@
 # requires-python = ">=3.10"
 # dependencies = ["modeling-greenmim[training]"]
 # ///
-"""Pre-trains a GreenMIM model on images without labels, on one device or many, in runs that can be stopped at any time.
+"""Pre-trains a GreenMIM model on images without labels, on one or more devices, in runs that can stop at any time.
 
-On one device, and on all of a machine:
+On one device, or on all devices of a machine:
 
     python run_pretraining_no_trainer.py --train_dir path/to/images --output_dir my_run --num_train_epochs 100
     accelerate launch run_pretraining_no_trainer.py --train_dir path/to/images --output_dir my_run --mixed_precision bf16
 
-After Ctrl-C, a kill or a crash, the same command with `--resume_from_checkpoint latest` continues with exactly the images, masks and
-weights that would have been next. At the end, `my_run/model` loads with `AutoModel.from_pretrained`, after `import modeling_greenmim`.
+After Ctrl-C, a kill or a crash, the same command with `--resume_from_checkpoint latest` continues with exactly the
+images, masks and weights that would have come next. At the end, `my_run/model` loads with `AutoModel.from_pretrained`,
+after `import modeling_greenmim`.
 """
 
 import json
@@ -41,86 +42,87 @@ from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 
 
-# torch and all that needs it is imported in functions: --help and refused arguments need not wait for it
+# torch and its dependents are imported in functions, so that --help and invalid arguments do not wait for them
 
 # fmt: off
-# the settings that, with the model and the images, decide what is learned
+# settings that determine the trained weights, with the model and the images
 TRAINING_SETTINGS = (
     "min_crop_scale", "flip", "mask_sampler", "mask_per_sample", "masks_per_image", "seed", "max_train_steps",
     "num_warmup_steps", "max_pixels", "learning_rate", "lr_scheduler_type", "weight_decay", "adam_beta1", "adam_beta2",
     "max_grad_norm", "allow_external_files",
 )
-# how the images of a step are divided, which may differ when a run is resumed, but not for streams
+# division of the images of a step; a resumed run may change it, except for streams
 DIVISION_SETTINGS = ("per_device_train_batch_size", "gradient_accumulation_steps", "num_workers", "shuffle_buffer_size")
 COUNTS = (
     "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "max_train_steps", "logging_steps",
     "eval_steps", "checkpointing_steps", "checkpoints_total_limit", "ddp_timeout",
 )
-# the schedulers of transformers that need no further arguments
+# transformers' schedulers that need no further arguments
 SchedulerName = Literal["cosine", "linear", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"]
 # fmt: on
 
 
 @dataclass
 class RunArguments:
-    """How to train, and what to keep."""
+    """Training settings, and outputs to keep."""
 
     output_dir: str = HfArg(
         default="pretraining", help="Folder of the run: checkpoints, pictures, logs, and the model."
     )
     overwrite_output_dir: bool = HfArg(default=False, help="Discard the run in --output_dir.")
-    seed: int = HfArg(default=0, help="Seed of weights, order, crops and masks.")
-    per_device_train_batch_size: int = HfArg(default=64, help="Images in a batch of each process.")
-    per_device_eval_batch_size: int | None = HfArg(default=None, help="In evaluations. Without it, as in training.")
-    gradient_accumulation_steps: int = HfArg(default=1, help="Batches whose gradients make a step.")
-    num_workers: int = HfArg(default=4, help="Processes that decode images, for each process that trains.")
-    num_train_epochs: float | None = HfArg(default=None, help="Epochs to train. 100 without --max_train_steps.")
-    max_train_steps: int | None = HfArg(default=None, help="Steps to train.")
+    seed: int = HfArg(default=0, help="Seed of new weights, image order, crops and masks.")
+    per_device_train_batch_size: int = HfArg(default=64, help="Number of images in a batch, per process.")
+    per_device_eval_batch_size: int | None = HfArg(default=None, help="For evaluations. By default, as in training.")
+    gradient_accumulation_steps: int = HfArg(default=1, help="Number of batches to accumulate in a step.")
+    num_workers: int = HfArg(default=4, help="Number of decoding workers per training process.")
+    num_train_epochs: float | None = HfArg(default=None, help="Epochs to train; 100 without --max_train_steps.")
+    max_train_steps: int | None = HfArg(default=None, help="Number of steps to train, instead of epochs.")
     base_learning_rate: float = HfArg(
-        default=1.5e-4, help="Peak learning rate for 256 images in a step. It is scaled by the images in a step / 256."
+        default=1.5e-4, help="Peak learning rate for 256 images in a step, scaled by images in a step / 256."
     )
     learning_rate: float | None = HfArg(
-        default=None, help="Instead of --base_learning_rate. Small models in short runs need more, such as 1.5e-3."
+        default=None, help="Peak learning rate, not scaled. Small models in short runs need more, such as 1.5e-3."
     )
-    lr_scheduler_type: SchedulerName = HfArg(default="cosine", help="Schedule of the learning rate.")
-    num_warmup_steps: int | None = HfArg(default=None, help="Steps of rising learning rate. Without it, 5 %% of all.")
-    weight_decay: float = HfArg(default=0.05, help="Of AdamW, for weight matrices only.")
+    lr_scheduler_type: SchedulerName = HfArg(default="cosine", help="Learning rate schedule.")
+    num_warmup_steps: int | None = HfArg(default=None, help="Number of warmup steps. By default, 5 %% of all steps.")
+    weight_decay: float = HfArg(default=0.05, help="Weight decay of AdamW, only for weight matrices.")
     adam_beta1: float = HfArg(default=0.9, help="First decay rate of AdamW.")
     adam_beta2: float = HfArg(default=0.95, help="Second decay rate of AdamW.")
-    max_grad_norm: float = HfArg(default=1.0, help="Norm that gradients are clipped to.")
+    max_grad_norm: float = HfArg(default=1.0, help="Maximum norm of gradients, for clipping.")
     mixed_precision: str | None = HfArg(
-        default=None, help="no, bf16 or fp16. Without it, the setting of `accelerate config` or `accelerate launch`."
+        default=None, help="no, bf16 or fp16. By default, the setting of `accelerate config` or `accelerate launch`."
     )
-    gradient_checkpointing: bool = HfArg(default=False, help="Compute activations twice, and keep fewer in memory.")
+    gradient_checkpointing: bool = HfArg(default=False, help="Recompute activations to save memory.")
     torch_compile: bool = HfArg(
         default=False,
-        help="Compile the model: minutes at the start, faster steps then. With a mask for each image, all batches get plans of "
-        "the same shapes, so that it is compiled once.",
+        help="Compile the model, which takes minutes at the start and makes steps faster. With --mask_per_sample, all "
+        "plans have the same shapes, so that the model is compiled once.",
     )
     torch_compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = HfArg(
-        default="default", help="Of --torch_compile. On a GPU, the other two replay CUDA graphs: not measured yet."
+        default="default", help="Mode of --torch_compile. On a GPU, the others replay CUDA graphs: not measured yet."
     )
-    logging_steps: int = HfArg(default=10, help="Steps between two records of loss and speed.")
+    logging_steps: int = HfArg(default=10, help="Number of steps between records of loss and speed.")
     eval_steps: int | None = HfArg(
-        default=None, help="Steps between two evaluations on held-out images, with a picture. Without it, ten of them."
+        default=None, help="Steps between evaluations on held-out images, with a picture. By default, a tenth of all."
     )
     knn: bool = HfArg(
-        default=False, help="Evaluate also nearest neighbors among the held-out images, by their labels."
+        default=False, help="Also evaluate nearest neighbors among the held-out images, by their labels."
     )
-    checkpointing_steps: int = HfArg(default=1000, help="Steps between two checkpoints.")
-    checkpoints_total_limit: int = HfArg(default=2, help="Checkpoints to keep; older ones are removed.")
+    checkpointing_steps: int = HfArg(default=1000, help="Number of steps between checkpoints.")
+    checkpoints_total_limit: int = HfArg(default=2, help="Number of checkpoints to keep; older ones are removed.")
     resume_from_checkpoint: str | None = HfArg(
-        default=None, help="'latest' (in --output_dir; if there is none, the run starts), or a folder."
+        default=None,
+        help="Checkpoint to resume from: 'latest' in --output_dir (without one, the run starts), or a folder.",
     )
     ddp_timeout: int = HfArg(
-        default=1800, help="Seconds after which several processes stop waiting for one that does not answer."
+        default=1800, help="Seconds that processes wait for one that does not respond, before the run ends."
     )
-    with_tracking: bool = HfArg(default=False, help="Report to trackers.")
-    report_to: str = HfArg(default="all", help="tensorboard, wandb, trackio, ..., or all that are installed.")
+    with_tracking: bool = HfArg(default=False, help="Log to trackers, see --report_to.")
+    report_to: str = HfArg(default="all", help="Tracker: tensorboard, wandb, trackio, ..., or all installed.")
     license: str | None = HfArg(default=None, help="License of the weights, by its name on the Hub: apache-2.0, ...")
-    push_to_hub: bool = HfArg(default=False, help="Upload the model at the end. Log in first: `hf auth login`.")
+    push_to_hub: bool = HfArg(default=False, help="Upload the model at the end. First run `hf auth login`.")
     hub_model_id: str | None = HfArg(default=None, help="Repository to upload to: 'organization/name'.")
-    hub_private_repo: bool = HfArg(default=False, help="A repository that is created is private.")
+    hub_private_repo: bool = HfArg(default=False, help="Make a new repository private.")
 
     def __post_init__(self):
         for name in ("num_workers", "num_warmup_steps", "weight_decay"):
@@ -135,17 +137,17 @@ class RunArguments:
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be above 0, got {getattr(self, name)}.")
         if self.num_train_epochs and self.max_train_steps:
-            raise UserError("Give --num_train_epochs or --max_train_steps, not both.")
+            raise UserError("Pass --num_train_epochs or --max_train_steps, not both.")
         if self.mixed_precision not in (None, "no", "bf16", "fp16"):
             raise UserError(f"--mixed_precision must be no, bf16 or fp16, got {self.mixed_precision!r}.")
         if self.push_to_hub != (self.hub_model_id is not None):
-            raise UserError("--push_to_hub and --hub_model_id go together.")
+            raise UserError("Pass both --push_to_hub and --hub_model_id, or neither.")
         if self.overwrite_output_dir and self.resume_from_checkpoint:
             raise UserError("--overwrite_output_dir discards the run that --resume_from_checkpoint would resume.")
 
 
 def make_accelerator(args: RunArguments):
-    """The accelerator, with the trackers."""
+    """Creates the accelerator, with its trackers."""
     import torch
     from accelerate import Accelerator
     from accelerate.utils import DistributedType, InitProcessGroupKwargs, ProjectConfiguration
@@ -155,7 +157,7 @@ def make_accelerator(args: RunArguments):
         accelerator = Accelerator(
             mixed_precision=args.mixed_precision,
             gradient_accumulation_steps=args.gradient_accumulation_steps,
-            cpu=not torch.accelerator.is_available(),  # else several processes on a CPU would not know of each other
+            cpu=not torch.accelerator.is_available(),  # otherwise, processes on a CPU would not find each other
             log_with=args.report_to if args.with_tracking else None,
             project_config=ProjectConfiguration(args.output_dir, logging_dir=str(Path(args.output_dir) / "logs")),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=args.ddp_timeout))],
@@ -164,17 +166,17 @@ def make_accelerator(args: RunArguments):
         raise UserError(str(error)) from error
     check_num_processes(accelerator.num_processes)
     if args.with_tracking and not accelerator.log_with:
-        remedy = "`pip install tensorboard` installs one that needs no account."
+        remedy = "Install it, or use TensorBoard (`pip install tensorboard`), which needs no account."
         raise UserError(f"--with_tracking: {args.report_to} is not installed. {remedy}")
     if args.push_to_hub and get_token() is None:
-        raise UserError("--push_to_hub: there is no token to upload with. Log in (`hf auth login`), or set HF_TOKEN.")
+        raise UserError("--push_to_hub: there is no token. Log in with `hf auth login`, or set HF_TOKEN.")
     if args.knn and accelerator.distributed_type == DistributedType.FSDP:
-        raise UserError("--knn needs the whole model in each process, which FSDP does not keep.")
+        raise UserError("Cannot use --knn with FSDP because it needs the whole model in each process. Omit --knn.")
     return accelerator
 
 
 def get_run_config(hyperparameters: dict, images_per_step: int, pretrained, data) -> dict:
-    """Everything that decides which images, masks and weights come next: a run resumes only with the same."""
+    """Everything that determines the next images, masks and weights: a run resumes only with the same values."""
     ignored = set()
     if not data.is_stream:
         ignored = {*DIVISION_SETTINGS, "num_processes"}
@@ -191,11 +193,10 @@ def get_run_config(hyperparameters: dict, images_per_step: int, pretrained, data
         "image_std": pretrained.image_processor.image_std,
         **data.fingerprint,
     }
-    return json.loads(json.dumps(run_config))  # as it will be read again
+    return json.loads(json.dumps(run_config))  # as it is read from a checkpoint
 
 
 def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments, command: str):
-    """A run from top to bottom."""
     import datasets
     import torch
     from accelerate.utils import set_seed, tqdm
@@ -213,12 +214,12 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     from modeling_greenmim.training.run_folder import check_run_folder, lock_run, start_run_folder
     from modeling_greenmim.training.stop_signals import StopSignals
 
-    datasets.disable_progress_bars()  # that of the training is enough
+    datasets.disable_progress_bars()  # the training's own bar is enough
     logging.disable_progress_bar()
     accelerator = make_accelerator(args)
     output_dir, num_processes = Path(args.output_dir), accelerator.num_processes
     check_run_folder(output_dir, args.overwrite_output_dir, bool(args.resume_from_checkpoint))
-    accelerator.wait_for_everyone()  # all have looked before one writes
+    accelerator.wait_for_everyone()  # all processes have checked before one writes
     lock = lock_run(output_dir) if accelerator.is_main_process else None  # noqa: F841 - held until the end
 
     # 1. Model and images
@@ -254,7 +255,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     if args.gradient_checkpointing:
         pretrained.model.gradient_checkpointing_enable()
     if args.torch_compile:
-        pretrained.model.compile(mode=args.torch_compile_mode)  # in place: the names of the weights stay
+        pretrained.model.compile(mode=args.torch_compile_mode)  # in place, so that weights keep their names
     groups = make_parameter_groups(pretrained.model, learning_rate, args.weight_decay)
     optimizer = torch.optim.AdamW(groups, betas=(args.adam_beta1, args.adam_beta2), fused=True)
     # not prepared: Accelerate would step it once for each process
@@ -271,7 +272,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
         lanes = tuple(run_state["lanes"])
         accelerator.print(f"Resuming after step {progress.step}, from {checkpoint}.")
     elif args.resume_from_checkpoint:
-        accelerator.print(f"There is no checkpoint in {output_dir} yet: starting at the first step.")
+        accelerator.print(f"There is no checkpoint in {output_dir} yet. Starting at the first step.")
     if accelerator.is_main_process:
         arguments = {"command": command, "hyper_parameters": hyperparameters}
         start_run_folder(output_dir, args.overwrite_output_dir, arguments)
@@ -343,7 +344,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
                     checkpoints.save(progress.step, run_state, loader.state_dict() if data.is_stream else None)
                 progress.restart()
             if is_stopping:
-                message = f"Stopped after step {progress.step}, as asked. {checkpoints.describe_last()}"
+                message = f"Stopped after step {progress.step}. {checkpoints.describe_last()}"
                 raise StoppedBySignal(message, stopped_by)
 
     # 5. Model folder

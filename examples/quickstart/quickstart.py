@@ -17,22 +17,22 @@
 # ///
 """Masked image modeling on a laptop: pre-trains a small Swin Transformer, shows what it has learned, and saves it.
 
-Without arguments, it learns from scikit-learn's handwritten digits, in two to three minutes on two idle cores, without a download:
+Without arguments, it trains on scikit-learn's digits, without a download, in two to three minutes on two idle cores:
 
     python quickstart.py
 
-With `--train_dir`, it learns from your own images, in a folder or in parquet files:
+With `--train_dir`, it trains on your own images, in a folder or in parquet files:
 
     python quickstart.py --train_dir path/to/images --output_dir my_images
 
-It chooses a small model for the images, and calls `modeling_greenmim.training.pretrain`. For everything larger, call that function
-yourself, or start examples/pretraining/run_pretraining.py.
+It chooses a small model for the images, and calls `modeling_greenmim.training.pretrain`. For anything larger, call
+that function yourself, or run examples/pretraining/run_pretraining.py.
 """
 
 import os
 
 
-# set before PyTorch is loaded: waiting threads sleep, and leave a busy machine to others
+# set before PyTorch is loaded: waiting threads sleep, and leave the cores of a busy machine to others
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import io
@@ -50,42 +50,42 @@ from modeling_greenmim.training.errors import UserError
 
 DEFAULT_IMAGE_SIZES = (32, 64, 224)
 DIGITS_SIZE = 64
-NUM_SAMPLED = 64  # images whose sizes are looked at
+NUM_SAMPLED = 64  # images whose sizes are checked
 
 
 @dataclass
 class QuickstartArguments:
-    """The few arguments that are worth changing first."""
+    """Arguments to change first."""
 
     train_dir: str | None = HfArg(
-        default=None,
-        help="Folder of images, of parquet files or of tars. Without it, scikit-learn's handwritten digits.",
+        default=None, help="Folder of images, parquet files or tars. By default, scikit-learn's handwritten digits."
     )
     image_column_name: str | None = HfArg(default=None, help="Column of the images in parquet files.")
     output_dir: str = HfArg(default="quickstart", help="Folder of the run.")
     overwrite_output_dir: bool = HfArg(default=False, help="Discard the run in --output_dir.")
     resume_from_checkpoint: str | None = HfArg(
-        default=None, help="'latest' resumes the run in --output_dir, or starts one; or the folder of a checkpoint."
+        default=None,
+        help="Checkpoint to resume from: 'latest' in --output_dir (without one, the run starts), or a folder.",
     )
     image_size: int | None = HfArg(
         default=None,
-        help="Side of the images in pixels, a multiple of the mask unit: 4 pixels below a size of 48, 8 below 128, and 32 from "
-        "there on. Without it, 64 for the digits, and for your images the largest of 32, 64 and 224 that most of them have.",
+        help="Side of the images in pixels, a multiple of the mask unit: 4 pixels for sizes below 48, 8 below 128, else 32. "
+        "By default, 64 for the digits; for your images, the largest of 32, 64 and 224 that most of them reach.",
     )
     mask_ratio: float = HfArg(default=0.6, help="Fraction of the mask units to hide.")
     reconstruction_target: Literal["pixels", "normalized_pixels"] = HfArg(
         default="pixels",
-        help="Predict pixels, or those normalized by the mean and variance of their unit, as in the paper: better features for photos, "
-        "but reconstructions take both from the image itself. Not for the digits, whose units are flat.",
+        help="Predict pixels, or, as in the paper, pixels normalized by the mean and variance of their unit: better "
+        "features for photos, but reconstructions take both from the image itself. Not for the digits, whose units are flat.",
     )
-    max_train_steps: int = HfArg(default=700, help="Number of steps.")
-    num_warmup_steps: int = HfArg(default=50, help="Steps in which the learning rate rises.")
-    learning_rate: float = HfArg(default=2e-3, help="Highest learning rate.")
-    per_device_train_batch_size: int = HfArg(default=32, help="Images in a step.")
-    checkpointing_steps: int = HfArg(default=350, help="Steps between two checkpoints.")
-    num_workers: int = HfArg(default=0, help="Processes that decode images.")
+    max_train_steps: int = HfArg(default=700, help="Number of steps to train.")
+    num_warmup_steps: int = HfArg(default=50, help="Number of warmup steps.")
+    learning_rate: float = HfArg(default=2e-3, help="Peak learning rate.")
+    per_device_train_batch_size: int = HfArg(default=32, help="Number of images in a step.")
+    checkpointing_steps: int = HfArg(default=350, help="Number of steps between checkpoints.")
+    num_workers: int = HfArg(default=0, help="Number of processes that decode images.")
     mixed_precision: Literal["no", "bf16", "fp16"] = HfArg(default="no", help="Precision of the computation.")
-    seed: int = HfArg(default=0, help="Seed of weights, order, crops and masks.")
+    seed: int = HfArg(default=0, help="Seed of weights, image order, crops and masks.")
 
     def __post_init__(self):
         check_range(self, "image_size", 8)
@@ -112,7 +112,7 @@ def write_digits(folder: Path, image_size: int, num_files: int = 4):
 
 
 def choose_image_size(train_dir: str, image_column_name: str | None) -> int:
-    """The largest of the default sizes to which most images need not be enlarged."""
+    """The largest default size to which most images need not be enlarged."""
     import PIL.Image
 
     from modeling_greenmim.training.pretraining_arguments import DataArguments
@@ -125,7 +125,7 @@ def choose_image_size(train_dir: str, image_column_name: str | None) -> int:
             with PIL.Image.open(io.BytesIO(encoded.read())) as image:
                 shorter_sides.append(min(image.size))
         except Exception:
-            continue  # the training will report it
+            continue  # the training reports it
     shorter_side = sorted(shorter_sides)[len(shorter_sides) // 2] if shorter_sides else 0
     return max([size for size in DEFAULT_IMAGE_SIZES if size <= shorter_side], default=DEFAULT_IMAGE_SIZES[0])
 
@@ -146,18 +146,17 @@ def make_config(image_size: int, mask_ratio: float = 0.6, reconstruction_target:
     settings |= {"image_size": image_size, "mask_ratio": mask_ratio, "reconstruction_target": reconstruction_target}
     try:
         config = GreenMimConfig(**settings)
-    except StrictDataclassError as error:  # of a `mask_ratio` that hides nothing, or everything
+    except StrictDataclassError as error:  # for a `mask_ratio` that hides nothing or everything
         raise UserError(str(error.__cause__)) from error
     unit = config.mask_unit_size
     if image_size % unit:
         below = image_size // unit * unit
         rule = f"--image_size must be a multiple of the mask unit of {unit} pixels, got {image_size}"
-        raise UserError(f"{rule}. Nearest: {below} or {below + unit}.")
+        raise UserError(f"{rule}. Use {below} or {below + unit}.")
     return config
 
 
 def run(args: QuickstartArguments, command: str):
-    """A run from top to bottom."""
     from modeling_greenmim.training import pretrain
     from modeling_greenmim.training.run_folder import check_run_folder, start_run_folder
 
@@ -174,7 +173,7 @@ def run(args: QuickstartArguments, command: str):
     config.save_pretrained(output_dir)
     if train_dir is None:
         write_digits(train_dir := output_dir / "digits", image_size)
-        settings |= {"min_crop_scale": 0.7, "flip": False}  # a flip turns most digits into different signs
+        settings |= {"min_crop_scale": 0.7, "flip": False}  # flipping turns most digits into different symbols
     if args.mixed_precision != "no":
         settings |= {args.mixed_precision: True}
 

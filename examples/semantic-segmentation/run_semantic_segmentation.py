@@ -19,8 +19,8 @@
     python run_semantic_segmentation.py --dataset_name pasted_digits --id2label_file pasted_digits/id2label.json \\
         --model_name_or_path my_run/model --output_dir my_segmenter --crop_size 96
 
-After Ctrl-C or a crash, the same command with `--resume_from_checkpoint latest` resumes the run exactly. At the end, the pipeline
-"image-segmentation" runs `my_segmenter/model`.
+After Ctrl-C or a crash, the same command with `--resume_from_checkpoint latest` resumes the run exactly. At the end,
+`pipeline("image-segmentation")` runs `my_segmenter/model`.
 """
 
 import io
@@ -61,7 +61,7 @@ from modeling_greenmim.training.reports import FineTuningReport
 from modeling_greenmim.training.trainer import start_run, train
 
 
-IGNORED = 255  # label of pixels that do not count
+IGNORED = 255  # label of ignored pixels
 AUXILIARY_STAGE = 2  # stage of the second head of transformers' UperNet
 NUM_PICTURES = 6
 NUM_COLORS = 20
@@ -69,27 +69,27 @@ NUM_COLORS = 20
 
 @dataclass
 class DataArguments(AnnotatedDataArguments):
-    """Arguments of the images to train and evaluate on."""
+    """Images to train and evaluate on, and their augmentation."""
 
-    label_column_name: str = HfArg(default="annotation", help="Column of the annotations: images of class numbers.")
-    do_reduce_labels: bool = HfArg(default=False, help="Whether 0 is ignored, and 1 is the first class, as in ADE20K.")
+    label_column_name: str = HfArg(default="annotation", help="Column of the annotations, images of class ids.")
+    do_reduce_labels: bool = HfArg(default=False, help="Ignore 0, and make 1 the first class, as in ADE20K.")
     crop_size: int = HfArg(default=512, help="Side of the crops in training, in pixels.")
-    min_scale: float = HfArg(default=0.5, help="Smallest factor by which images are resized before they are cropped.")
-    max_scale: float = HfArg(default=2.0, help="Largest factor by which images are resized before they are cropped.")
+    min_scale: float = HfArg(default=0.5, help="Smallest factor by which to resize images before cropping.")
+    max_scale: float = HfArg(default=2.0, help="Largest factor by which to resize images before cropping.")
 
     def __post_init__(self):
         super().__post_init__()
         if self.id2label_file is None:
-            raise UserError("Give --id2label_file: a JSON file with a name for each class.")
+            raise UserError("Pass --id2label_file, a JSON file with a name for each class.")
         check_range(self, "crop_size", 1)
 
 
 @dataclass
 class ModelArguments(StartArguments):
-    """Arguments of the model."""
+    """Model to fine-tune."""
 
-    head_hidden_size: int = HfArg(default=512, help="Channels of UperNet.")
-    auxiliary_loss_weight: float = HfArg(default=0.4, help="Weight of the loss of a second head, on the third stage.")
+    head_hidden_size: int = HfArg(default=512, help="Number of channels of UperNet.")
+    auxiliary_loss_weight: float = HfArg(default=0.4, help="Loss weight of the auxiliary head, on the third stage.")
 
     def __post_init__(self):
         super().__post_init__()
@@ -102,8 +102,8 @@ class SegmentationTrainingArguments(FineTuningArguments):
     """[`FineTuningArguments`] with defaults for segmentation."""
 
     output_dir: str = HfArg(default="segmentation", help="Folder of the run: checkpoints, results and the model.")
-    per_device_train_batch_size: int = HfArg(default=16, help="Images in a step, for each process.")
-    learning_rate: float = HfArg(default=3e-4, help="Highest learning rate, that of the head.")
+    per_device_train_batch_size: int = HfArg(default=16, help="Number of images in a batch, per process.")
+    learning_rate: float = HfArg(default=3e-4, help="Peak learning rate, of the head.")
     metric_for_best_model: str | None = HfArg(default="mean_iou", help="Metric that chooses the best model.")
 
     def __post_init__(self):
@@ -129,7 +129,7 @@ class RandomRescale(v2.Transform):
 
 
 def make_augmentation(args: DataArguments) -> v2.Transform:
-    """Random crops of resized images and of their classes."""
+    """Randomly resizes, crops, flips and recolors images, together with their classes."""
     return v2.Compose(
         [
             RandomRescale(args.min_scale, args.max_scale),
@@ -141,7 +141,7 @@ def make_augmentation(args: DataArguments) -> v2.Transform:
 
 
 class SegmentationDataset(LabeledImages):
-    """Images and the classes of their pixels. Arguments are those of [`LabeledImages`], and some of the script."""
+    """Images and the classes of their pixels. Takes the arguments of [`LabeledImages`], and some of the script."""
 
     def __init__(self, rows: LabeledRows, num_labels: int, do_reduce_labels: bool, image_processor, **kwargs):
         super().__init__(rows, **kwargs)
@@ -154,15 +154,13 @@ class SegmentationDataset(LabeledImages):
             labels = np.array(image)
         if labels.shape != (height, width):
             size = " x ".join(map(str, labels.shape))
-            raise UserError(
-                f"the image has {height} x {width} pixels, and its annotation {size}: not one class for each."
-            )
+            raise UserError(f"the annotation must have one class for each of {height} x {width} pixels, got {size}.")
         if self.do_reduce_labels:
             labels = np.where((labels == 0) | (labels == IGNORED), IGNORED, labels - 1)
         unknown = np.setdiff1d(labels, [*range(self.num_labels), IGNORED])
         if len(unknown):
-            classes = f"there are {self.num_labels} classes in --id2label_file (from 0; {IGNORED} is ignored)"
-            raise UserError(f"the annotation has the class {unknown[0]}, and {classes}. Is --do_reduce_labels right?")
+            classes = f"--id2label_file has {self.num_labels} classes (from 0; {IGNORED} is ignored)"
+            raise UserError(f"the annotation has the class {unknown[0]}, but {classes}. Check --do_reduce_labels.")
         return {"mask": tv_tensors.Mask(torch.from_numpy(labels.astype(np.uint8)))}
 
     def make_example(self, sample: dict, index: int) -> dict[str, torch.Tensor]:
@@ -172,7 +170,7 @@ class SegmentationDataset(LabeledImages):
 
 
 class SegmentationTrainer(FineTuningTrainer):
-    """A Trainer that evaluates images of different sizes, as rows of pixels."""
+    """Trainer that evaluates images of different sizes, as rows of pixels."""
 
     def prediction_step(self, model: nn.Module, inputs: dict, prediction_loss_only: bool, ignore_keys=None):
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
@@ -185,7 +183,7 @@ def make_model(args: ModelArguments, label_names: list[str]) -> tuple[UperNetFor
     backbone = load_backbone(args)
     num_stages = len(backbone.config.out_features)
     if num_stages < 2:
-        raise UserError("UperNet needs feature maps of two stages, and the backbone has one.")
+        raise UserError("The backbone must have at least two stages for UperNet, got one.")
     channels = [backbone.config.embed_dim * 2**stage for stage in range(num_stages)]
     config = UperNetConfig(
         backbone_config=backbone.config,
@@ -204,13 +202,13 @@ def make_model(args: ModelArguments, label_names: list[str]) -> tuple[UperNetFor
 
 
 def make_compute_metrics(num_labels: int) -> Callable[[EvalPrediction, bool], dict[str, float]]:
-    """Makes a function that counts the pixels of one image after the other. Classes without any true pixel have no accuracy."""
+    """Makes a function that counts pixels image by image. Classes without any true pixel have no accuracy."""
     from torchmetrics.classification import MulticlassJaccardIndex
 
     metric = MulticlassJaccardIndex(num_labels, ignore_index=IGNORED, validate_args=False)
 
     def compute_metrics(prediction: EvalPrediction, compute_result: bool) -> dict[str, float]:
-        # the Trainer pads images of several processes to one size, by negative labels
+        # the Trainer pads images of several processes to one size with negative labels
         labels = torch.where(prediction.label_ids < 0, IGNORED, prediction.label_ids)
         metric.to(labels.device).update(prediction.predictions, labels)
         if not compute_result:
@@ -261,7 +259,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: Segmentation
     # 1. Images and model
     label_names = read_label_names(data_args.id2label_file)
     if not 2 <= len(label_names) <= IGNORED:  # classes are bytes
-        raise UserError(f"--id2label_file must name 2 to {IGNORED} classes, got {len(label_names)} classes.")
+        raise UserError(f"--id2label_file must name 2 to {IGNORED} classes, got {len(label_names)}.")
     train_rows, eval_rows = open_annotated_images(data_args)
     for rows in (train_rows, eval_rows):
         check_images(rows.rows.features["label"], data_args.label_column_name, rows.description)

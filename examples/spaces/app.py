@@ -15,18 +15,18 @@
 # requires-python = ">=3.10"
 # dependencies = ["modeling-greenmim", "gradio>=6,<7", "matplotlib>=3.8"]
 # ///
-"""A Space: shows what GreenMIM computes of an image, what it reconstructs, and how visible windows are packed into groups.
+"""A Space that shows which tokens GreenMIM computes, what it reconstructs, and how it packs windows into groups.
 
     MODEL_ID=my_run/model python app.py
 
-`MODEL_ID` is the folder of a pre-trained model, or its name on the Hub. Without it, the folder `model` next to this file is shown, or
-in a clone of the repository its small model.
+`MODEL_ID` is the folder of a pre-trained model, or its name on the Hub. By default, the page shows the folder `model`
+next to this file, or, in a clone of the repository, its small model.
 """
 
 import os
 
 
-# set before PyTorch is loaded: waiting threads sleep, and leave a shared machine to others
+# set before PyTorch is loaded: waiting threads sleep, and leave the cores of a shared machine to others
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import statistics
@@ -58,29 +58,30 @@ SHOWN_SIDE = 384  # of the images on the page, in pixels
 HIDDEN_GRAY = 210
 DEFAULT_RATIO = 0.75
 NUM_TIMINGS = 3
-UPLOAD_SECONDS = 3600  # uploads and results are removed after this time
+UPLOAD_SECONDS = 3600  # after which uploads and results are removed
 MAX_TIMED_IMAGES = 32  # one small image would only time the overhead
-TIMING_SECONDS = 0.4  # for the timing of whole images: of a large model, fewer images are timed
+TIMING_SECONDS = 0.4  # for whole images; with a large model, fewer images are timed
 
 INTRODUCTION = """
 # GreenMIM: masked image modeling on visible patches only
 
-A Swin Transformer sees a part of an image and reconstructs the rest. Its encoder computes only the visible tokens: it packs partly
-visible windows into groups ([paper](https://huggingface.co/papers/2205.13515)). This is a small model for demonstration, for images of
-{height} x {width} pixels.
+A Swin Transformer sees part of an image and reconstructs the rest. Its encoder computes only the visible tokens: it
+packs partly visible windows into groups ([paper](https://huggingface.co/papers/2205.13515)). This small demonstration
+model takes images of {height} x {width} pixels.
 """
 PACKING = """
-These are the windows of the current mask. Attention is computed in groups of equal size, so that few slots stay empty; tokens in
-different windows of a group do not attend to each other. Each group has its own color, and its windows have shades of that color.
+These are the windows of the current mask. Attention is computed in groups of equal size, so that few slots stay empty.
+Tokens in different windows of a group do not attend to each other. Each group has its own color, and its windows have
+shades of that color.
 """
 NORMALIZED = (
-    "*Mean and contrast of each unit are taken from the image itself: the images show more than the model knows.*"
+    "*The mean and contrast of each unit come from the image itself: the images show more than the model knows.*"
 )
 NO_IMAGE = "Choose or upload an image."
 
 
 class UnreadableImageError(ValueError):
-    """An error of the visitor, shown as a message."""
+    """An upload that cannot be used. The visitor sees the message."""
 
 
 def find_model() -> str:
@@ -90,7 +91,7 @@ def find_model() -> str:
     for folder in (FOLDER / "model", FOLDER / "../../experiments/cifar10/pretrained"):
         if (folder / "config.json").is_file():
             return str(folder.resolve())
-    raise ValueError("There is no model to show: set MODEL_ID to a folder, or to a name on the Hub.")
+    raise ValueError("There is no model to show. Set MODEL_ID to a folder, or to a name on the Hub.")
 
 
 def open_image(path: str | None) -> PIL.Image.Image:
@@ -105,12 +106,12 @@ def open_image(path: str | None) -> PIL.Image.Image:
             return turn_upright(image).convert("RGB")
     except UnreadableImageError:
         raise
-    except Exception as error:  # decoders raise anything on damaged files
-        raise UnreadableImageError("This file is not an image that can be read.") from error
+    except Exception as error:  # decoders raise exceptions of any type on damaged files
+        raise UnreadableImageError("This file is not a readable image.") from error
 
 
 def measure_milliseconds(function: Callable[[], object]) -> float:
-    """Median time of several calls, after one to warm up."""
+    """Median time of several calls, after a warm-up call."""
     return 1000 * statistics.median(timeit.repeat(function, number=1, repeat=1 + NUM_TIMINGS)[1:])
 
 
@@ -122,10 +123,10 @@ def enlarge(pixels: np.ndarray) -> PIL.Image.Image:
 
 
 class Demonstration:
-    """A pre-trained GreenMIM model, from a folder or the Hub, and what the page shows of it."""
+    """A pre-trained GreenMIM model, from a folder or the Hub, and its outputs on the page."""
 
     def __init__(self, name: str):
-        # first, as its error is clearest about a wrong name
+        # first, because its error for a wrong name is the clearest
         self.image_processor = GreenMimImageProcessorPil.from_pretrained(name, do_mask=False)
         self.model = load_checkpoint(GreenMimForMaskedImageModeling, name, dtype=torch.float32)
         self.config = self.model.config
@@ -134,7 +135,7 @@ class Demonstration:
 
     @cached_property
     def num_timed_images(self) -> int:
-        """Number of images to time at once, so that a visitor need not wait."""
+        """Number of images to time at once, so that visitors do not wait long."""
         pixel_values = torch.zeros(1, self.config.num_channels, *self.image_size)
         with torch.inference_mode():
             seconds = measure_milliseconds(lambda: self.model.greenmim(pixel_values)) / 1000
@@ -155,8 +156,8 @@ class Demonstration:
     @torch.inference_mode()
     def reconstruct(self, image: PIL.Image.Image, mask: np.ndarray) -> tuple[list[np.ndarray], str]:
         """
-        Masks and reconstructs an image, and times the encoder. Returns four images of shape `(height, width, 3)` and `uint8`: the input,
-        what the encoder sees of it, the prediction of all units, and the input with the hidden units as predicted; and a description.
+        Masks and reconstructs an image, and times the encoder. Returns four `uint8` images of shape `(height, width, 3)`
+        (input, visible part, prediction of all units, input with predicted hidden units), and a description.
         """
         pixel_values, masks = self.process(image), torch.from_numpy(mask[None])
         outputs = self.model(pixel_values, bool_masked_pos=masks)
@@ -212,7 +213,7 @@ def describe_groups(layout: GroupLayout, stage: int, token_mixer: str) -> str:
     text = (
         f"**{len(layout.rows)} of {np.prod(layout.grid_size)}** tokens, in **{layout.slot_windows.max() + 1}** windows, packed into "
         f"**{num_groups}** groups of **{group_size}** slots: **{100 * layout.fill:.0f} %** filled. Attention costs "
-        f"**{100 * layout.cost_fraction:.0f} %** of that over the full image."
+        f"**{100 * layout.cost_fraction:.0f} %** of full-image attention."
     )
     if token_mixer == "shifted_window" and not layout.shift:
         text += f"\n\n*In stage {stage}, one window covers the grid, so it is not shifted.*"
@@ -221,7 +222,7 @@ def describe_groups(layout: GroupLayout, stage: int, token_mixer: str) -> str:
 
 def build_page(demonstration: Demonstration):
     """Builds the page, as [`gradio.Blocks`](https://www.gradio.app/docs/gradio/blocks)."""
-    import gradio as gr  # here, as only the page needs it
+    import gradio as gr  # here, because only the page needs it
 
     config = demonstration.config
     height, width = demonstration.image_size
@@ -264,7 +265,7 @@ def build_page(demonstration: Demonstration):
         with gr.Row():
             with gr.Column(min_width=260):
                 image = gr.Image(type="filepath", label="Image", sources=["upload", "clipboard"], height=260)
-                # gradio would open the file itself, without a reason for the visitor if that fails
+                # gradio would open the file itself, without telling the visitor why that fails
                 image.preprocess = lambda file: file and file.path
                 if IMAGES:
                     gr.Examples(IMAGES, image, label="Examples", cache_examples=False)
@@ -292,7 +293,7 @@ def build_page(demonstration: Demonstration):
         group_inputs, group_outputs = [image, mask, stage, token_mixer], [groups, group_description]
         inputs = [image, mask_ratio, sampler, seed]
         events = [component.change(show_new_mask, inputs, outputs, show_progress="minimal") for component in inputs]
-        # every click counts, also while an earlier one is being answered
+        # every click counts, even while an earlier one is being processed
         settings = {"show_progress": "hidden", "trigger_mode": "multiple"}
         events.append(masked.select(show_changed_mask, [image, mask], outputs, **settings))
         for event in events:

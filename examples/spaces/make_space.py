@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Writes the folder of a Space: the page, its images, the installed package, and a model.
+"""Writes the folder of a Space, with the page, its images, the installed package, and a model.
 
     python make_space.py --output_dir my_space --model_name_or_path my_run/model
     cd my_space && pip install -r requirements.txt && python app.py
@@ -55,7 +55,7 @@ def make_space(output_dir: str | Path, model_name_or_path: str | Path):
 
 def main():
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
-    parser.add_argument("--output_dir", required=True, help="Folder to write. It must not exist, or be empty.")
+    parser.add_argument("--output_dir", required=True, help="Folder to write. It must be new or empty.")
     parser.add_argument(
         "--model_name_or_path", required=True, help="Pre-trained GreenMIM model, in a folder or on the Hub."
     )

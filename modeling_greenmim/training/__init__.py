@@ -11,26 +11,26 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The training library, installed by `pip install "modeling-greenmim[training]"`; `import modeling_greenmim` does not import it.
+"""Training library, installed by `pip install "modeling-greenmim[training]"`, not loaded by `import modeling_greenmim`.
 
-From the first byte to the micro-batch that the model takes, in the workers of a loader:
+In the loader's workers, bytes become the micro-batch that the model takes:
 
-    folders, parquet files          image_files     groups of encoded images: a file, or a row group
-      |                             image_order     number of an image -> epoch, group and row
+    folders, parquet files          image_files     groups of encoded images: one file, or one row group
+      |                             image_order     image number -> epoch, group and row
       v
-    bytes of an image               image_decoding  upright, in the channels of the model; a random part, resized and flipped
+    image bytes                     image_decoding  upright, in the model's channels; cropped, resized, flipped
       |
       v
-    crops                           micro_batches   rescaled, masked and planned; one number is the state of the loader
+    crops                           micro_batches   rescaled, masked and planned; the loader state is one number
       |
       v
     {"inputs", "image_weights"}     the model, and `get_weighted_loss`
 
-Where images cannot be read by number (the Hub, tars, addresses, `--streaming`), `image_streams` stands for the first three rows.
+Images that cannot be read by number (the Hub, tars, URLs, `--streaming`) take `image_streams` instead of the first rows.
 
-Around the training: `pretraining_setup` opens what a run starts from, named by `pretraining_arguments`; `progress` and `evaluation`
-measure it; `checkpoints` are written whole or not at all, in a `run_folder` of one run; `stop_signals` and `errors` end it, and
-`reports` describe it. With transformers' Trainer: `pretraining_trainer`, `trainer`, `fine_tuning`. In one call:
+Around it, `pretraining_setup` opens the images and the model that `pretraining_arguments` name; `progress` and
+`evaluation` measure the run; `checkpoints` writes atomically into the `run_folder`; `stop_signals` and `errors` end
+the run; `reports` describes it. `pretraining_trainer`, `trainer` and `fine_tuning` use transformers' Trainer. In one call:
 
     from modeling_greenmim.training import pretrain
     pretrain(train_dir="path/to/images", output_dir="my_run")
@@ -42,6 +42,6 @@ __all__ = ["pretrain"]
 def __getattr__(name: str):
     if name != "pretrain":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .pretraining_trainer import pretrain  # only then: it imports torch and all that training needs
+    from .pretraining_trainer import pretrain  # imported on use: it needs torch and all training dependencies
 
     return pretrain

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Checkpoints of a run: written whole or not at all, read without trusting them, by any number of processes."""
+"""Checkpoints of a run: written atomically, and read without trusting them, by any number of processes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ from .errors import UserError
 
 RUN_FILE = "run.json"
 STATE_FILE = "training_state.pt"
-FORMAT = 2  # 0.1 wrote none
+FORMAT = 2  # version 0.1 wrote none
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Checkpoints:
     """
     Writes and reads the checkpoints of a run, in folders `checkpoint-{step}`.
 
-    A checkpoint is a model folder, with `run.json`, and with `training_state.pt`: optimizer, schedule and, for streams, the state of
-    the loader of each process. Weights and optimizer are those of one process, whatever they are divided among. Random states follow
-    from the seed and the step. Nothing is unpickled: `torch.load` reads with `weights_only=True`. (Accelerate's `save_state` unpickles,
-    writes in place, and keeps one state for the loaders of all processes.)
+    A checkpoint is a model folder with `run.json` and `training_state.pt`: optimizer, schedule and, for streams, the
+    loader state of each process. Weights and optimizer are saved whole, however they are sharded. Random states follow
+    from the seed and the step. Nothing is unpickled: `torch.load` reads with `weights_only=True`. (Accelerate's
+    `save_state` unpickles, writes in place, and keeps one state for the loaders of all processes.)
     """
 
     accelerator: Accelerator
@@ -52,7 +52,7 @@ class Checkpoints:
     total_limit: int  # number of checkpoints to keep
     image_processor: BaseImageProcessor  # saved next to the weights
     model: PreTrainedModel  # as prepared by the accelerator
-    optimizer: torch.optim.Optimizer  # of torch, as is the scheduler
+    optimizer: torch.optim.Optimizer  # torch's own, like the scheduler
     scheduler: torch.optim.lr_scheduler.LRScheduler
 
     def __post_init__(self):
@@ -60,12 +60,12 @@ class Checkpoints:
 
     def save(self, step: int, run_state: dict, process_state: dict | None = None) -> Path:
         """
-        Writes the checkpoint of a step, and removes those above the limit. Collective. `run_state` is for `run.json`: the same in every
-        process, with a `run_config`; `process_state` is what this process has of its own. Raises a [`UserError`] in every process if it
-        cannot be written; the checkpoints before it stay.
+        Writes the checkpoint of a step, and removes old ones beyond the limit. Collective. `run_state`, for `run.json`
+        and with a `run_config`, is the same in all processes; `process_state` is specific to this process. Raises a
+        [`UserError`] in all processes if the checkpoint cannot be written; earlier ones stay.
         """
         folder, new = self.output_dir / f"checkpoint-{step}", self.output_dir / f".new-checkpoint-{step}"
-        # collective, so not in the main process only
+        # collective, so not only in the main process
         options = distributed_states.StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights, optimizer_state = distributed_states.get_state_dict(self.model, self.optimizer, options=options)
         training_state = {
@@ -96,7 +96,7 @@ class Checkpoints:
         return folder
 
     def list(self) -> list[Path]:
-        """The checkpoints there are, the oldest first."""
+        """Existing checkpoints, oldest first."""
         folders = [folder for folder in self.output_dir.glob("checkpoint-*") if (folder / RUN_FILE).is_file()]
         return sorted((folder for folder in folders if _get_step(folder) is not None), key=_get_step)
 
@@ -104,12 +104,12 @@ class Checkpoints:
         """How to resume, for a message."""
         if not (folders := self.list()):
             return "There is no checkpoint yet."
-        return f"The last good checkpoint is {folders[-1]}: resume from it with --resume_from_checkpoint latest."
+        return f"The last good checkpoint is {folders[-1]}. Resume from it with --resume_from_checkpoint latest."
 
     def find(self, resume_from_checkpoint: str | None) -> Path | None:
         """
-        Finds the folder that `--resume_from_checkpoint` means: `None` if it is not given, or the latest is wanted and there is none yet.
-        Raises a [`UserError`] if it is not a checkpoint, or not the last one.
+        Finds the folder of `--resume_from_checkpoint`. Returns `None` if it is not given, or if it is `latest` and no
+        checkpoint exists yet. Raises a [`UserError`] if it is not a checkpoint, or not the last one.
         """
         folders = self.list()
         if resume_from_checkpoint is None or (resume_from_checkpoint == "latest" and not folders):
@@ -120,33 +120,34 @@ class Checkpoints:
         if not (folder / RUN_FILE).is_file():
             known = ", ".join(map(str, folders)) or "none"
             raise UserError(
-                f"--resume_from_checkpoint must be a checkpoint, got {folder}, which has no {RUN_FILE}. Those of this run: {known}."
+                f"--resume_from_checkpoint must be a checkpoint, got {folder}, which has no {RUN_FILE}. "
+                f"Checkpoints of this run: {known}."
             )
         step = _get_step(folder)
         if step is not None and folders and _get_step(folders[-1]) > step:
             raise UserError(
-                f"Cannot resume from {folder} because {self.output_dir} has checkpoints of later steps, such as {folders[-1].name}. "
-                "Remove them, or choose another --output_dir."
+                f"Cannot resume from {folder} because {self.output_dir} has checkpoints of later steps, such as "
+                f"{folders[-1].name}. Remove them, or choose a different --output_dir."
             )
         return folder
 
     def load(self, folder: Path, run_config: dict) -> tuple[dict, dict | None]:
         """
-        Restores model, optimizer and schedule. Collective. Returns the two states that were given to `save`, the second only for streams.
-        Raises a [`UserError`] in every process if the checkpoint is damaged, or of a run with another `run_config` or version.
+        Restores model, optimizer and schedule. Collective. Returns both states passed to `save`, the second only for
+        streams. Raises a [`UserError`] in all processes if the checkpoint is damaged, or its run or version differs.
         """
         others = ", ".join(str(other) for other in self.list() if other.name != folder.name) or "none"
         messages = f"Cannot load {folder} because it is damaged", f"Remove it, and resume from another one: {others}."
         run_state = self._run_everywhere(lambda: json.loads((folder / RUN_FILE).read_text()), *messages)
-        new_run = f"start a new run from its weights: --model_name_or_path {folder}, with another --output_dir."
+        new_run = f"start a new run from its weights, with --model_name_or_path {folder} and a different --output_dir."
         if run_state.get("format") != FORMAT:
-            version = "version 0.1, or a later one, wrote it. Finish the run with that version"
+            version = "a different version (0.1, or a newer one) wrote it. Finish the run with that version"
             raise UserError(f"Cannot resume from {folder} because {version}, or {new_run}")
         saved = _add_newer_fields(run_state["run_config"], run_config)
         if changes := describe_changes(saved, run_config, "in the checkpoint", "now"):
             raise UserError(
-                f"Cannot resume from {folder}: {changes}. Use the settings of the checkpoint (for streams, also its processes and "
-                f"workers), or {new_run}"
+                f"Cannot resume from {folder}: {changes}. Use the settings of the checkpoint (for streams, also the "
+                f"same number of processes and workers), or {new_run}"
             )
 
         def read() -> tuple[dict, dict]:
@@ -165,14 +166,14 @@ class Checkpoints:
         return run_state, self._run_everywhere(restore, *messages)
 
     def _run_everywhere(self, part: Callable, failure: str, remedy: str):
-        """Runs a part in all processes, and raises a [`UserError`] in all of them if it failed in one. Returns its result."""
+        """Runs `part` in all processes, and returns its result. Raises a [`UserError`] in all if one fails."""
         result = reason = None
         try:
             result = part()
-        except Exception as error:  # damaged files raise anything
-            # torch reports what follows from an error of the disk
+        except Exception as error:  # damaged files raise exceptions of any type
+            # torch reports a consequence of the disk error
             error = error.__context__ if isinstance(error.__context__, OSError) else error
-            reason = f"{type(error).__name__}: {str(error).strip() or 'no more is known'}".splitlines()[0]
+            reason = f"{type(error).__name__}: {str(error).strip() or 'no details'}".splitlines()[0]
         reasons = [reason for reason in gather_object([reason]) if reason is not None]
         if reasons:
             self._clean()
@@ -181,7 +182,7 @@ class Checkpoints:
         return result
 
     def _clean(self):
-        """Removes what is half written, or half removed."""
+        """Removes partly written and partly removed checkpoints."""
         if self.accelerator.is_main_process:
             for folder in self.output_dir.glob(".*-checkpoint-*"):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -189,39 +190,39 @@ class Checkpoints:
 
 def check_same_run_config(run_config: dict):
     """
-    Compares every setting that the run depends on with those of the other processes. Collective. Raises a [`UserError`] in every
-    process if they differ.
+    Compares every setting that the run depends on across processes. Collective. Raises a [`UserError`] in all
+    processes if they differ.
     """
     run_configs = gather_object([run_config])
     for rank, other in enumerate(run_configs):
         if changes := describe_changes(run_configs[0], other, "in process 0", f"in process {rank}"):
             raise UserError(
-                f"Cannot train because processes 0 and {rank} see different data or settings: {changes}. All nodes need the same "
-                "files, command and versions."
+                f"Cannot train because processes 0 and {rank} see different data or settings: {changes}. Use the same "
+                "files, command and versions on all nodes."
             )
 
 
 def describe_changes(first: dict, second: dict, in_first: str, in_second: str) -> str:
-    """What differs, in words."""
+    """Describes the differences in words."""
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     return "; ".join(f"{name} is {first.get(name)} {in_first}, {second.get(name)} {in_second}" for name in names)
 
 
 def _add_newer_fields(saved: dict, run_config: dict) -> dict:
-    """What an older checkpoint means: fields that a later version gave the configuration of the model have their defaults."""
+    """Adds the model configuration fields that an older checkpoint lacks, with their defaults."""
     names = GreenMimConfig().to_dict().keys()
     config = GreenMimConfig.from_dict({name: value for name, value in saved.items() if name in names}).to_dict()
     return {**{name: config[name] for name in names & run_config.keys()}, **saved}
 
 
 def _get_step(folder: Path) -> int | None:
-    """The step that a folder is named after; `None` for other names."""
+    """Step in the name of a folder; `None` for other names."""
     number = folder.name.removeprefix("checkpoint-")
     return int(number) if number.isdigit() else None
 
 
 def _flush(*paths: Path):
-    """Makes sure that files and folders are on the disk, should the power fail."""
+    """Flushes files and folders to the disk, so that they survive a power failure."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
@@ -229,7 +230,7 @@ def _flush(*paths: Path):
 
 
 def _remove(folder: Path):
-    """Removes a checkpoint; its name goes first, so that a half removed one cannot be taken for a whole one."""
+    """Removes a checkpoint. It is renamed first, so that a partly removed one is not taken for a complete one."""
     if folder.exists():
         old = folder.with_name(f".old-{folder.name}")
         folder.rename(old)

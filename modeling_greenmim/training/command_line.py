@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The command line of the examples: arguments, and errors that a user can fix as one line, without a traceback."""
+"""Command line of the examples: argument parsing, and one-line messages for errors that a user can fix."""
 
 import argparse
 import math
@@ -26,11 +26,11 @@ from ..redaction import redact_addresses, redact_command
 from .errors import UserError
 
 
-HOW_TO_RESUME = "All checkpoints are whole: --resume_from_checkpoint latest resumes."
+HOW_TO_RESUME = "All checkpoints are complete. Resume with --resume_from_checkpoint latest."
 
 
 class StoppedBySignal(Exception):
-    """A run stopped after the signal `number`; the message says how to resume."""
+    """Raised when signal `number` has stopped a run. The message explains how to resume."""
 
     def __init__(self, message: str, number: int):
         super().__init__(message)
@@ -38,22 +38,22 @@ class StoppedBySignal(Exception):
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the docstring of a script as it is, and defaults."""
+    """Keeps the line breaks of a script's docstring, and shows defaults."""
 
 
 def run_command(
     run: Callable, argument_classes: Sequence[type], description: str, arguments: Sequence[str] | None = None
 ):
     """
-    Parses arguments, and runs. What the user can fix ends in one line.
+    Parses arguments and calls `run`. An error that the user can fix ends the process with a one-line message.
 
     Args:
         run (`Callable`), argument_classes (`Sequence[type]`):
-            Takes one instance of each of these dataclasses, and the command as a string.
+            `run` takes one instance of each dataclass, and the command as a string.
         description (`str`):
-            For `--help`.
+            Text for `--help`.
         arguments (`Sequence[str]`, *optional*):
-            Those of the command line by default.
+            By default, those of the command line.
     """
     settings = {"description": description, "formatter_class": HelpFormatter, "allow_abbrev": False}
     parser = HfArgumentParser(argument_classes, **settings)
@@ -67,7 +67,7 @@ def run_command(
             raise UserError(f"unknown arguments: {' '.join(unknown)}. --help lists the known ones.")
         run(*parser.parse_args_into_dataclasses(arguments, look_for_args_file=False), command)
     except UserError as error:
-        # of an error in a worker, without the traceback before it
+        # drop the traceback that precedes an error in a worker
         message = redact_addresses(str(error).rpartition(f"{UserError.__module__}.UserError: ")[2].strip())
         sys.exit(f"{name}: {'' if rank == '0' else f'process {rank}: '}{message}")
     except StoppedBySignal as stop:
@@ -80,13 +80,13 @@ def run_command(
         if num_processes == 1 or "timed out" not in str(error).lower():
             raise
         sys.exit(
-            f"{name}: process {rank}: another process has not answered within --ddp_timeout. Look for the reason in its log. "
-            f"{HOW_TO_RESUME}"
+            f"{name}: process {rank}: another process did not respond within --ddp_timeout. Check its log for the "
+            f"reason. {HOW_TO_RESUME}"
         )
 
 
 def check_range(arguments, name: str, smallest: float, largest: float | None = None):
-    """Raises a [`UserError`] if an argument is given and outside of its limits, which are allowed values."""
+    """Raises a [`UserError`] if an argument is given and outside its limits (inclusive)."""
     value = getattr(arguments, name)
     if value is not None and not smallest <= value <= (math.inf if largest is None else largest):
         limit = f"at least {smallest}" if largest is None else f"from {smallest} to {largest}"
@@ -94,7 +94,7 @@ def check_range(arguments, name: str, smallest: float, largest: float | None = N
 
 
 def get_name(name: str) -> str:
-    """The name of a folder, without its path on this machine, or of a repository. The `model` of a run is named with the run."""
+    """Name of a repository, or of a folder without its path. A `model` folder is named together with its run."""
     folder = Path(name).resolve()
     if not folder.is_dir():
         return name
@@ -102,9 +102,9 @@ def get_name(name: str) -> str:
 
 
 def check_num_processes(num_processes: int):
-    """Raises a [`UserError`] if processes that were started together do not train together: they would write over each other."""
+    """Raises a [`UserError`] if processes started together do not train together, as they would overwrite files."""
     if (started := int(os.environ.get("WORLD_SIZE", 1))) != num_processes:
         raise UserError(
-            f"{started} processes were started, but {num_processes} train together. Start them with `torchrun` or `accelerate "
-            "launch`, and check `accelerate env` for a different configuration; the Trainer, on a CPU, needs --use_cpu."
+            f"{started} processes were started, but {num_processes} train together. Use `torchrun` or `accelerate launch`, and "
+            "check `accelerate env` for a conflicting configuration. On a CPU, the Trainer needs --use_cpu."
         )

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Evaluation on held-out images: the loss with masks that stay the same, pictures, and nearest neighbors."""
+"""Evaluation on held-out images: the loss with fixed masks, reconstructions, and nearest neighbors."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -42,21 +42,21 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 NUM_PICTURES = 10
 NUM_NEIGHBORS = 20
 NUM_FOLDS = 5
-NOTE = "Held-out images. Reconstruction: visible units from the image, hidden units as predicted; nothing of them is taken from the image."
+NOTE = "Held-out images. Reconstruction: visible units from the image, hidden units only from the prediction."
 NORMALIZED_NOTE = (
-    "Held-out images. Reconstruction: visible units from the image, hidden units as predicted,\nbut with their true mean and variance, "
-    "taken from the image itself (normalized_pixels): the picture shows more than the model knows."
+    "Held-out images. Reconstruction: visible units from the image, hidden units from the prediction,\n"
+    "but with their true mean and variance, taken from the image itself (normalized_pixels): the figure shows more than the model knows."
 )
 
 
 @dataclass
 class Evaluation:
-    """Evaluates a model. Every process evaluates all images: the results are the same with any number of processes."""
+    """Evaluates a model. Every process evaluates all images, so results do not depend on the number of processes."""
 
     held_out: HeldOutImages  # at least one
     collator: PretrainingCollator
     batch_size: int
-    knn: bool = False  # whether to measure the accuracy of nearest neighbors
+    knn: bool = False  # whether to measure nearest-neighbor accuracy
     teacher: Teacher | None = None
 
     def __post_init__(self):
@@ -65,17 +65,17 @@ class Evaluation:
         counts = Counter(self.held_out.labels)
         if None in counts or len(counts) < 2:
             raise UserError(
-                "--knn needs held-out images with labels of at least two kinds: --label_column_name, or a folder for each class."
+                "--knn needs held-out images of at least two classes. Pass --label_column_name, or use class folders."
             )
         if (largest := max(counts.values())) < NUM_FOLDS:
             raise UserError(
-                f"--knn needs {NUM_FOLDS} held-out images of a class, but there are {largest}: raise --max_eval_samples and "
-                "--train_val_split."
+                f"--knn needs at least {NUM_FOLDS} held-out images of one class, got {largest}. Raise --max_eval_samples "
+                "and --train_val_split."
             )
 
     @torch.no_grad()
     def measure(self, model: nn.Module, accelerator: Accelerator) -> dict[str, float]:
-        """Returns `eval_loss`, with a teacher also its two parts, and with `knn` `eval_knn_accuracy`."""
+        """Returns `eval_loss`; with a teacher, also its two parts; with `knn`, also `eval_knn_accuracy`."""
         was_training = model.training
         model.eval()
         losses, features = defaultdict(list), []
@@ -99,7 +99,7 @@ class Evaluation:
 
     @torch.no_grad()
     def draw(self, model: nn.Module, accelerator: Accelerator) -> "Figure":
-        """Draws the first images: original, input of the encoder, and reconstruction."""
+        """Draws the first images: original, encoder input and reconstruction."""
         examples = HeldOutImages(self.held_out.examples[:NUM_PICTURES])
         inputs = next(examples.iterate_batches(self.collator, NUM_PICTURES))
         was_training = model.training
@@ -112,7 +112,7 @@ class Evaluation:
         return draw_images(rows, NORMALIZED_NOTE if unwrapped.config.norm_pix_loss else NOTE)
 
     def save_pictures(self, model: nn.Module, accelerator: Accelerator, output_dir: str | Path, step: int):
-        """Draws the pictures after a step. Collective. The main process stores them, also in the trackers; a failure is a warning."""
+        """Saves reconstructions to a file and the trackers, in the main process; a failure is a warning. Collective."""
         bare_model = accelerator.unwrap_model(model)
         if not bare_model.get_decoders() or bare_model.reconstruction_target.to_pixels is None:
             return  # the model predicts no pixels
@@ -133,7 +133,7 @@ class Evaluation:
 
 
 def make_picture_rows(model: GreenMimForMaskedImageModeling, pixel_values: torch.Tensor, outputs) -> dict:
-    """Images as they are, with the hidden units at the mean of the pixel values, and with their prediction."""
+    """Images as they are, with hidden units at the mean of the pixel values, and with hidden units predicted."""
     return {
         "original": pixel_values,
         "masked": model.mask_pixels(pixel_values, outputs.mask),
@@ -143,10 +143,10 @@ def make_picture_rows(model: GreenMimForMaskedImageModeling, pixel_values: torch
 
 def get_knn_accuracy(features: np.ndarray, labels: list) -> float:
     """
-    Accuracy of nearest neighbors by cosine, weighted by their similarity, in cross-validation, from features of shape
+    Cross-validated accuracy of nearest neighbors by cosine, weighted by similarity. `features` have the shape
     `(num_images, hidden_size)`.
     """
-    from sklearn.model_selection import cross_val_score  # seconds, in runs that do not need it
+    from sklearn.model_selection import cross_val_score  # takes seconds, which most runs do not need
     from sklearn.neighbors import KNeighborsClassifier
 
     num_neighbors = min(NUM_NEIGHBORS, len(labels) // 2)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Fine-tuning with transformers' Trainer: a learning rate for each layer, and averaged weights."""
+"""Fine-tuning with transformers' Trainer: layer-wise learning rates and averaged weights."""
 
 import json
 from dataclasses import dataclass
@@ -45,36 +45,36 @@ REPORTED_SETTINGS = (
 
 @dataclass
 class FineTuningArguments(TrainingArguments):
-    """[`~transformers.TrainingArguments`] with what fine-tuning of hierarchical models adds, and other defaults."""
+    """[`~transformers.TrainingArguments`] with options and defaults for fine-tuning hierarchical models."""
 
-    layer_decay: float = HfArg(default=0.8, help="Ratio of the learning rates of a layer and of the layer above.")
-    ema_decay: float | None = HfArg(default=None, help="Keep a moving average of the weights, with this decay.")
+    layer_decay: float = HfArg(default=0.8, help="Factor of the learning rate from each layer to the one below.")
+    ema_decay: float | None = HfArg(default=None, help="Decay of averaged weights, to evaluate and save instead.")
     public_pictures: bool = HfArg(
-        default=False, help="Let a model folder that is uploaded publicly show images of the evaluation."
+        default=False, help="Show evaluation images in a model folder that is uploaded publicly."
     )
-    num_train_epochs: float = HfArg(default=30.0, help="Epochs to train.")
-    learning_rate: float = HfArg(default=1e-3, help="Highest learning rate, that of the last layer.")
-    weight_decay: float = HfArg(default=0.05, help="Weight decay of AdamW, for weight matrices only.")
-    lr_scheduler_type: str = HfArg(default="cosine", help="Schedule of the learning rate.")
-    warmup_steps: float = HfArg(default=0.1, help="Steps, or below 1 the fraction, in which the learning rate rises.")
+    num_train_epochs: float = HfArg(default=30.0, help="Number of epochs to train.")
+    learning_rate: float = HfArg(default=1e-3, help="Peak learning rate, of the last layer.")
+    weight_decay: float = HfArg(default=0.05, help="Weight decay of AdamW, only for weight matrices.")
+    lr_scheduler_type: str = HfArg(default="cosine", help="Learning rate schedule.")
+    warmup_steps: float = HfArg(default=0.1, help="Number of warmup steps or, below 1, their fraction of all steps.")
     eval_strategy: str = HfArg(default="epoch", help="When to evaluate: epoch, steps or no.")
     save_strategy: str = HfArg(default="epoch", help="When to write checkpoints: epoch, steps, best or no.")
-    save_total_limit: int | None = HfArg(default=2, help="Checkpoints to keep, in addition to the best one.")
-    load_best_model_at_end: bool = HfArg(default=True, help="Keep the best of the evaluated models, not the last one.")
+    save_total_limit: int | None = HfArg(default=2, help="Number of checkpoints to keep in addition to the best.")
+    load_best_model_at_end: bool = HfArg(default=True, help="Keep the best evaluated model instead of the last.")
     resume_from_checkpoint: str | None = HfArg(
-        default=None, help="'latest' (if there is none, the run starts), or the folder of a checkpoint."
+        default=None, help="Checkpoint to resume from: 'latest' (without one, the run starts), or a folder."
     )
-    remove_unused_columns: bool = HfArg(default=False, help="Must be false: images are decoded from the columns.")
+    remove_unused_columns: bool = HfArg(default=False, help="Must be false, as images are decoded from the columns.")
 
     def __post_init__(self):
         if self.load_best_model_at_end and self.eval_strategy == "no":
-            raise UserError("--eval_strategy no needs --load_best_model_at_end false: no model is the best.")
+            raise UserError("--load_best_model_at_end must be false with --eval_strategy no, got true.")
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"--layer_decay must be above 0 and at most 1, got {self.layer_decay}.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise UserError(f"--ema_decay must be above 0 and below 1, got {self.ema_decay}.")
         if self.remove_unused_columns:
-            raise UserError("--remove_unused_columns must be false: images are decoded from the columns.")
+            raise UserError("--remove_unused_columns must be false because images are decoded from the columns.")
         try:
             super().__post_init__()
         except ValueError as error:
@@ -83,8 +83,8 @@ class FineTuningArguments(TrainingArguments):
 
 class FineTuningTrainer(CheckpointTrainer):
     """
-    A Trainer with a learning rate for each layer, which evaluates and keeps averaged weights with `--ema_decay`. Arguments are those
-    of [`~transformers.Trainer`], with [`FineTuningArguments`].
+    Trainer with layer-wise learning rates. With `--ema_decay`, it evaluates and keeps averaged weights. Takes the
+    arguments of [`~transformers.Trainer`], with [`FineTuningArguments`].
     """
 
     # losses are means over a batch: the Trainer must divide them when gradients are accumulated
@@ -101,7 +101,7 @@ class FineTuningTrainer(CheckpointTrainer):
             args, model = self.args, model or self.model
             optimizer_class, settings = self.get_optimizer_cls_and_kwargs(args, model)
             if own := settings.keys() & {"params", "model", "optimizer_dict"}:
-                raise UserError(f"--optim {args.optim} chooses its own {', '.join(own)}, not learning rates by layer.")
+                raise UserError(f"--optim must allow learning rates by layer, but {args.optim} sets {', '.join(own)}.")
             groups = make_parameter_groups(model, args.learning_rate, args.weight_decay, args.layer_decay)
             self.optimizer = optimizer_class(groups, **settings)
         return self.optimizer
@@ -117,7 +117,7 @@ class FineTuningTrainer(CheckpointTrainer):
             self.model.load_state_dict(weights)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False):
-        # with the model, thus before the state, which makes a checkpoint whole, and before old checkpoints are removed
+        # with the model: before the state, which completes a checkpoint, and before old checkpoints are removed
         super().save_model(output_dir, _internal_call)
         if self.average is not None and self.args.should_save:
             torch.save(self.average.state_dict(), Path(output_dir or self.args.output_dir) / AVERAGE_FILE)
@@ -129,12 +129,12 @@ class FineTuningTrainer(CheckpointTrainer):
             self.average.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
     def keep_average(self):
-        """Gives the model the average as its weights, if there is one."""
+        """Replaces the model's weights by their average, if there is one."""
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
 
     def evaluate_at_end(self, train_metrics: dict[str, float]) -> dict[str, float]:
-        """Evaluates the final model. Prints and saves metrics, as the scripts of transformers do."""
+        """Evaluates the final model. Prints and saves metrics, like transformers' scripts."""
         self.keep_average()
         eval_metrics = self.evaluate()
         for split, metrics in (("train", train_metrics), ("eval", eval_metrics)):
@@ -143,19 +143,19 @@ class FineTuningTrainer(CheckpointTrainer):
         return eval_metrics
 
     def get_reported_settings(self) -> dict:
-        """Name -> value of the `REPORTED_SETTINGS`."""
+        """Values of the `REPORTED_SETTINGS`, by name."""
         settings = {name: getattr(self.args, name) for name in REPORTED_SETTINGS}
         return settings | {"lr_scheduler_type": self.args.lr_scheduler_type.value}
 
     def save_or_compare_settings(self, checkpoint: str | None, *others):
         """
-        Writes the settings into the folder of a new run, or compares those of a resumed run.
+        Writes the settings of a new run into its folder, or compares them with those of a resumed run.
 
         Args:
             checkpoint (`str`, *optional*):
-                The checkpoint that it resumes from.
+                Checkpoint that the run resumes from.
             *others:
-                Other dataclasses of arguments. Paths may differ: folders are moved.
+                Other argument dataclasses. Paths may differ, because folders are moved.
 
         Raises:
             [`UserError`]: if a setting differs from that of the run.
@@ -172,15 +172,15 @@ class FineTuningTrainer(CheckpointTrainer):
         for name, value in saved.items():
             if settings.get(name) != value:
                 raise UserError(
-                    f"--{name} must be {value}, as when this run started, got {settings.get(name)}. Give the same value, or a "
-                    "different --output_dir."
+                    f"--{name} must be {value}, as when this run started, got {settings.get(name)}. Pass the same value, "
+                    "or a different --output_dir."
                 )
 
 
 def make_average(model: nn.Module, decay: float) -> AveragedModel:
     """
-    Makes an exponential moving average of the weights of a model. Its memory is short at first, and grows with the steps: the decay
-    after `n` steps is at most `(1 + n) / (10 + n)`.
+    Makes an exponential moving average of the weights of a model. The decay grows with the steps: after `n` steps, it
+    is at most `(1 + n) / (10 + n)`.
     """
 
     def average(averaged: list[torch.Tensor], current: list[torch.Tensor], num_averaged: torch.Tensor):
@@ -191,7 +191,7 @@ def make_average(model: nn.Module, decay: float) -> AveragedModel:
 
 
 class FineTuningCallback(TrainerCallback):
-    """Tells the data set its epoch, which Accelerate does only for a single process, and averages the weights after each step."""
+    """Averages weights after each step, and sets the dataset's epoch (Accelerate does so only in a single process)."""
 
     def __init__(self, dataset, average: AveragedModel | None):
         self.dataset = dataset

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""How images are decoded and cropped: upright, in the channels of the model."""
+"""Image decoding and cropping: upright, with the model's channels."""
 
 import io
 import warnings
@@ -29,25 +29,25 @@ from .errors import describe_error, make_printable
 from .image_files import EncodedImage
 
 
-MAX_PIXELS = 50_000_000  # 0.75 GB while it is decoded
+MAX_PIXELS = 50_000_000  # 0.75 GB during decoding
 MODES_WITH_COLORS = ("RGB", "RGBA", "P", "LA", "CMYK", "YCbCr")
 
 
 def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
-    Reads an image, or an array saved by NumPy, upright: `uint8` or `float32`, of shape `(num_channels, height,
-    width)`. For 3 channels, images of any kind become RGB; for 1, they become gray. Raises exceptions of any type.
+    Reads an image, or an array saved by NumPy, upright. Returns `uint8` or `float32` of shape `(num_channels, height,
+    width)`. With 3 channels, images of any kind become RGB; with 1, they become gray. Raises exceptions of any type.
     """
     if not content:
-        raise ValueError("there is no content")
+        raise ValueError("it is empty")
     if content.startswith(b"\x93NUMPY"):
         pixels = to_channels_first_array(np.load(io.BytesIO(content), allow_pickle=False), num_channels == 3)
     else:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damage, which is reported if it matters
+            warnings.simplefilter("ignore")  # about damage, which is reported if it matters
             with PIL.Image.open(io.BytesIO(content)) as image:
                 if image.format == "EPS":
-                    raise ValueError("it is EPS, a program that Ghostscript would run")
+                    raise ValueError("it is an EPS file, a program that Ghostscript would run")
                 width, height = image.size
                 if width * height > max_pixels:
                     raise ValueError(f"it has {width} x {height} pixels, more than --max_pixels {max_pixels}")
@@ -55,15 +55,15 @@ def read_image(content: bytes, num_channels: int, max_pixels: int = MAX_PIXELS) 
                     image = turn_upright(image).convert("L")
                 pixels = to_channels_first_array(image, do_convert_rgb=num_channels == 3)
     if len(pixels) != num_channels:
-        raise ValueError(f"it has {len(pixels)} channels, the model takes {num_channels}")
+        raise ValueError(f"it has {len(pixels)} channels, but the model takes {num_channels}")
     return pixels
 
 
 @dataclass
 class RandomCrop:
     """
-    A random part of an image, resized, and flipped half of the time, as by torchvision's `RandomResizedCrop` and
-    `RandomHorizontalFlip`. Those draw from the random state of torch; to seed it takes longer than to crop an image.
+    Crops a random part of an image, resizes it, and flips it half of the time, like torchvision's `RandomResizedCrop`
+    and `RandomHorizontalFlip`. These draw from torch's random state, and seeding it takes longer than cropping.
     """
 
     image_size: tuple[int, int]  # height and width
@@ -84,7 +84,7 @@ class RandomCrop:
 
 @dataclass
 class CenterCrop:
-    """The largest part in the middle that has the aspect ratio of `image_size`, resized to it. Nothing is random."""
+    """Crops the largest centered part with the aspect ratio of `image_size`, and resizes it. Nothing is random."""
 
     image_size: tuple[int, int]
 
@@ -97,25 +97,25 @@ class CenterCrop:
 
 
 def crop_and_resize(pixels: np.ndarray, box: Sequence[int], image_size: tuple[int, int]) -> np.ndarray:
-    """Resizes a part, given by its top, left, height and width."""
+    """Resizes the part of an image in `box`: top, left, height and width."""
     bicubic = v2.InterpolationMode.BICUBIC
     return v2.functional.resized_crop(torch.from_numpy(pixels), *box, list(image_size), bicubic).numpy()
 
 
 @dataclass
 class ExampleMaker:
-    """Makes crops of encoded images. A crop depends on the seed, the epoch and the content of the image only."""
+    """Makes crops of encoded images. A crop depends only on the seed, the epoch and the image content."""
 
     crop: RandomCrop | CenterCrop
     num_channels: int
     seed: int
     max_pixels: int = MAX_PIXELS
-    held_out: frozenset[int] = frozenset()  # CRC-32 of the contents of images that are not trained on
+    held_out: frozenset[int] = frozenset()  # CRC-32 of the contents of held-out images
 
     def __call__(self, image: EncodedImage, epoch: int) -> dict:
         """
         Returns `pixels`, of shape `(num_channels, height, width)`, or `None` if the image cannot be read or is held
-        out; `mask_seed`, `epoch`, and `unreadable`: name and reason, if it cannot be read.
+        out; `mask_seed`; `epoch`; and `unreadable`, with name and reason if the image cannot be read.
         """
         example = {"pixels": None, "mask_seed": None, "epoch": epoch, "unreadable": {}}
         try:
@@ -125,6 +125,6 @@ class ExampleMaker:
                 seed = (self.seed, epoch, checksum)
                 pixels = self.crop(read_image(content, self.num_channels, self.max_pixels), (*seed, 0))
                 example |= {"pixels": pixels, "mask_seed": (*seed, 1)}
-        except Exception as error:  # decoders of damaged images raise what they like
+        except Exception as error:  # decoders raise exceptions of any type on damaged images
             example["unreadable"] = {make_printable(image.name): describe_error(error)}
         return example

@@ -11,11 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Where images are: files, or rows of parquet files. Both are groups of images that are read by number.
+"""Image files, and rows of parquet files. Both form groups of images that are read by number.
 
-A file is a group of one image, a row group of a parquet file a group of its rows. `datasets` takes names for patterns,
-neither ends where links form a loop nor reports what it cannot list, copies parquet files before it reads them, and
-refuses all of them for one damaged block: so folders are listed here, and row groups are read by pyarrow.
+A file is a group of one image; a row group of a parquet file is a group of its rows. Folders are listed here and row
+groups are read by pyarrow, because `datasets` takes names for patterns, does not stop at cyclic links, does not report
+what it cannot list, copies parquet files before it reads them, and rejects all of them for one damaged block.
 """
 
 import itertools
@@ -41,15 +41,15 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".ppm", ".pgm", ".npy")
 KINDS = {".parquet": "parquet", ".tar": "webdataset", **dict.fromkeys(IMAGE_EXTENSIONS, "image")}
 SAMPLED_GROUPS = 10
-CHECKED_SIZES = 10_000  # on a network disk, asking for the sizes of millions of files would take hours
-NO_FILE = "it is a dangling link, or no file"
+CHECKED_SIZES = 10_000  # on a network disk, getting the sizes of millions of files would take hours
+NO_FILE = "it is a dangling link, or not a regular file"
 
 
 class EncodedImage(NamedTuple):
     """An image that has not been decoded."""
 
     name: str
-    content: dict | bytes | Exception | None  # see `read_row`; or why its row group or shard cannot be read
+    content: dict | bytes | Exception | None  # see `read_row`; or the error of its row group or shard
     label: int | str | None = None
     place: tuple[int, int | None] | None = None  # group and row
     allow_external_files: bool = False
@@ -61,11 +61,11 @@ class EncodedImage(NamedTuple):
 
 
 class RowSettings(NamedTuple):
-    """How images are read from rows."""
+    """How to read images from rows."""
 
-    image_column_name: str | None = None  # `image`, or the only one that holds images
+    image_column_name: str | None = None  # by default, the only image column, or `image`
     label_column_name: str | None = None
-    allow_external_files: bool = False  # which rows name instead of holding an image
+    allow_external_files: bool = False  # files that rows name instead of holding an image
 
     @property
     def columns(self) -> list[str]:
@@ -83,11 +83,11 @@ class GroupedImages:
 
     num_groups: int
     num_images: int | None  # `None` for some streams
-    checksums: dict[str, int | str]  # a run is not resumed on images with others
+    checksums: dict[str, int | str]  # a run resumes only with the same ones
     unreadable: dict[str, str]  # files and folders that cannot be opened, and why
 
     def open_files(self, files: Sequence[str], list_images: Callable[[str], Any], kind: str) -> dict[str, Any]:
-        """What a function tells of the images of each file it can open. Raises a [`UserError`] if there is none."""
+        """Returns the result of `list_images` for each file. Raises a [`UserError`] if it fails for all files."""
         opened, self.unreadable = {}, {}
         for file in files:
             try:
@@ -103,7 +103,7 @@ class GroupedImages:
         return opened
 
     def sample(self, number: int, seed: int) -> Iterator[EncodedImage]:
-        """At most this many images, the same in every process, from a few groups all over the data."""
+        """Yields up to `number` images from a few groups across the data, the same in every process."""
         rng = np.random.default_rng(seed)
         num_per_group = -(-number // min(self.num_groups, SAMPLED_GROUPS))
         groups = rng.permutation(self.num_groups).tolist()
@@ -111,12 +111,12 @@ class GroupedImages:
         return itertools.islice(itertools.chain.from_iterable(samples), number)
 
     def sample_group(self, group: int, rng: np.random.Generator) -> Iterator[EncodedImage]:
-        """All images of a group, mixed where that costs nothing."""
+        """All images of a group, shuffled where that costs nothing."""
         return (self.get_image(group, row) for row in rng.permutation(self.group_sizes[group]).tolist())
 
 
 class ImageFiles(GroupedImages):
-    """Image files, given by their paths. The label of an image is the name of its folder."""
+    """Image files, given by path. The label of an image is the name of its folder."""
 
     def __init__(self, files: Sequence[str]):
         # workers share an array without copying it path by path; paths need not be UTF-8
@@ -132,7 +132,7 @@ class ImageFiles(GroupedImages):
 
 
 class ParquetImages(GroupedImages):
-    """Rows of parquet files, given by their paths. A row group that cannot be read is that many unreadable images."""
+    """Rows of parquet files, given by path. If a row group cannot be read, each of its rows is an unreadable image."""
 
     num_cached_groups = 1
 
@@ -144,17 +144,17 @@ class ParquetImages(GroupedImages):
         self.num_groups, self.num_images = len(self.groups), int(self.group_sizes.sum())
 
     def _list_groups(self, file: str) -> list[tuple[int, int, int]]:
-        """Number, rows and bytes of each row group."""
+        """Index, number of rows, and bytes of each row group."""
         metadata = pyarrow.parquet.read_metadata(file)
         features = datasets.Features.from_arrow_schema(metadata.schema.to_arrow_schema())
-        self.rows = choose_columns(features, self.rows)  # of the first file, for all
+        self.rows = choose_columns(features, self.rows)  # those of the first file apply to all
         groups = enumerate(map(metadata.row_group, range(metadata.num_row_groups)))
         return [(number, group.num_rows, group.total_byte_size) for number, group in groups if group.num_rows]
 
     def get_image(self, group: int, row: int) -> EncodedImage:
         file, number, _, _ = self.groups[group]
         if group not in self.cache:
-            while len(self.cache) >= self.num_cached_groups:  # before the next one takes memory
+            while len(self.cache) >= self.num_cached_groups:  # before the next one is loaded
                 del self.cache[next(iter(self.cache))]
             self.cache[group] = self._read_group(file, number)
         name, place = f"{file}, row {row} of row group {number}", (group, row)
@@ -166,10 +166,10 @@ class ParquetImages(GroupedImages):
             return EncodedImage(name, error, place=place)
 
     def _read_group(self, file: str, number: int) -> pyarrow.Table | Exception:
-        """A row group; or why it cannot be read, so that it is not read again for each row."""
+        """A row group, or the error in reading it: both are cached, so that no row reads it again."""
         try:
             with pyarrow.parquet.ParquetFile(file) as parquet:
-                # without threads, which a forked worker does not have
+                # without threads, which a forked worker lacks
                 return parquet.read_row_group(number, columns=self.rows.columns, use_threads=False)
         except Exception as error:
             return error
@@ -177,15 +177,15 @@ class ParquetImages(GroupedImages):
 
 def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> bytes:
     """
-    Reads an image that is not decoded, as `datasets` stores it: its content, or `bytes` and `path`. A null row is
-    empty. Raises a `ValueError` if it is in another file, and that is not allowed, or not a regular file.
+    Reads an encoded image as `datasets` stores it: its content, or `bytes` and `path`. A null row is empty. Raises a
+    `ValueError` if the image is in an external file that is not allowed or not a regular file.
     """
     image = {"bytes": image} if isinstance(image, bytes) else image or {}
     content, path = image.get("bytes"), image.get("path")
     if content is not None or not path:
         return content or b""
     if not allow_external_files:
-        raise ValueError(f"its row names a file ({path}): if you trust the data, --allow_external_files opens it")
+        raise ValueError(f"its row names a file ({path}). If you trust the data, pass --allow_external_files")
     if not is_address(path) and not os.path.isfile(path):  # a pipe or a device might never end
         raise ValueError(NO_FILE)
     with xopen(path, "rb") if is_address(path) else open(path, "rb", buffering=0) as file:
@@ -194,9 +194,9 @@ def read_row(image: dict | bytes | None, allow_external_files: bool = False) -> 
 
 def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
     """
-    Lists the files of a folder, at any depth, also behind links; a folder that several paths lead to only once.
-    Returns their paths, and path and reason of what may hold images but is no file, or cannot be listed. Whether an
-    image is a file is seen when it is read: on a network disk, to ask for millions takes long.
+    Lists the files of a folder at any depth, also behind links. A folder that several paths lead to is listed once.
+    Returns the paths, and path and reason of entries that may hold images but are not files or cannot be listed.
+    Whether an image is a file is only checked when it is read: checking millions is slow on a network disk.
     """
     files, problems, errors, seen = [], {}, [], set()
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=errors.append):
@@ -218,9 +218,9 @@ def list_files(folder: str) -> tuple[list[str], dict[str, str]]:
 
 def find_images(names: Sequence[str], argument: str, split: str = "train") -> tuple[str, list[str], dict[str, str]]:
     """
-    Finds images: folders, files, addresses, or patterns; a name is a pattern only if there is no such file. Returns
-    the kind (the first of `KINDS` in the folders), the paths, and what cannot be opened. Of parquet files and tars in
-    folders, those whose names begin with the split are chosen, if there are any.
+    Finds images by folders, files, URLs or patterns; a name is a pattern only if there is no such file. Returns the
+    kind (in folders, the first of `KINDS`), the paths, and the files and folders that cannot be opened. Of the parquet
+    files and tars in folders, only those whose names start with the split are returned, if there are any.
     """
     named, listed, problems = [], [], {}
     for name in names:
@@ -239,26 +239,26 @@ def find_images(names: Sequence[str], argument: str, split: str = "train") -> tu
     if kind is None or (named and (len(kinds) > 1 or (kind == "image" and any(map(is_address, named))))):
         found = {get_extension(file) or "no extension" for file in named + listed} or {"no images"}
         raise UserError(
-            f"{argument} {make_printable(names[0])} has {', '.join(sorted(found))}: give image files on this machine "
-            f"({', '.join(IMAGE_EXTENSIONS)}), parquet files or tars (not compressed), and only one of these kinds."
+            f"{argument} {make_printable(names[0])} contains {', '.join(sorted(found))}. Pass local image files "
+            f"({', '.join(IMAGE_EXTENSIONS)}), parquet files or uncompressed tars, and only one of these kinds."
         )
     found = [file for file in listed if get_kind(file) == kind]
     chosen = [file for file in found if kind != "image" and os.path.basename(file).startswith(split)] or found
     if len(chosen) < len(listed) and os.environ.get("RANK", "0") == "0":
         other = make_printable(min(set(listed) - set(chosen)))
-        logger.warning(f"{argument}: reading {len(chosen)} of {len(listed)} files; not, for instance, {other}.")
+        logger.warning(f"{argument}: reading {len(chosen)} of {len(listed)} files; skipping {other}, for example.")
     return kind, list(dict.fromkeys(named + chosen)), problems
 
 
 def choose_columns(features: datasets.Features, rows: RowSettings) -> RowSettings:
-    """Settings with the column of the images. Raises a [`UserError`] if a column is not there, or holds no images."""
+    """Fills in the image column. Raises a [`UserError`] if a column is missing, or does not hold images."""
     names = ", ".join(map(repr, features))
     image_columns = [name for name, feature in features.items() if holds_images(feature)]
     column = rows.image_column_name or (image_columns[0] if len(image_columns) == 1 else "image")
     if column not in features:
         raise UserError(f"There is no column {column!r}, only {names}. Choose one with --image_column_name.")
     if column not in image_columns:
-        raise UserError(f"The column {column!r} holds no images, but {features[column]}.")
+        raise UserError(f"The column {column!r} must hold images, got {features[column]}.")
     if rows.label_column_name not in (None, *features):
         raise UserError(f"There is no column {rows.label_column_name!r} for --label_column_name, only {names}.")
     return rows._replace(image_column_name=column)
@@ -272,8 +272,8 @@ def holds_images(feature) -> bool:
 
 
 def get_checksums(files: Sequence[str], num_images: Sequence = ()) -> dict[str, int]:
-    """Of the names of the files (not of the folder that holds them all), their sizes, and numbers of images."""
-    # without the signatures of addresses, which expire
+    """Checksums of the file names (without their common folder), and of the file sizes and numbers of images."""
+    # without the signatures of URLs, which expire
     names = [urlsplit(file)._replace(query="").geturl() if is_address(file) else file for file in files]
     folder = os.path.dirname(os.path.commonprefix(names))
     names = [name.removeprefix(folder).removeprefix("/") for name in names]

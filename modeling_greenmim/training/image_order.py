@@ -11,14 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The order of images: which image is the next one follows from a number only.
+"""Image order: a number determines which image comes next.
 
-In every epoch, the groups of images (a file, or a row group of a parquet file) are permuted, the rows in each group
-are permuted, and the groups are laid end to end. This sequence is cut into lanes, equal parts, from which
-micro-batches are taken in turn, so that each worker of a loader reads a part of its own. Every image has one place in
-every epoch:
+In every epoch, the groups of images (files, or row groups of parquet files) are permuted, the rows in each group are
+permuted, and the groups are concatenated. This sequence is cut into equal parts, the lanes. Micro-batches are taken
+from the lanes in turn, so that each worker of a loader reads its own part. Every image has one place in every epoch:
 
-    number of the image -> lane, and place in the lane -> epoch, and place in the epoch -> group and row
+    image number -> lane and place in the lane -> epoch and place in the epoch -> group and row
 """
 
 from collections.abc import Sequence
@@ -34,9 +33,9 @@ class ImageOrder:
 
     group_sizes: np.ndarray  # number of images in each group
     seed: int
-    held_out: Sequence[tuple[int, int]] = ()  # group and row of images that have no place
+    held_out: Sequence[tuple[int, int]] = ()  # group and row of images without a place
     num_lanes: int = 1
-    lane_width: int = 1  # number of images that are taken from a lane before the next one
+    lane_width: int = 1  # number of images taken from a lane before the next lane
 
     def __post_init__(self):
         self.num_places = self.group_sizes.copy()
@@ -44,7 +43,7 @@ class ImageOrder:
         self.total = int(self.num_places.sum())
 
     def locate(self, number: int) -> tuple[int, int, int]:
-        """Epoch, group and row of an image of the run, from its number."""
+        """Epoch, group and row of an image, by its number in the run."""
         chunk, offset = divmod(number, self.lane_width)
         turn, lane = divmod(chunk, self.num_lanes)
         start, stop = (edge * self.total // self.num_lanes for edge in (lane, lane + 1))
@@ -57,9 +56,9 @@ class ImageOrder:
         # counted from the end of the group
         return epoch, group, int(self._permute_rows(epoch, group)[start + place - ends[index]])
 
-    @lru_cache(maxsize=2)  # noqa: B019 - of the class, not of an order, which is sent to workers
+    @lru_cache(maxsize=2)  # noqa: B019 - the cache belongs to the class, not to the order, which is sent to workers
     def _permute_groups(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The order of the groups, and where each ends."""
+        """Order of the groups, and end of each."""
         permutation = np.random.default_rng([self.seed, epoch]).permutation(len(self.num_places))
         return permutation, np.cumsum(self.num_places[permutation])
 

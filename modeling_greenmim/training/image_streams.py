@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Images that are streamed by `datasets`: data sets on the Hub, tars, addresses, and with `--streaming` parquet files.
+"""Images streamed by `datasets`: Hub datasets, tars, URLs, and, with `--streaming`, parquet files.
 
-A stream is read shard by shard, each from one end to the other. It is resumed exactly, by the state of a
-`StatefulDataLoader`, but only with the same number of processes and workers, among which its shards are divided.
+A stream is read shard by shard, each from start to end. It resumes exactly, from the state of a `StatefulDataLoader`,
+but only with the same number of processes and workers, which divide its shards.
 """
 
 import glob
@@ -36,13 +36,13 @@ from .image_files import EncodedImage, GroupedImages, RowSettings, choose_column
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
-MAX_EMPTY_EPOCHS = 10  # of a worker, whose shards are others in each epoch
+MAX_EMPTY_EPOCHS = 10  # of one worker, which gets different shards in each epoch
 
 
 class ImageStream(GroupedImages):
     """
-    A stream of images: a data set on the Hub, given by its name, or files, given by `parquet` or `webdataset` and
-    their paths or addresses. The columns of tars are the extensions of their members, such as `jpg`.
+    A stream of images: a Hub dataset, given by name, or files, given by `parquet` or `webdataset` and their paths or
+    URLs. The columns of tars are the extensions of their members, such as `jpg`.
     """
 
     def __init__(self, path, files=(), config_name=None, split="train", rows=None):
@@ -53,26 +53,26 @@ class ImageStream(GroupedImages):
         try:
             dataset = datasets.load_dataset(path, config_name, data_files=names or None, split=split, streaming=True)
             if path == "parquet":
-                dataset = dataset.reshard()  # by row groups: few large files can be divided among many workers
-        except Exception as error:  # of many types: what a damaged tar or an address that does not answer leads to
+                dataset = dataset.reshard()  # by row groups, so that many workers can share a few large files
+        except Exception as error:  # of many types, from damaged tars, URLs that do not respond, ...
             source = files[0] if files else f"--dataset_name {path}, split {split!r}"
             raise UserError(f"Cannot stream {source} ({describe_error(error)}).") from error
         if dataset.features is None:
-            raise UserError("Cannot stream data that do not tell their columns. Store them as parquet files.")
+            raise UserError("Cannot stream the data because its columns are unknown. Store it as parquet files.")
         infos = dataset.info.splits or {}
         self.num_images = infos[split].num_examples if split in infos else None
         if files and None not in numbers.values():
             self.num_images = sum(numbers.values())
         self.rows = choose_columns(dataset.features, rows or RowSettings())
-        if dataset.info.builder_name == "imagefolder":  # which, not the data, gives the names of files
+        if dataset.info.builder_name == "imagefolder":  # the builder, not the data, names the files
             self.rows = self.rows._replace(allow_external_files=True)
         self.dataset = dataset.select_columns(self.rows.columns).decode(False)
         self.num_groups = self.dataset.num_shards
 
     def read_shard(self, shard: int, start: int = 0) -> Iterator[EncodedImage]:
         """
-        The images of a shard from one on. Where it is damaged or cannot be reached, one that cannot be read stands for
-        all that are left: the row of its place is `None`.
+        Yields the images of a shard from row `start` on. If the shard is damaged or unreachable, a single unreadable
+        image, whose row is `None`, stands for the rest.
         """
         images = self.dataset.shard(self.num_groups, shard).skip(start)
         name = self.files[shard] if len(self.files) == self.num_groups else f"shard {shard}"
@@ -85,11 +85,11 @@ class ImageStream(GroupedImages):
             yield EncodedImage(name, error, place=(shard, None))
 
     def sample_group(self, group: int, rng: np.random.Generator) -> Iterator[EncodedImage]:
-        return self.read_shard(group)  # from its start: what is before an image would have to be read, too
+        return self.read_shard(group)  # from its start: skipping images would still read them
 
 
 def count_images(file: str) -> int | None:
-    """Images in a parquet file or a tar, `None` for an address."""
+    """Number of images in a parquet file or a tar; `None` for a URL."""
     if is_address(file):
         return None
     if get_kind(file) == "parquet":
@@ -101,8 +101,8 @@ def count_images(file: str) -> int | None:
 @dataclass
 class StreamedMicroBatches(IterableDataset):
     """
-    Micro-batches from a stream, epoch after epoch, without images that are held out. Where shards cannot be divided
-    among the processes, every process reads all of them, and keeps its part.
+    Micro-batches from a stream, epoch after epoch, without held-out images. If the shards cannot be divided among the
+    processes, every process reads all of them and keeps its part.
     """
 
     images: ImageStream
@@ -111,16 +111,16 @@ class StreamedMicroBatches(IterableDataset):
     collator: Callable
     rank: int = 0
     world_size: int = 1
-    shuffle_buffer_size: int = 1  # from 2 on, a resumed run does not continue with exactly the same images
+    shuffle_buffer_size: int = 1  # with 2 or more, a resumed run does not see exactly the same images
 
     def __post_init__(self):
-        # of the epoch, how much this worker has read: whole shards, rows of the next one, and images in all
+        # what this worker has read in the epoch: whole shards, rows of the next shard, and images in total
         self.state = {"epoch": 0, "num_shards": 0, "num_rows": 0, "num_images": 0}
         self.is_divided = self.images.num_groups % self.world_size == 0
         if not self.is_divided and self.rank == 0:
             logger.warning(
-                f"{self.images.num_groups} shards cannot be divided among {self.world_size} processes: each of them reads all. "
-                "Files (of parquet, row groups) in a multiple of that number would be read once."
+                f"{self.images.num_groups} shards cannot be divided among {self.world_size} processes, so each reads "
+                "all of them. To read each once, use a multiple of that number of files (for parquet, row groups)."
             )
 
     def __iter__(self) -> Iterator[dict]:
@@ -136,17 +136,17 @@ class StreamedMicroBatches(IterableDataset):
             for image in shuffle(self._iterate_epoch(rng), self.shuffle_buffer_size, rng):
                 example = self.make_example(image, epoch)
                 unreadable |= example["unreadable"]
-                if example["pixels"] is not None or example["unreadable"]:  # it is not held out
+                if example["pixels"] is not None or example["unreadable"]:  # not held out
                     is_empty = is_empty and example["pixels"] is None
                     yield example
             num_empty_epochs = num_empty_epochs + 1 if is_empty else 0
             self.state = {"epoch": epoch + 1, "num_shards": 0, "num_rows": 0, "num_images": 0}
-        if unreadable:  # the connection is lost, say
+        if unreadable:  # for example, because the connection is lost
             raise make_unreadable_error(unreadable)
-        # else there are more workers than shards, or all images are held out: the other workers go on
+        # otherwise, there are more workers than shards, or all images are held out: the other workers continue
 
     def _iterate_epoch(self, rng: np.random.Generator) -> Iterator[EncodedImage]:
-        """The images of this worker that are left in the epoch."""
+        """Yields the remaining images of this worker in the epoch."""
         state, shards = self.state, rng.permutation(self.images.num_groups).tolist()
         shards = shards[self.rank :: self.world_size] if self.is_divided else shards
         if worker := get_worker_info():
@@ -168,7 +168,7 @@ class StreamedMicroBatches(IterableDataset):
 
 
 def shuffle(images: Iterator, buffer_size: int, rng: np.random.Generator) -> Iterator:
-    """Draws each image from a buffer of this size. A buffer of one changes nothing, and holds nothing back."""
+    """Draws each image from a buffer of `buffer_size`. A buffer of 1 keeps the order and delays nothing."""
     buffer = []
     for image in images:
         buffer.append(image)

@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Labeled images: which ones, opened with `datasets`, and divided into images to train on and images to evaluate on.
+"""Labeled images, opened with `datasets`, and divided into training and evaluation images.
 
-Images stay encoded until they are needed, so that an error names the image. Class folders are listed here: `datasets` takes names for
-patterns, and a file `train_01.png` for a split.
+Images stay encoded until they are needed, so that an error names the image. Class folders are listed here, because
+`datasets` takes names for patterns, and a file `train_01.png` for a split.
 """
 
 import json
@@ -40,29 +40,29 @@ from .image_files import NO_FILE, get_kind, holds_images, list_files
 
 logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' verbosity
 
-NUM_FOLDER_SHARDS = 64  # of a streamed folder: as many workers can share it
-# ends of arguments that choose images and weights
+NUM_FOLDER_SHARDS = 64  # of a streamed folder: at most this many workers can share it
+# suffixes of arguments that choose images and weights
 SOURCES = ("_name", "_path", "_file", "_samples", "_dir", "_split")
 
 
 @dataclass
 class DatasetArguments:
-    """Which images to train on, and which to evaluate on."""
+    """Images to train and evaluate on."""
 
     label_argument: ClassVar[str] = "label_column_name"  # the argument that names the column of labels or annotations
     streaming: ClassVar[bool] = False
     train_dir: ClassVar[str | None] = None
     validation_dir: ClassVar[str | None] = None
 
-    dataset_name: str | None = HfArg(default=None, help="Data set on the Hub, or a local folder of one.")
-    dataset_config_name: str | None = HfArg(default=None, help="Configuration of the data set on the Hub.")
+    dataset_name: str | None = HfArg(default=None, help="Dataset on the Hub, or a local folder.")
+    dataset_config_name: str | None = HfArg(default=None, help="Configuration of the dataset on the Hub.")
     train_split_name: str = HfArg(default="train", help="Split of --dataset_name to train on.")
-    eval_split_name: str | None = HfArg(default=None, help="Split to evaluate on: by default 'validation', if any.")
+    eval_split_name: str | None = HfArg(default=None, help="Split to evaluate on. By default, 'validation', if any.")
     image_column_name: str = HfArg(default="image", help="Column of the images.")
     max_train_samples: int | None = HfArg(
-        default=None, help="Images to train on: the same fraction of each class; without classes, the first ones."
+        default=None, help="Number to train on: the same fraction of each class; without classes, the first ones."
     )
-    max_eval_samples: int | None = HfArg(default=None, help="Images to evaluate on, chosen in the same way.")
+    max_eval_samples: int | None = HfArg(default=None, help="Number of images to evaluate on, chosen likewise.")
 
     def __post_init__(self):
         for name in ("max_train_samples", "max_eval_samples"):
@@ -71,42 +71,42 @@ class DatasetArguments:
 
 @dataclass
 class LabeledDataArguments(DatasetArguments):
-    """Which images to train on, and which to evaluate on."""
+    """Labeled images to train and evaluate on."""
 
-    train_dir: str | None = HfArg(default=None, help="Folder with a folder for each class, or with parquet files.")
-    validation_dir: str | None = HfArg(default=None, help="Images to evaluate on, like --train_dir.")
-    train_val_split: float = HfArg(default=0.15, help="Fraction of each class to evaluate on, if there is no other.")
+    train_dir: str | None = HfArg(default=None, help="Folder with a folder per class, or with parquet files.")
+    validation_dir: str | None = HfArg(default=None, help="Folder to evaluate on, with the layout of --train_dir.")
+    train_val_split: float = HfArg(default=0.15, help="Fraction of each class to hold out, if nothing else is given.")
     label_column_name: str = HfArg(default="label", help="Column of the labels.")
-    streaming: bool = HfArg(default=False, help="Read images while training, and store none. Needs a ClassLabel.")
-    shuffle_buffer_size: int = HfArg(default=1000, help="With --streaming: number of images that are mixed at a time.")
+    streaming: bool = HfArg(default=False, help="Stream images and store none. Labels must be a ClassLabel.")
+    shuffle_buffer_size: int = HfArg(default=1000, help="Number of images to shuffle at a time with --streaming.")
 
     def __post_init__(self):
         super().__post_init__()
         check_range(self, "shuffle_buffer_size", 1)
         if (self.dataset_name is None) == (self.train_dir is None):
-            raise UserError("Give either --dataset_name or --train_dir.")
+            raise UserError("Pass either --dataset_name or --train_dir.")
         if self.eval_split_name is not None and (self.validation_dir or self.train_dir):
-            raise UserError("--eval_split_name is a split of --dataset_name: omit it, or omit the folders.")
+            raise UserError("--eval_split_name is a split of --dataset_name. Omit it, or omit the folders.")
         if not 0 < self.train_val_split < 1:
             raise UserError(f"--train_val_split must be above 0 and below 1, got {self.train_val_split}.")
         if self.streaming and self.max_train_samples is not None:
-            raise UserError("--max_train_samples needs to know all images: omit --streaming, or give --max_steps.")
+            raise UserError("--max_train_samples needs to know all images. Omit --streaming, or pass --max_steps.")
 
 
 @dataclass
 class AnnotatedDataArguments(DatasetArguments):
-    """Which images with masks or boxes to train and evaluate on, and how both are changed in training."""
+    """Images with masks or boxes to train and evaluate on, and their augmentation."""
 
     eval_split_name: str = HfArg(default="validation", help="Split to evaluate on.")
-    id2label_file: str | None = HfArg(default=None, help="JSON file with names of classes: a list or a dictionary.")
-    flip: bool = HfArg(default=True, help="Whether to flip half of the images in training.")
-    min_scale: float = HfArg(default=0.75, help="Smallest factor of sizes in training.")
-    max_scale: float = HfArg(default=1.25, help="Largest factor of sizes in training.")
+    id2label_file: str | None = HfArg(default=None, help="JSON file of class names: a list or a dictionary.")
+    flip: bool = HfArg(default=True, help="Flip half of the training images horizontally.")
+    min_scale: float = HfArg(default=0.75, help="Smallest factor by which to resize in training.")
+    max_scale: float = HfArg(default=1.25, help="Largest factor by which to resize in training.")
 
     def __post_init__(self):
         super().__post_init__()
         if self.dataset_name is None:
-            raise UserError("Give --dataset_name.")
+            raise UserError("Pass --dataset_name.")
         if self.train_split_name == self.eval_split_name:
             raise UserError(
                 f"--eval_split_name must differ from --train_split_name, got {self.eval_split_name} twice."
@@ -118,11 +118,11 @@ class AnnotatedDataArguments(DatasetArguments):
 
 @dataclass
 class LabeledRows:
-    """Rows of `image`, not decoded, and `label`: a `ClassLabel`, or the annotation of the image."""
+    """Rows of `image`, still encoded, and `label`, a `ClassLabel` or the annotation of the image."""
 
     rows: datasets.Dataset | datasets.IterableDataset
-    description: str  # where they come from, for messages
-    num_images: int | None  # if it is known
+    description: str  # of their source, for messages
+    num_images: int | None  # `None` if unknown
 
     @property
     def label_names(self) -> list[str]:
@@ -138,8 +138,8 @@ class LabeledRows:
 
 def open_labeled_images(args: LabeledDataArguments, seed: int) -> tuple[LabeledRows, LabeledRows]:
     """
-    Opens the images to train on, and those to evaluate on, chosen by the seed. Raises a [`UserError`] if there are none, a column or a
-    label is missing, or a class has too few images.
+    Opens the training and evaluation images; `seed` determines the choice. Raises a [`UserError`] if there are none, a
+    column or a label is missing, or a class has too few images.
     """
     if args.train_dir is not None:
         train = _open_folder(args, args.train_dir, "train", "--train_dir")
@@ -147,21 +147,21 @@ def open_labeled_images(args: LabeledDataArguments, seed: int) -> tuple[LabeledR
         train = open_split(args, args.train_split_name)
     train = _encode_labels(train, args.label_column_name)
     if len(train.label_names) < 2:
-        raise UserError(f"{train.description} has one class, {_shorten(train.label_names)}: a classifier needs two.")
+        raise UserError(f"{train.description} has only one class, {_shorten(train.label_names)}. Use at least two.")
     if evaluation := _open_evaluation(args):
         if evaluation.description == train.description:
-            raise UserError(f"{train.description} is what is trained on: give other images to evaluate on.")
+            raise UserError(f"Cannot evaluate on the training images, {train.description}. Pass other images.")
         evaluation = _encode_labels(evaluation, args.label_column_name)
     elif args.streaming:
-        raise UserError("Streamed images cannot be divided: give --eval_split_name or --validation_dir.")
+        raise UserError("Cannot divide streamed images. Pass --eval_split_name or --validation_dir.")
     else:
         number = max(round(args.train_val_split * train.num_images), len(train.label_names))
-        logger.warning(f"{number} images of {train.description} are held out to evaluate on (--train_val_split).")
+        logger.warning(f"Holding out {number} images of {train.description} for evaluation (--train_val_split).")
         train, evaluation = divide_rows(train, train.num_images - number, seed, "--train_val_split")
     if unknown := [name for name in evaluation.label_names if name not in train.label_names]:
         raise UserError(
-            f"{evaluation.description} has labels that {train.description} does not have: {_shorten(unknown)}. The model cannot "
-            "learn them."
+            f"{evaluation.description} has labels that {train.description} does not have: {_shorten(unknown)}. "
+            "The model cannot learn them."
         )
     if args.streaming:
         return train, evaluation.take(args.max_eval_samples)
@@ -173,7 +173,7 @@ def open_labeled_images(args: LabeledDataArguments, seed: int) -> tuple[LabeledR
 
 
 def open_annotated_images(args: AnnotatedDataArguments) -> tuple[LabeledRows, LabeledRows]:
-    """Opens the split to train on, and the split to evaluate on, see [`open_split`]."""
+    """Opens the training and evaluation splits, see [`open_split`]."""
     train, evaluation = open_split(args, args.train_split_name), open_split(args, args.eval_split_name)
     return train.take(args.max_train_samples), evaluation.take(args.max_eval_samples)
 
@@ -181,7 +181,7 @@ def open_annotated_images(args: AnnotatedDataArguments) -> tuple[LabeledRows, La
 def _open_evaluation(args: LabeledDataArguments) -> LabeledRows | None:
     if folder := args.validation_dir:
         if args.train_dir and Path(folder).resolve() == Path(args.train_dir).resolve():
-            folder = args.train_dir  # by the same name, if it is the same
+            folder = args.train_dir  # the same folder gets the same name
         return _open_folder(args, folder, "validation", "--validation_dir")
     if args.eval_split_name is None and (args.train_dir or "validation" not in _get_split_names(args)):
         return None
@@ -189,23 +189,23 @@ def _open_evaluation(args: LabeledDataArguments) -> LabeledRows | None:
 
 
 def divide_rows(rows: LabeledRows, number: int, seed: int, argument: str) -> tuple[LabeledRows, LabeledRows]:
-    """Chooses a number of rows, the same fraction of each class. Returns them, and the others."""
+    """Chooses `number` rows, the same fraction of each class. Returns the chosen and the other rows."""
     counts = Counter(rows.rows.with_format(None)["label"][:])
     if small := sorted(rows.label_names[label] for label, count in counts.items() if count < 2):
         raise UserError(
-            f"Cannot divide {rows.description} for {argument}, because classes have fewer than 2 images: {_shorten(small)}. Remove "
-            f"them, or omit {argument} and give --validation_dir or --eval_split_name."
+            f"Cannot divide {rows.description} for {argument} because some classes have fewer than 2 images: "
+            f"{_shorten(small)}. Remove them, or omit {argument} and pass --validation_dir or --eval_split_name."
         )
     try:
         parts = rows.rows.train_test_split(train_size=number, stratify_by_column="label", seed=seed)
     except ValueError as error:
         images = f"{number} of {rows.num_images} images of {rows.description}"
-        raise UserError(f"Cannot take {images} for {argument}, the same fraction of each class ({error}).") from error
+        raise UserError(f"Cannot take {images} for {argument} in equal fractions per class ({error}).") from error
     return tuple(replace(rows, rows=part, num_images=len(part)) for part in (parts["train"], parts["test"]))
 
 
 def _open_folder(args: LabeledDataArguments, folder: str, split: str, argument: str) -> LabeledRows:
-    """Opens a folder of parquet files (of this split, if they are named after splits), or of a folder for each class."""
+    """Opens a folder of parquet files (of one split, if they are named after splits), or of class folders."""
     if not Path(folder).is_dir():
         raise UserError(f"{argument} must be a folder, got {folder}.")
     files, problems = list_files(folder)
@@ -228,7 +228,7 @@ def _open_folder(args: LabeledDataArguments, folder: str, split: str, argument: 
 
 
 def _choose_files(files: list[str], split: str, source: str) -> list[str]:
-    """Of files that are named after splits, those of one split; otherwise all."""
+    """Files of one split, if files are named after splits; otherwise all."""
     splits = []
     for file in files:
         name = Path(file).name.lower()
@@ -238,29 +238,29 @@ def _choose_files(files: list[str], split: str, source: str) -> list[str]:
     if split not in splits:
         found = " and ".join(sorted(set(splits) - {""}))
         raise UserError(
-            f"{source} has parquet files of {found}, by their names, and none of {split}. Give it as --dataset_name, with "
-            "--train_split_name and --eval_split_name."
+            f"{source} has parquet files named after the splits {found}, but none of {split}. Pass the folder as "
+            "--dataset_name, with --train_split_name and --eval_split_name."
         )
     return [file for file, name in zip(files, splits) if name == split]
 
 
 def _list_class_folders(images: list[str], folder: Path, argument: str) -> datasets.Dataset:
-    """Rows of `image`, a path, and `label`, the folder in `folder` that holds it at any depth."""
+    """Rows of `image`, a path, and `label`, the subfolder of `folder` that holds it at any depth."""
     parts = [Path(image).relative_to(folder).parts for image in images]
     classes = sorted({path[0] for path in parts if len(path) > 1})
     if not images:
-        raise UserError(f"{argument} {folder} has neither images in folders for their classes, nor parquet files.")
+        raise UserError(f"{argument} {folder} has neither class folders with images nor parquet files.")
     if unlabeled := [path[0] for path in parts if len(path) == 1]:
         number = f"{len(unlabeled)} images, such as {unlabeled[0]}"
-        raise UserError(f"{argument} {folder} has {number}, that are not in a class folder, so they have no label.")
+        raise UserError(f"{argument} {folder} has {number}, outside of class folders, so they have no label.")
     if all(name.lower() in sum(SPLIT_KEYWORDS.values(), []) for name in classes):
         splits = f"folders of splits ({', '.join(classes)})"
         raise UserError(
-            f"{argument} {folder} has {splits}, not of classes: give two as --train_dir and --validation_dir."
+            f"{argument} {folder} has {splits}, not of classes. Pass two as --train_dir and --validation_dir."
         )
     folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
     if empty := [name for name in folders if name not in classes]:
-        logger.warning(f"{argument} {folder}: there are no images in {_shorten(empty)}, so these are not classes.")
+        logger.warning(f"{argument} {folder}: no images in {_shorten(empty)}, so these folders are not classes.")
     rows = {"image": images, "label": [path[0] for path in parts]}
     return datasets.Dataset.from_dict(
         rows, Features({"image": Image(decode=False), "label": ClassLabel(names=classes)})
@@ -268,7 +268,7 @@ def _list_class_folders(images: list[str], folder: Path, argument: str) -> datas
 
 
 def open_split(args: DatasetArguments, split: str) -> LabeledRows:
-    """Opens a split of `--dataset_name`. Raises a [`UserError`] if there is no such split or column, or it cannot be read."""
+    """Opens a split of `--dataset_name`. Raises a [`UserError`] if it or a column is missing, or cannot be read."""
     if split not in (names := _get_split_names(args)):
         raise UserError(
             f"--dataset_name {args.dataset_name} has no split {split!r}, only {', '.join(map(repr, names))}."
@@ -292,22 +292,22 @@ def _get_split_names(args: DatasetArguments) -> list[str]:
 
 
 def _get_path(dataset_name: str) -> str:
-    """A folder in a form that is not taken for the name of a builder, such as `parquet`."""
+    """Makes the path of a folder absolute, so that it is not taken for a builder name, such as `parquet`."""
     return str(Path(dataset_name).absolute()) if Path(dataset_name).is_dir() else dataset_name
 
 
 def _count_rows(files: Sequence[str]) -> int | None:
-    """Counts the rows of parquet files on this machine; `None` for others."""
+    """Number of rows in local parquet files; `None` for other files."""
     if not files or not all(file.endswith(".parquet") and Path(file).is_file() for file in files):
         return None
     return sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
 
 
 def _choose_columns(args: DatasetArguments, rows, description: str, num_images: int | None) -> LabeledRows:
-    """Only the two columns that are needed, as `image` and `label`."""
+    """Keeps the two needed columns, as `image` and `label`."""
     features = rows.features
     if features is None:
-        raise UserError(f"The columns of {description} are not known before it is read. Store it as parquet files.")
+        raise UserError(f"The columns of {description} are unknown until it is read. Store it as parquet files.")
     if num_images == 0:
         raise UserError(f"{description} holds no images.")
     columns = {}
@@ -329,19 +329,19 @@ def _choose_columns(args: DatasetArguments, rows, description: str, num_images: 
 
 
 def check_images(feature: object, column: str, description: str):
-    """Raises a [`UserError`] if a column, whose type is `feature`, holds no images."""
+    """Raises a [`UserError`] if a column of type `feature` does not hold images."""
     if not holds_images(feature):
-        raise UserError(f"The column {column!r} of {description} holds no images, but {feature}.")
+        raise UserError(f"The column {column!r} of {description} must hold images, got {feature}.")
 
 
 def _encode_labels(rows: LabeledRows, column: str) -> LabeledRows:
-    """Rows with a `ClassLabel`. Raises an error if labels are missing."""
+    """Encodes labels as a `ClassLabel`. Raises a [`UserError`] if labels are missing."""
     feature, name = rows.rows.features["label"], f"the column {column!r} of {rows.description}"
     is_class_label = isinstance(feature, ClassLabel)
     if isinstance(rows.rows, datasets.IterableDataset):
         if not is_class_label:
-            raise UserError(f"--streaming: {name} is not a ClassLabel: its classes are not known. Omit --streaming.")
-        # by row groups, if they are parquet files: parts of even size, for many workers
+            raise UserError(f"--streaming: {name} is not a ClassLabel, so its classes are unknown. Omit --streaming.")
+        # parquet files are divided by row groups: parts of even size for many workers
         return replace(rows, rows=rows.rows.reshard())
     labels = rows.rows.with_format(None)["label"][:]
     if missing := [i for i, label in enumerate(labels) if label is None or (is_class_label and label < 0)]:
@@ -350,7 +350,7 @@ def _encode_labels(rows: LabeledRows, column: str) -> LabeledRows:
     if is_class_label:
         return rows
     if not isinstance(labels[0], str | int):
-        raise UserError(f"{name} holds no classes, but {feature}. Choose one with --label_column_name.")
+        raise UserError(f"--label_column_name: {name} must hold classes, got {feature}.")
     return replace(rows, rows=rows.rows.class_encode_column("label"))
 
 
@@ -359,19 +359,19 @@ def _shorten(names: Sequence[str]) -> str:
 
 
 def read_label_names(path: str) -> list[str]:
-    """Reads names of classes from a JSON file: a list, or a dictionary with the keys 0, 1, ..."""
+    """Reads class names from a JSON file: a list, or a dictionary with the keys 0, 1, ..."""
     try:
         content = json.loads(Path(path).read_text())
         names = dict(enumerate(content)) if isinstance(content, list) else {int(k): v for k, v in content.items()}
         if not names or sorted(names) != list(range(len(names))):
             raise ValueError(f"its numbers must be 0, 1, ..., got {sorted(names)}")
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"--id2label_file {path} holds no names of classes: {error}") from error
+        raise UserError(f"--id2label_file {path} contains no valid class names: {error}") from error
     return [str(names[number]) for number in range(len(names))]
 
 
 def describe_data(args: DatasetArguments, others: Sequence[object], load_best_model_at_end: bool) -> dict:
-    """Returns what a report says about the data, and settings of these and other arguments: no names or paths on this machine."""
+    """Returns the data and settings for a report, without names or paths on this machine."""
     dataset_name = f"`{get_name(args.dataset_name or args.train_dir)}`"
     if args.validation_dir is not None:
         evaluation = f"`{get_name(args.validation_dir)}`"
@@ -379,7 +379,7 @@ def describe_data(args: DatasetArguments, others: Sequence[object], load_best_mo
         evaluation = f"{dataset_name}, split {args.eval_split_name!r}"
     else:
         evaluation = f"{dataset_name} that were held out of this fine-tuning"
-    chose_best = ", which also chose the best of the evaluated models" if load_best_model_at_end else ""
+    chose_best = ", which were also used to choose the best of the evaluated models" if load_best_model_at_end else ""
     settings = {name: value for arguments in (args, *others) for name, value in vars(arguments).items()}
     return {
         "dataset_name": dataset_name,

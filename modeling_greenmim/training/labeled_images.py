@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Examples of labeled images: decoded, augmented together with their labels, by number or from a stream."""
+"""Examples from labeled images, decoded and augmented together with their labels, by index or from a stream."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -32,8 +32,8 @@ from .labeled_datasets import LabeledRows
 
 def preprocess(pixels: torch.Tensor, image_processor: BaseImageProcessor, **kwargs) -> torch.Tensor:
     """
-    Applies an image processor, with settings such as `do_resize=False`, to a decoded image of `uint8` or `float32` and shape
-    `(num_channels, height, width)`. Returns the input of the model, of `float32` and as many channels.
+    Applies an image processor, with settings such as `do_resize=False`, to a decoded image, `uint8` or `float32` of
+    shape `(num_channels, height, width)`. Returns the model input, `float32` with the same channels.
     """
     kwargs |= {"do_convert_rgb": False, "input_data_format": "channels_first", "return_tensors": "pt"}
     return image_processor(pixels.numpy(), **kwargs)["pixel_values"][0]
@@ -41,9 +41,9 @@ def preprocess(pixels: torch.Tensor, image_processor: BaseImageProcessor, **kwar
 
 class LabeledImages(Dataset):
     """
-    Images, with the number of channels of a model, and their labels. A `transform` changes a sample, with random numbers of torch, as
-    in `torchvision.transforms.v2`. They depend on the seed, the epoch and the content of the image only, so that a resumed run repeats
-    them. A subclass reads the labels, and makes examples.
+    Images, with the model's number of channels, and their labels. A `transform` changes a sample, with torch's random
+    numbers, as in `torchvision.transforms.v2`. These depend only on the seed, the epoch and the image content, so that
+    a resumed run repeats them. A subclass reads the labels and makes examples.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class LabeledImages(Dataset):
     ):
         self.rows, self.description = rows.rows, rows.description
         self.transform, self.num_channels, self.seed = transform, num_channels, seed
-        self.epoch = RawValue("q", 0)  # also for workers that stay from epoch to epoch
+        self.epoch = RawValue("q", 0)  # shared with workers that persist across epochs
 
     def read_label(self, label, height: int, width: int) -> dict:
-        """Returns the entries of a sample next to `image`. A [`UserError`] says what is wrong with them."""
+        """Returns the entries of a sample other than `image`. Raises a [`UserError`] if they are invalid."""
         raise NotImplementedError
 
     def make_example(self, sample: dict, index: int) -> dict:
-        """Makes the inputs of the model from a sample."""
+        """Makes model inputs from a sample."""
         raise NotImplementedError
 
     def set_epoch(self, epoch: int):
@@ -75,8 +75,8 @@ class LabeledImages(Dataset):
 
     def read_sample(self, row: dict, index: int, epoch: int) -> dict:
         """
-        Returns `image`, a `tv_tensors.Image` of shape `(num_channels, height, width)`, and the entries of `read_label`, augmented.
-        Raises a [`UserError`] if the image or its label cannot be read or used.
+        Returns `image`, a `tv_tensors.Image` of shape `(num_channels, height, width)`, and the entries of `read_label`,
+        augmented. Raises a [`UserError`] if the image or its label cannot be read or used.
         """
         name = f"{(row['image'] or {}).get('path') or f'Image {index}'} of {self.description}"
         try:
@@ -85,7 +85,7 @@ class LabeledImages(Dataset):
             sample = {"image": image, **self.read_label(row["label"], *image.shape[1:])}
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
-        except Exception as error:  # decoders of damaged images raise what they like
+        except Exception as error:  # decoders raise exceptions of any type on damaged images
             message = f"{name} or its label cannot be read ({describe_error(error)}). Fix or remove it."
             raise UserError(message) from error
         if self.transform is None:
@@ -97,7 +97,7 @@ class LabeledImages(Dataset):
 
 
 class ClassifiedImages(LabeledImages):
-    """Images and their classes. Arguments are those of [`LabeledImages`], and the class of the model for each name."""
+    """Images and their classes. Takes the arguments of [`LabeledImages`], and the model's class id of each name."""
 
     def __init__(self, rows: LabeledRows, label2id: dict[str, int], **kwargs):
         super().__init__(rows, **kwargs)
@@ -113,7 +113,7 @@ class ClassifiedImages(LabeledImages):
 
 
 class StreamedImages(IterableDataset):
-    """Examples of images whose rows are streamed, once and in their order."""
+    """Examples from streamed rows, once and in order."""
 
     def __init__(self, images: LabeledImages):
         self.images = images
@@ -127,7 +127,7 @@ class StreamedImages(IterableDataset):
 
 
 class EndlessStream(StreamedImages):
-    """The same, epoch after epoch, mixed by a buffer of `shuffle_buffer_size` images."""
+    """Examples from streamed rows, epoch after epoch, shuffled in a buffer of `shuffle_buffer_size` images."""
 
     def __init__(self, images: LabeledImages, shuffle_buffer_size: int):
         super().__init__(images)

@@ -11,11 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Micro-batches: images -> crops -> arguments of the model, in the workers of a loader.
+"""Micro-batches: images -> crops -> model inputs, in the loader's workers.
 
-Which images a micro-batch has follows from its number ([`ImageOrder`]), so the state of a loader is one number, and
-any number of processes and workers may continue. An image that cannot be read, or is a copy of a held-out one, leaves
-its place empty: the micro-batch keeps its shape, repeats another image there, and gives it the weight 0.
+The number of a micro-batch determines its images ([`ImageOrder`]), so the loader state is one number, and any number
+of processes and workers can resume. An image that cannot be read, or is a copy of a held-out one, leaves its place
+empty: the micro-batch keeps its shape, repeats a different image there, and gives it the weight 0.
 """
 
 import atexit
@@ -51,8 +51,8 @@ from .stop_signals import STOP_SIGNALS
 
 class PretrainingCollator:
     """
-    Makes a micro-batch of crops: the image processor rescales and normalizes them, and a [`GreenMimDataCollator`] with
-    the settings draws their masks and plans the groups.
+    Makes a micro-batch from crops. The image processor rescales and normalizes them; a [`GreenMimDataCollator`] with
+    these settings draws their masks and plans the groups.
     """
 
     def __init__(self, config: GreenMimConfig, image_processor: GreenMimImageProcessorPil, **settings):
@@ -63,8 +63,9 @@ class PretrainingCollator:
 
     def __call__(self, examples: Sequence[dict]) -> dict:
         """
-        Of crops, see [`ExampleMaker`], returns `inputs`, see [`prepare_inputs`]; `image_weights`, one for each mask, 0
-        for an empty place, or `None` where there is none; the `epochs` and `checksums` of the images; the `fill` of the groups (fraction of slots that hold a token); and `unreadable`, name and reason.
+        Collates crops (see [`ExampleMaker`]). Returns `inputs` (see [`prepare_inputs`]); `image_weights`, one for each
+        mask, 0 for an empty place, or `None` without empty places; `epochs` and `checksums` of the images; `fill`, the
+        fraction of group slots that hold a token; and `unreadable`, names and reasons.
         """
         readable = [example for example in examples if example["pixels"] is not None]
         stand_in = readable[0] if readable else self.blank
@@ -85,7 +86,7 @@ class PretrainingCollator:
 
     @cached_property
     def with_one_mask(self) -> "PretrainingCollator":
-        """The collator of evaluations, where an image has one mask."""
+        """The collator for evaluations, where each image has one mask."""
         if self.collator.masks_per_image == 1:
             return self
         collator = copy.copy(self)
@@ -95,8 +96,8 @@ class PretrainingCollator:
 
 def prepare_inputs(inputs: dict, accelerator: Accelerator, teacher: Teacher | None) -> dict:
     """
-    The arguments of the model, on its device: images are repeated for their masks, and looked at once by the teacher,
-    which is on that device, in the precision of the training.
+    Moves inputs to the model's device, and repeats images for their masks. The teacher, on the same device, sees each
+    image once, in the precision of the training.
     """
     inputs = send_to_device(inputs, accelerator.device, non_blocking=True)
     images, num_masks = inputs["pixel_values"], len(inputs["bool_masked_pos"])
@@ -109,15 +110,15 @@ def prepare_inputs(inputs: dict, accelerator: Accelerator, teacher: Teacher | No
 
 
 def seed_micro_batch(seed: int, number: int):
-    """Seeds dropout and drop path by the number of the micro-batch, so there is no random state to save."""
+    """Seeds dropout and drop path by the micro-batch number, so that no random state needs to be saved."""
     torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]))
 
 
 def get_weighted_loss(outputs: ModelOutput, image_weights: torch.Tensor | None) -> torch.Tensor:
     """
-    The loss of a micro-batch with empty places: the sum over its images, divided by its places. So all images of a
-    step have one weight, whatever micro-batch they are in, and where all places are empty, the loss is 0 through every
-    parameter.
+    Loss of a micro-batch with empty places: the sum over its images, divided by its number of places. All images of a
+    step thus have the same weight, whichever micro-batch they are in. If all places are empty, the loss is 0, but
+    still depends on every parameter.
     """
     if image_weights is None:
         return outputs.loss
@@ -126,7 +127,7 @@ def get_weighted_loss(outputs: ModelOutput, image_weights: torch.Tensor | None) 
 
 @dataclass
 class MicroBatches(Dataset):
-    """Micro-batches of `batch_size` images by their number."""
+    """Micro-batches of `batch_size` images, indexed by number."""
 
     images: GroupedImages
     batch_size: int
@@ -142,7 +143,7 @@ class MicroBatches(Dataset):
 
 @dataclass
 class HeldOutImages:
-    """Images that are never trained on, with the masks that they have in every evaluation."""
+    """Images that are never trained on, with the same masks in every evaluation."""
 
     examples: list[dict] = field(default_factory=list)  # see `ExampleMaker`
     labels: list = field(default_factory=list)
@@ -151,17 +152,17 @@ class HeldOutImages:
 
     @property
     def checksums(self) -> frozenset[int]:
-        """CRC-32 of their contents."""
+        """CRC-32 of the image contents."""
         return frozenset(example["mask_seed"][2] for example in self.examples)
 
     def iterate_batches(self, collator: PretrainingCollator, batch_size: int) -> Iterator[dict]:
-        """The inputs of one batch after the other, see [`prepare_inputs`]."""
+        """Yields the inputs of each batch, see [`prepare_inputs`]."""
         for start in range(0, len(self.examples), batch_size):
             yield collator.with_one_mask(self.examples[start : start + batch_size])["inputs"]
 
 
 def read_held_out_images(images: GroupedImages, number: int, make_example: ExampleMaker) -> HeldOutImages:
-    """Reads at most this many images from all over the data."""
+    """Reads at most `number` images from across the data."""
     held_out = HeldOutImages()
     for image in images.sample(number, make_example.seed):
         example = make_example(image, epoch=0)
@@ -175,25 +176,25 @@ def read_held_out_images(images: GroupedImages, number: int, make_example: Examp
 
 def make_loader(micro_batches: Dataset, numbers: range, num_workers: int = 0, pin_memory: bool = False) -> DataLoader:
     """
-    Makes the loader of one process, a `StatefulDataLoader` for a stream. Accelerate must not prepare it: each process
-    reads a part of its own already, the given numbers, the step of which is the number of processes.
+    Makes the loader of one process, a `StatefulDataLoader` for a stream. Accelerate must not prepare it, because each
+    process already reads its own part: `numbers`, whose step is the number of processes.
     """
     is_closing = multiprocessing.Event()
-    # before `multiprocessing` terminates the workers that are left, and waits for them
+    # runs before `multiprocessing` terminates the remaining workers and waits for them
     atexit.register(is_closing.set)
     settings = {"batch_size": None, "num_workers": num_workers, "pin_memory": pin_memory}
     settings["worker_init_fn"] = partial(_ignore_signals, is_closing)
-    settings["generator"] = torch.Generator()  # else it would draw from that of the training, once more when resumed
+    settings["generator"] = torch.Generator()  # otherwise it would draw from the training's, once more when resumed
     if isinstance(micro_batches, StreamedMicroBatches):
         warnings.filterwarnings("ignore", message="'set_vital' is deprecated")  # torchdata's own
         return StatefulDataLoader(micro_batches, **settings)
-    num_lanes = micro_batches.order.num_lanes  # of which each worker reads some
+    num_lanes = micro_batches.order.num_lanes  # each worker reads some of them
     micro_batches.images.num_cached_groups = num_lanes // math.gcd(num_lanes, numbers.step * max(1, num_workers))
     return DataLoader(micro_batches, sampler=numbers, **settings)
 
 
 def _ignore_signals(is_closing, worker_id: int):
-    """Signals to stop reach workers too, which are still needed until the state is saved."""
+    """Ignores stop signals, which also reach workers: these are needed until the state is saved."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if is_closing.is_set() else None)

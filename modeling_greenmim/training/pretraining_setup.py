@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Opens what a run starts from: the images that [`DataArguments`] name, and the model that [`ModelArguments`] name."""
+"""Opens the images and the model of a run, as given by [`DataArguments`] and [`ModelArguments`]."""
 
 import math
 import tempfile
@@ -49,10 +49,10 @@ class PretrainingData:
     """The images of a run."""
 
     args: DataArguments
-    images: ImageFiles | ParquetImages | ImageStream  # all of them, those that are held out included
+    images: ImageFiles | ParquetImages | ImageStream  # all of them, including held-out images
     make_example: ExampleMaker  # crops an image
     held_out: HeldOutImages  # to evaluate on
-    num_train_images: int | None  # over all processes, where it is known
+    num_train_images: int | None  # over all processes; `None` if unknown
 
     @property
     def is_stream(self) -> bool:
@@ -60,40 +60,41 @@ class PretrainingData:
 
     @property
     def fingerprint(self) -> dict:
-        """What identifies the images, those that are held out included."""
+        """Identifies the images, including held-out ones."""
         held_out = sum(self.held_out.checksums) % 2**32
         return {**self.images.checksums, "held-out images (checksum)": held_out}
 
     def count_steps(self, images_per_step: int, max_train_steps: int | None, num_train_epochs: float) -> int:
         """
-        The steps of a run, counted from the epochs if they are not given. Raises a [`UserError`] if an epoch has fewer images than the
-        `images_per_step` over all processes, or is of unknown length and needed.
+        Number of steps of a run, computed from the epochs if `max_train_steps` is `None`. Raises a [`UserError`] if an
+        epoch has fewer images than `images_per_step` (over all processes), or if its unknown length is needed.
         """
         number = self.num_train_images
         if number is not None and number < images_per_step:
             raise UserError(
-                f"The {images_per_step} images in a step over all processes are more than the {number} to train on: lower "
-                "--per_device_train_batch_size, --gradient_accumulation_steps or --max_eval_samples, which are held out."
+                f"The {images_per_step} images in a step over all processes are more than the {number} to train on. "
+                "Lower --per_device_train_batch_size, --gradient_accumulation_steps or --max_eval_samples (held-out images)."
             )
         if max_train_steps is not None:
             return max_train_steps
         if number is None:
             raise UserError(
-                "Cannot count the steps of an epoch because these data do not tell how many images they hold: give "
-                "--max_train_steps instead of epochs (with the Trainer, --max_steps)."
+                "Cannot count the steps of an epoch because the number of images is unknown. Pass --max_train_steps "
+                "(with the Trainer, --max_steps) instead of epochs."
             )
         return math.ceil(num_train_epochs * number / images_per_step)
 
     def choose_lanes(self, num_processes: int, num_workers: int, batch_size: int) -> tuple[int, int]:
-        """Number and width of the lanes, see [`ImageOrder`]: one for each worker, so that only one reads a row group."""
+        """Number and width of the lanes, see [`ImageOrder`]: one per worker, so that only one reads a row group."""
         if not isinstance(self.images, ParquetImages):
             return 1, batch_size
         return min(num_processes * max(1, num_workers), self.num_train_images), batch_size
 
     def make_loader(self, collator, batch_size, numbers, lanes, rank=0, world_size=1, **settings):
         """
-        Makes the loader of one process, for the `numbers` of the remaining micro-batches over all processes. A stream has no numbers: it
-        begins with the first. `lanes` are those of `choose_lanes`, and `settings` are `num_workers` and `pin_memory`.
+        Makes the loader of one process, for the `numbers` of the remaining micro-batches over all processes. A stream
+        has no numbers and starts with the first micro-batch. `lanes` come from `choose_lanes`; `settings` are
+        `num_workers` and `pin_memory`.
         """
         if self.is_stream:
             part = rank, world_size, self.args.shuffle_buffer_size
@@ -107,10 +108,10 @@ class PretrainingData:
 
 def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> PretrainingData:
     """
-    Opens the images of a run; the seed is that of order, crops and masks.
+    Opens the images of a run. `seed` determines their order, crops and masks.
 
     Raises:
-        [`UserError`]: if there are no images, too many cannot be opened, or none to evaluate on can be read.
+        [`UserError`]: if there are no images, too many cannot be opened, or no held-out image can be read.
     """
     if args.dataset_name and not Path(args.dataset_name).is_dir():
         rows = RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
@@ -140,9 +141,7 @@ def open_data(args: DataArguments, config: GreenMimConfig, seed: int) -> Pretrai
 
 
 def open_images(args: DataArguments, names: Sequence[str], argument: str) -> ImageFiles | ParquetImages | ImageStream:
-    """
-    Opens images in folders or files, see [`find_images`]. Raises a [`UserError`] if there are none, or too many cannot be opened.
-    """
+    """Opens images, see [`find_images`]. Raises a [`UserError`] if there are none, or too many cannot be opened."""
     kind, files, unreadable = find_images(names, argument, args.dataset_split)
     check_unreadable(unreadable, len(files) + len(unreadable), args.max_unreadable)
     rows = RowSettings(args.image_column_name, args.label_column_name, args.allow_external_files)
@@ -166,7 +165,7 @@ def count_held_out_images(args: DataArguments, num_images: int | None) -> int:
 
 @dataclass
 class PretrainedModel:
-    """A model that is ready to be trained, its image processor, sentences on its weights, their license, and its teacher."""
+    """Model to train, its image processor, a description of its weights, their license, and its teacher."""
 
     model: GreenMimForMaskedImageModeling
     image_processor: GreenMimImageProcessorPil
@@ -175,7 +174,7 @@ class PretrainedModel:
     teacher: Teacher | None = None
 
     def make_collator(self, args: ModelArguments, static_shapes: bool = False) -> PretrainingCollator:
-        """Makes what makes micro-batches for the model; see [`GreenMimDataCollator`] for `static_shapes`."""
+        """Makes the collator of the micro-batches; for `static_shapes`, see [`GreenMimDataCollator`]."""
         return PretrainingCollator(
             self.model.config,
             self.image_processor,
@@ -190,21 +189,21 @@ def make_pretrained_model(
     args: ModelArguments, seed: int, config: GreenMimConfig | None = None, license: str | None = None
 ) -> PretrainedModel:
     """
-    Makes or loads the model.
+    Creates or loads the model to train.
 
     Args:
         args ([`ModelArguments`]), seed (`int`):
-            Which model, and the seed of new weights.
+            Choice of the model, and seed of new weights.
         config ([`GreenMimConfig`], *optional*):
             Configuration of a new model, instead of `args.config_name_or_path`.
         license (`str`, *optional*):
-            License of weights that start at random. Training does not change the license of others.
+            License of randomly initialized weights. Other weights keep their license.
 
     Raises:
-        [`UserError`]: if there is no such model, its weights do not fit the settings, or have another license.
+        [`UserError`]: if there is no such model, or its weights do not fit the settings or have a different license.
     """
     name, teacher_name, teacher = args.model_name_or_path, args.teacher_model_name_or_path, None
-    origin, stated = "Its weights started at random.", {}
+    origin, stated = "Its weights were randomly initialized.", {}
     try:
         with tempfile.TemporaryDirectory() as temporary:
             folder = name
@@ -218,7 +217,7 @@ def make_pretrained_model(
             image_size = config.image_height_and_width
             if max(image_size) < (smallest := 2 * config.mask_unit_size):
                 raise ValueError(f"--image_size must be at least {smallest}, two mask units, got {config.image_size}.")
-            # raises, if images of this size are not made of whole units, have too few, or do not fit the sampler
+            # raises if images of this size do not consist of whole units, have too few, or do not fit the sampler
             unit_grid = get_unit_grid(image_size, config.mask_unit_size)
             sample_masks(1, unit_grid, config.mask_ratio, args.mask_sampler)
             sample_disjoint_masks(args.masks_per_image, unit_grid, config.mask_ratio)
@@ -239,15 +238,15 @@ def make_pretrained_model(
             set_seed(seed)
             if folder is None:
                 model = GreenMimForMaskedImageModeling(config)
-            else:  # of a bare encoder, the rest is new; and in float32, whatever it was saved in
+            else:  # other modules of a bare encoder are new; float32, whatever it was saved in
                 settings = {"config": config, "dtype": torch.float32, "new_modules": PRETRAINING_MODULES}
                 model = load_checkpoint(GreenMimForMaskedImageModeling, folder, **settings)
     except (OSError, ValueError, AttributeError, TypeError, StrictDataclassError) as error:
-        # without the name of a validator
+        # the cause does not name a validator
         raise UserError(str(error.__cause__ if isinstance(error, StrictDataclassError) else error)) from error
     if license and stated.get("license", license) != license:
         raise UserError(
-            f"--license must be {stated['license']!r}, that of the weights in {name}, got {license!r}. Omit it."
+            f"--license must be {stated['license']!r}, the license of the weights in {name}, got {license!r}. Omit it."
         )
     stated = stated or ({"license": license} if license else {})
     return PretrainedModel(model, image_processor, origin, stated, teacher)
@@ -263,7 +262,7 @@ def _read_config(argument: str, name: str | None, *classes: type[PreTrainedConfi
 
 def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
     settings = {name: getattr(args, name) for name in ("image_size", "mask_ratio") if getattr(args, name) is not None}
-    # with a teacher, any size until the teacher is loaded
+    # with a teacher, a placeholder until the teacher is loaded
     settings["teacher_hidden_size"] = None if args.teacher_model_name_or_path is None else 1
     config = GreenMimConfig.from_dict(config.to_dict())
     if args.config_overrides:
@@ -274,16 +273,16 @@ def _override(config: GreenMimConfig, args: ModelArguments) -> GreenMimConfig:
             unknown = [name for name in names if not hasattr(config, name)]
             reason = describe_unknown(unknown[0], config.to_dict()) if unknown else error
             raise ValueError(f"--config_overrides {args.config_overrides}: {reason}") from error
-    return GreenMimConfig.from_dict({**config.to_dict(), **settings})  # which checks them together
+    return GreenMimConfig.from_dict({**config.to_dict(), **settings})  # checks all settings together
 
 
 def _find_weights(name: str, seed: int, temporary: Path) -> tuple[str | Path, GreenMimConfig]:
-    """The folder of the weights, converted if they are those of a Swin, and its configuration."""
+    """Folder of the weights, converted if they are a Swin's, and its configuration."""
     config = _read_config("model_name_or_path", name, GreenMimConfig, *SWIN_CONFIGS)
     if isinstance(config, GreenMimConfig):
         return name, config
     convert_swin_to_greenmim(name, temporary / "model", seed=seed)
-    # without its decoder, which the settings may ask for in other sizes
+    # without its decoder, whose sizes the settings may change
     encoder = GreenMimModel.from_pretrained(temporary / "model")
     encoder.save_pretrained(temporary / "encoder")
     return temporary / "encoder", GreenMimConfig.from_pretrained(temporary / "model")
@@ -294,6 +293,6 @@ def _make_image_processor(args: ModelArguments, config: GreenMimConfig) -> Green
     settings = {} if name is None else read_image_processor_settings(name)
     if args.image_processor_name is not None and not settings:
         raise ValueError(f"--image_processor_name {name} has no preprocessor_config.json.")
-    if args.image_size is not None:  # the settings are for another one
+    if args.image_size is not None:  # the sizes are for a different image size
         settings = {key: value for key, value in settings.items() if key not in ("size", "crop_size")}
     return make_image_processor(config, settings)

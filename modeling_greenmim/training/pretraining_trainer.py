@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pre-training with transformers' Trainer: [`PretrainingTrainer`], and in one call [`pretrain`]."""
+"""Pre-training with transformers' Trainer: [`PretrainingTrainer`], or [`pretrain`] in one call."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ logger = logging.get_logger(f"transformers.{__name__}")  # under transformers' v
 REPORTED_SETTINGS = (
     "per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay", "seed",
 )
-# of `pretrain`, where those of `TrainingArguments` are for fine-tuning of language models
+# of `pretrain`, because those of `TrainingArguments` are for fine-tuning language models
 DEFAULTS = {
     "num_train_epochs": 100, "per_device_train_batch_size": 64, "seed": 0,
     "weight_decay": 0.05, "adam_beta2": 0.95, "lr_scheduler_type": "cosine", "warmup_steps": 0.05,
@@ -53,10 +53,10 @@ BASE_LEARNING_RATE = 1.5e-4  # for 256 images in a step
 
 @dataclass
 class TrainerBatches:
-    """Micro-batches as the Trainer takes them: arguments of the model, and `image_weights` where a place is empty."""
+    """Micro-batches for the Trainer: model inputs, and `image_weights` if a place is empty."""
 
     loader: Iterable[dict]
-    num_skipped: int  # micro-batches at the beginning that are loaded, and not yielded
+    num_skipped: int  # micro-batches at the beginning that are loaded but not yielded
     data: PretrainingData
 
     def __len__(self) -> int:
@@ -77,17 +77,17 @@ class TrainerBatches:
 
 class PretrainingTrainer(CheckpointTrainer):
     """
-    A Trainer with a loader that each process reads its own part from, pictures with each evaluation, and without weight decay where it
-    does not belong. It sets `args` that it depends on, such as `max_steps`.
+    Trainer in which each process reads its own part of the data. It saves reconstructions at each evaluation, and uses
+    [`get_decay_parameter_names`]. It sets the `args` that it depends on, such as `max_steps`.
 
     Args:
         pretrained ([`PretrainedModel`]), data ([`PretrainingData`]), collator ([`PretrainingCollator`]):
-            The model to start from, the images of the run, and what makes micro-batches of them.
+            Model to start from, images of the run, and collator of their micro-batches.
         args ([`~transformers.TrainingArguments`]), command (`str`), **kwargs:
-            Arguments and others of [`~transformers.Trainer`], and the command or call that started the run, for its card.
+            Arguments of [`~transformers.Trainer`], and the command or call that started the run, for its card.
 
     Raises:
-        [`UserError`]: if there are too few images, or an unknown number without `args.max_steps`.
+        [`UserError`]: if there are too few images, or if their number is unknown and `args.max_steps` is not set.
     """
 
     def __init__(self, pretrained, data, collator, args, command, **kwargs):
@@ -103,7 +103,7 @@ class PretrainingTrainer(CheckpointTrainer):
             args.eval_strategy, args.do_eval = "no", False
         super().__init__(
             args=args,
-            train_dataset=data.held_out.examples,  # required, and not used
+            train_dataset=data.held_out.examples,  # required, but not used
             eval_dataset=data.held_out.examples,
             data_collator=lambda examples: collator.with_one_mask(examples)["inputs"],
             processing_class=pretrained.image_processor,
@@ -126,7 +126,7 @@ class PretrainingTrainer(CheckpointTrainer):
         return super().train(resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self):
-        # not prepared: Accelerate would divide among processes what is divided already
+        # not prepared: Accelerate would divide the data among processes again
         args = self.args
         first, last = (step * args.gradient_accumulation_steps for step in (self.first_step, args.max_steps))
         loader = self.data.make_loader(
@@ -163,8 +163,8 @@ class PretrainingTrainer(CheckpointTrainer):
 
     def write_report(self, hub_model_id: str | None) -> Path:
         """
-        Evaluates the trained model, and writes everything that a run leaves; the main process uploads the model folder if it has a name
-        on the Hub. Collective. Returns the model folder.
+        Evaluates the trained model, writes the results of the run, and returns the model folder. Collective. The main
+        process uploads the folder if `hub_model_id` is given.
         """
         args, step, history = self.args, self.state.global_step, self.state.log_history
         if self.data.held_out.examples:
@@ -181,7 +181,7 @@ class PretrainingTrainer(CheckpointTrainer):
                 images_timed=(step - self.first_step) * self.images_per_step,
                 seconds=[record["train_runtime"] for record in history if "train_runtime" in record][-1],
                 history=history,
-                unreadable={},  # they are named when they are read
+                unreadable={},  # they are reported when they are read
             )
             report.write(self.model, Path(args.output_dir), hub_model_id, bool(args.hub_private_repo))
         self.accelerator.wait_for_everyone()
@@ -190,12 +190,12 @@ class PretrainingTrainer(CheckpointTrainer):
 
 def start_pretraining(args: TrainingArguments) -> tuple[str | None, str | None, TextIO | None]:
     """
-    See [`start_run`]. Returns also the lock of the folder in the main process, see [`lock_run`], and refuses several GPUs in a process.
+    Calls [`start_run`], and also returns the folder's lock in the main process. Refuses several GPUs in a process.
     """
     if args.n_gpu > 1:
         raise UserError(
-            f"One process cannot train on {args.n_gpu} GPUs because the plan of a batch cannot be split: start one process for each "
-            f"with `torchrun --nproc_per_node {args.n_gpu}`, or choose one with CUDA_VISIBLE_DEVICES."
+            f"Cannot train on {args.n_gpu} GPUs in one process because the plan of a batch cannot be split. Start one "
+            f"process per GPU with `torchrun --nproc_per_node {args.n_gpu}`, or choose one GPU with CUDA_VISIBLE_DEVICES."
         )
     return *start_run(args), lock_run(Path(args.output_dir)) if args.process_index == 0 else None
 
@@ -207,26 +207,26 @@ def pretrain(
     **settings,
 ) -> Path:
     """
-    Pre-trains a model on images without labels, with transformers' Trainer. A stopped run is resumed by the same call with
-    `resume_from_checkpoint="latest"`.
+    Pre-trains a model on images without labels, with transformers' Trainer. To resume a stopped run, repeat the call
+    with `resume_from_checkpoint="latest"`.
 
     Args:
         train_dir (`str` or `Path`, *optional*):
-            Folder of images, of parquet files, or of tars. Or give `data_files` or `dataset_name`.
+            Folder of images, parquet files or tars. Alternatively, pass `data_files` or `dataset_name`.
         output_dir (`str` or `Path`, *optional*, defaults to `"pretraining"`):
-            Folder of the run: checkpoints, reconstructions, the loss curve, metrics, and at the end the model with its card.
+            Folder of the run: checkpoints, reconstructions, loss curve, metrics, and at the end the model with its card.
         config ([`GreenMimConfig`], `str` or `Path`, *optional*):
-            Configuration of a new model, or its file. By default that of a Swin-B. Or give `model_name_or_path`.
+            Configuration of a new model, or its file. By default, Swin-B's. Alternatively, pass `model_name_or_path`.
         **settings:
-            Fields of [`DataArguments`], [`ModelArguments`] and [`~transformers.TrainingArguments`]. By default, the learning rate is
-            1.5e-4 for each 256 images in a step, and other settings are those of `DEFAULTS`.
+            Fields of [`DataArguments`], [`ModelArguments`] and [`~transformers.TrainingArguments`]. By default, the
+            learning rate is 1.5e-4 x images in a step / 256, and other settings are those of `DEFAULTS`.
 
     Returns:
         `Path`: the model folder.
 
     Raises:
-        [`UserError`]: if a setting, an image or the folder is refused.
-        [`StoppedBySignal`]: after Ctrl-C and the like, when a checkpoint is written.
+        [`UserError`]: if a setting is invalid, or if the images or the folder cannot be used.
+        [`StoppedBySignal`]: after a stop signal such as Ctrl-C, once a checkpoint is written.
 
     Example:
 

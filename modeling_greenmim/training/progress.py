@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The progress of a run: its steps and their measurements, checked, logged and kept in checkpoints."""
+"""Progress of a run: its steps and their measurements, checked, logged and saved in checkpoints."""
 
 import math
 import resource
@@ -39,7 +39,7 @@ STATE = ("step", "images_seen", "seconds", "history", "unreadable")
 
 
 class Progress:
-    """The progress of a run. Losses stay on the device until a record is made: reading one waits for it."""
+    """Progress of a run. Losses stay on the device until they are recorded, because reading one waits for it."""
 
     def __init__(self, accelerator: Accelerator, checkpoints: Checkpoints, data: PretrainingData):
         self.accelerator, self.checkpoints, self.data = accelerator, checkpoints, data
@@ -52,7 +52,7 @@ class Progress:
         self.restart()
 
     def restart(self):
-        """Forgets the measurements since the last record. Call it after work that is not training."""
+        """Discards the measurements since the last record. Call it after work other than training."""
         self.losses: list[torch.Tensor] = []
         self.filled: list[float] = []  # fraction of the places of a micro-batch that hold an image
         self.group_fills: list[float] = []
@@ -61,8 +61,8 @@ class Progress:
 
     def iterate(self, loader: Iterable[dict]) -> Iterator[dict]:
         """
-        Iterates over micro-batches, and measures how long the training waits for them. Raises a [`UserError`] if there are none, or a
-        worker was killed.
+        Iterates over micro-batches, and measures how long the training waits for them. Raises a [`UserError`] if there
+        are none, or if a worker was killed.
         """
         batches = iter(loader)
         while True:
@@ -73,14 +73,14 @@ class Progress:
                 if "DataLoader worker" not in str(error) and not isinstance(error, ConnectionError):
                     raise
                 raise UserError(
-                    "A worker that decodes images was killed, probably because memory ran out: lower --num_workers or "
+                    "A worker that decodes images was killed, probably because memory ran out. Lower --num_workers or "
                     f"--max_pixels. {self.checkpoints.describe_last()}"
                 ) from error
             self.seconds_waited += time.perf_counter() - start
             if batch is None:
                 raise UserError(
-                    f"Process {self.accelerator.process_index} has no image to train on: all are held out (--max_eval_samples), or "
-                    "there are fewer images, or files of images, than processes."
+                    f"Process {self.accelerator.process_index} has no images to train on: all are held out, or there "
+                    "are fewer images or files than processes. Lower --max_eval_samples, or use fewer processes."
                 )
             yield batch
 
@@ -100,8 +100,8 @@ class Progress:
 
     def record(self, learning_rate: float) -> dict:
         """
-        Records the steps since the last record. Collective. Raises a [`UserError`] if a loss or a gradient was not finite, or too many
-        images could not be read.
+        Records the steps since the last record. Collective. Raises a [`UserError`] if a loss or a gradient was not
+        finite, or if too many images could not be read.
         """
         losses = torch.stack(self.losses).float()
         losses = torch.stack([losses, torch.tensor(self.filled, device=losses.device)])
@@ -126,7 +126,7 @@ class Progress:
         return record
 
     def log(self, values: dict):
-        """Adds values to the history and the trackers. A log that cannot be written is no reason to stop."""
+        """Adds values to the history and the trackers. A log that cannot be written is only a warning."""
         self.history.append({"step": self.step, **values})
         try:
             self.accelerator.log(values, step=self.step)
@@ -141,23 +141,23 @@ class Progress:
             setattr(self, name, state_dict[name])
 
     def _check_finite(self, losses: torch.Tensor, grad_norms: torch.Tensor):
-        """Names step and process of the first loss, of shape `(num_processes, num_steps)`, or gradient that is not finite."""
+        """Reports the first loss or gradient that is not finite. `losses`: `(num_processes, num_steps)`."""
         first_step = self.step - len(grad_norms) + 1
         for step, (step_losses, grad_norm) in enumerate(zip(losses.T.tolist(), grad_norms.tolist()), first_step):
             problems = [
                 f"loss of process {rank} is {loss}" for rank, loss in enumerate(step_losses) if not math.isfinite(loss)
             ]
-            # with loss scaling (fp16), steps with too large gradients are skipped
+            # loss scaling (fp16) skips steps whose gradients are too large
             if not math.isfinite(grad_norm) and self.accelerator.scaler is None:
-                problems.append(f"norm of the gradients is {grad_norm}")
+                problems.append(f"gradient norm is {grad_norm}")
             if problems:
                 raise UserError(
-                    f"The {problems[0]} at step {step}: the training has diverged. {self.checkpoints.describe_last()} A lower "
-                    "--learning_rate, more --num_warmup_steps, or --mixed_precision no may help."
+                    f"The {problems[0]} at step {step}: the training has diverged. {self.checkpoints.describe_last()} "
+                    "Try a lower --learning_rate, more --num_warmup_steps, or --mixed_precision no."
                 )
 
     def _collect_unreadable(self):
-        """Reports images that could not be read in any process, the first ones by name."""
+        """Collects the unreadable images of all processes, and reports the first ones by name."""
         for unreadable in gather_object([self.new_unreadable]):
             for name, reason in unreadable.items():
                 is_new = name not in self.unreadable
@@ -167,12 +167,12 @@ class Progress:
         self.new_unreadable = {}
         held_out = self.data.held_out
         num_images = self.images_seen + len(held_out.examples) + len(held_out.unreadable)
-        # of all images, if their number is known: a damaged row group may be the first one that is read
+        # compared with all images, if their number is known: the first row group that is read may be damaged
         check_unreadable(self.unreadable, self.data.images.num_images or num_images, self.data.args.max_unreadable)
 
 
 def get_peak_memory(device: torch.device) -> float:
-    """Largest memory so far in GiB: of the device, or on a CPU of the process."""
+    """Peak memory so far in GiB, of the device or, on a CPU, of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     unit = 1 if sys.platform == "darwin" else 1024

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Reports of runs: the model folder with its card, in which every number was measured in the run, and a closing summary."""
+"""Reports of runs: the model folder, its card, whose numbers were all measured in the run, and a closing summary."""
 
 import io
 import json
@@ -52,19 +52,19 @@ SOFTWARE = ("torch", "transformers", "accelerate", "datasets")
 
 
 def describe_number(number: int | None) -> str:
-    """A number of images, in words."""
+    """Number of images, in words."""
     return "an unknown number of images" if number is None else f"{number:,} image{'' if number == 1 else 's'}"
 
 
 def describe_hardware(device: torch.device, num_processes: int) -> str:
-    """The machine, in words."""
+    """Hardware of the run, in words."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
     threads = f", {torch.get_num_threads()} {'thread' if torch.get_num_threads() == 1 else 'threads'} each"
     return f"{num_processes} x {name}{threads if device.type == 'cpu' else ''}"
 
 
 def describe_start(data, model, num_steps: int, images_per_step: int, hardware: str, learning_rate: float) -> str:
-    """What a run will do, in lines."""
+    """Summary to print at the start of a run."""
     return (
         f"{describe_number(data.num_train_images).capitalize()} to train on, {len(data.held_out.examples)} held out, cropped to "
         f"{' x '.join(map(str, model.config.image_height_and_width))} pixels.\n"
@@ -74,7 +74,7 @@ def describe_start(data, model, num_steps: int, images_per_step: int, hardware: 
 
 
 def describe_data(args: "DataArguments", num_train_images: int | None) -> str:
-    """Names of the images, without their paths on this machine, and their number."""
+    """Name of the images, without their paths on this machine, and their number."""
     name, others = get_name(args.dataset_name or args.train_dir or ""), ""
     if args.data_files:
         name = args.data_files[0]
@@ -84,7 +84,7 @@ def describe_data(args: "DataArguments", num_train_images: int | None) -> str:
 
 
 def describe_training(sentences: str, rows: dict, command: str, pictures: dict[str, Picture]) -> str:
-    """How weights came about, for a card: sentences, a table of `rows` and the software, the command, and pictures."""
+    """Provenance of weights for a card: sentences, a table of `rows` and software, the command, and pictures."""
     rows = rows | {"software": ", ".join(f"{name} {version(name)}" for name in SOFTWARE)}
     rows = {name: str(value).replace("|", "\\|") for name, value in rows.items()}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
@@ -93,12 +93,12 @@ def describe_training(sentences: str, rows: dict, command: str, pictures: dict[s
 
 
 def get_picture_path(output_dir: str | Path, step: int) -> Path:
-    """The file of the reconstructions after a step."""
+    """File of the reconstructions after a step."""
     return Path(output_dir) / "reconstructions" / f"step-{step:07d}.png"
 
 
 def make_png(figure: "Figure") -> bytes:
-    """A figure as the content of a file."""
+    """Content of the PNG file of a figure."""
     content = io.BytesIO()
     figure.savefig(content, dpi=120)
     return content.getvalue()
@@ -106,29 +106,29 @@ def make_png(figure: "Figure") -> bytes:
 
 @contextmanager
 def explain_errors(folder: Path, hub_model_id: str | None) -> Iterator[None]:
-    """A context in which a model folder is written and uploaded; raises a [`UserError`] with the remedy if one fails."""
+    """Context manager that turns errors in writing or uploading a folder into a [`UserError`] with the remedy."""
     try:
         yield
     except (HfHubHTTPError, httpx.HTTPError) as error:
         raise UserError(
             f"{folder} is complete, but was not uploaded ({type(error).__name__}: {' '.join(str(error).split())}). "
-            f"`hf upload {hub_model_id} {folder}` uploads it."
+            f"Upload it with `hf upload {hub_model_id} {folder}`."
         ) from error
     except (OSError, ValueError) as error:
-        remedy = "train again: --save_strategy no has left no checkpoint."
+        remedy = "train again: with --save_strategy no, there is no checkpoint."
         if any(folder.parent.glob("checkpoint-*")):
-            remedy = "run the same command with --resume_from_checkpoint latest: the last checkpoint is whole."
-        message = f"The training is complete, but the model folder is not ({error}). Fix that, and {remedy}"
+            remedy = "repeat the command with --resume_from_checkpoint latest: the last checkpoint is complete."
+        message = f"The training is complete, but the model folder is not ({error}). Fix the cause, and {remedy}"
         raise UserError(message) from error
 
 
 def keep_private(pictures: dict[str, Picture], hub_model_id: str | None, private: bool, public_pictures: bool):
-    """Removes pictures that show images of the user, where a model folder is uploaded publicly and they were not asked for."""
+    """Removes pictures of the user's images from a folder that is uploaded publicly, without `public_pictures`."""
     if hub_model_id is None or private or public_pictures:
         return
     for name in publish.PICTURES_OF_IMAGES & pictures.keys():
         del pictures[name]
-        print(f"{name} shows your images: it is not uploaded to the public {hub_model_id} without --public_pictures.")
+        print(f"{name} shows your images. To upload it to the public {hub_model_id}, pass --public_pictures.")
 
 
 def write_model_folder(
@@ -140,7 +140,7 @@ def write_model_folder(
     hub_model_id: str | None,
     private: bool,
 ):
-    """Writes a model folder, whole or not at all, and uploads it if it has a name on the Hub. A GreenMIM model takes its code along."""
+    """Writes a model folder atomically, with the code of GreenMIM, and uploads it to `hub_model_id`, if given."""
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
         new = Path(temporary) / "model"
         model.cpu().save_pretrained(new)
@@ -149,7 +149,7 @@ def write_model_folder(
         for name, (_, content) in pictures.items():
             (new / name).write_bytes(content)
         if isinstance(model.config, GreenMimConfig):
-            publish.publish(new, folder, hub_model_id, private=private, public_pictures=True)  # those that were kept
+            publish.publish(new, folder, hub_model_id, private=private, public_pictures=True)  # already filtered
             return
         with create_folder(folder) as complete:
             shutil.copytree(new, complete, dirs_exist_ok=True)
@@ -159,7 +159,7 @@ def write_model_folder(
 
 @dataclass
 class PretrainingReport:
-    """A pre-training run, for its card, its metrics and its summary."""
+    """Card, metrics and summary of a pre-training run."""
 
     pretrained: "PretrainedModel"
     data: "PretrainingData"
@@ -171,7 +171,7 @@ class PretrainingReport:
     images_timed: int  # all, or with the Trainer those of the last session
     seconds: float  # of training on `images_timed`
     history: list[dict]  # records of training and evaluations
-    unreadable: dict[str, str]  # images that were dropped in training, and why
+    unreadable: dict[str, str]  # images that training skipped, and why
 
     def __post_init__(self):
         self.unreadable = {**self.data.images.unreadable, **self.unreadable}
@@ -220,7 +220,7 @@ class PretrainingReport:
         )
 
     def write(self, model: PreTrainedModel, output_dir: Path, hub_model_id: str | None, private: bool) -> Path:
-        """Writes loss curve, metrics, and the folder of the model, which is uploaded if it has a name on the Hub; prints a summary."""
+        """Writes loss curve, metrics and model folder, uploads the latter to `hub_model_id`, if given; prints a summary."""
         folder = output_dir / "model"
         with explain_errors(folder, hub_model_id):
             metrics = {
@@ -255,7 +255,7 @@ class PretrainingReport:
         if (pictures := folder.parent / "reconstructions").is_dir():
             print(f"Pictures:   {pictures}")
         if self.unreadable:
-            print(f"Images that could not be read: {len(self.unreadable)}, all named in metrics.json.")
+            print(f"Images that could not be read: {len(self.unreadable)}, listed in metrics.json.")
         print(f"Loss curve: {folder.parent / 'loss_curve.png'}")
         call = f"AutoModel.from_pretrained({str(folder)!r})"
         print(f"Model:      {folder}, with its card; loads with {call}, after import modeling_greenmim.")
@@ -265,21 +265,21 @@ class PretrainingReport:
 
 @dataclass
 class FineTuningReport:
-    """A fine-tuning run, for its card and its summary."""
+    """Card and summary of a fine-tuning run."""
 
     trainer: "FineTuningTrainer"  # after training; its `processing_class` is the image processor
     task: str  # its name on the Hub, such as `image-classification`
     metric: str  # name on the Hub of the first result, such as `accuracy`
-    model_description: str  # a part of a sentence
-    origin: str  # a sentence on what the weights started from
+    model_description: str  # a sentence fragment
+    origin: str  # a sentence about the starting weights
     command: str
     dataset_name: str
-    eval_description: str  # the images to evaluate on
+    eval_description: str  # of the evaluation images
     num_train_images: int | None
     num_eval_images: int | None
     results: dict[str, float]  # of the last evaluation, by their titles
     license: dict[str, str]  # see `make_model_card`
-    settings: dict = field(default_factory=dict)  # that are not arguments of the Trainer
+    settings: dict = field(default_factory=dict)  # other than arguments of the Trainer
     picture: "Figure | None" = None  # of some predictions
 
     def make_card(self, pictures: dict[str, Picture], hub_model_id: str | None) -> ModelCard:
@@ -319,7 +319,7 @@ class FineTuningReport:
         )
 
     def write(self, hub_model_id: str | None):
-        """Writes the folder of the model, which is uploaded if it has a name on the Hub, and prints a summary."""
+        """Writes the model folder, uploads it to `hub_model_id`, if given, and prints a summary."""
         args, model, image_processor = self.trainer.args, self.trainer.model, self.trainer.processing_class
         folder = Path(args.output_dir) / "model"
         with explain_errors(folder, hub_model_id):

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The folder of a run: one run at a time, and no results of another one."""
+"""The folder of a run: one run at a time, and no results of a different run."""
 
 import fcntl
 import json
@@ -29,21 +29,21 @@ RESULTS = ("checkpoint-*", "reconstructions", "logs", "model", "metrics.json", "
 
 
 def check_run_folder(folder: Path, overwrite: bool, resume: bool):
-    """Raises a [`UserError`] if the folder has results of a run that is neither discarded nor resumed, or of something else."""
+    """Raises a [`UserError`] if the folder has results that are neither discarded nor resumed, or not from a run."""
     found = [path.name for pattern in RESULTS for path in folder.glob(pattern)]
     if found and not (folder / ARGUMENTS_FILE).is_file():
-        raise UserError(f"--output_dir {folder} has a {found[0]!r} of no run of this script. Choose another folder.")
+        raise UserError(f"--output_dir {folder} contains {found[0]!r}, but no run. Choose a different folder.")
     if found and not overwrite and not resume:
         raise UserError(
-            f"--output_dir {folder} holds a run already. Resume it: --resume_from_checkpoint latest. Discard it: "
-            "--overwrite_output_dir. Or choose a different folder."
+            f"--output_dir {folder} already contains a run. Resume it with --resume_from_checkpoint latest, discard it "
+            "with --overwrite_output_dir, or choose a different folder."
         )
 
 
 def start_run_folder(folder: Path, overwrite: bool, arguments: dict):
     """
-    Discards the results of an earlier run, if that is wanted, and writes the arguments, which mark the folder as that of a run. Call it
-    when the arguments have been checked.
+    Writes the arguments, which mark the folder as the folder of a run. With `overwrite`, first discards the results of
+    an earlier run. Call it after checking the arguments.
     """
     if overwrite:
         for path in [path for pattern in RESULTS for path in folder.glob(pattern)]:
@@ -53,13 +53,13 @@ def start_run_folder(folder: Path, overwrite: bool, arguments: dict):
 
 def lock_run(folder: Path) -> TextIO:
     """
-    Makes the folder of a run, and locks it until the process ends, however it ends, or the returned file is closed.
+    Creates the folder of a run, and locks it until the process ends, however it ends, or the returned file is closed.
 
-    It is a POSIX record lock, which belongs to the process: workers do not inherit it, as they would one of `flock`, and keep it for
-    seconds after the process was killed. Closing any other descriptor of the file releases it, too.
+    The POSIX record lock belongs to the process. Workers would inherit a `flock` lock, and keep it for seconds after
+    the process was killed. Closing any other descriptor of the file also releases the lock.
 
     Raises:
-        [`UserError`]: if another process has locked it, or no file can be written into it.
+        [`UserError`]: if another process holds the lock, or the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,8 @@ def lock_run(folder: Path) -> TextIO:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
         file.seek(0)
-        message = f"Cannot write to {folder} because another run does ({file.read().strip() or 'unknown'})."
-        raise UserError(f"{message} Wait for its end, stop it, or choose a different --output_dir.") from error
+        message = f"Cannot write to {folder} because another run is using it ({file.read().strip() or 'unknown'})."
+        raise UserError(f"{message} Wait until it ends, stop it, or choose a different --output_dir.") from error
     except OSError:
         return file  # a network disk without locks
     file.truncate(0)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Signals to stop (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1), which all processes notice after the same step."""
+"""Stop signals (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1), which all processes notice after the same step."""
 
 import signal
 
@@ -23,11 +23,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class StopSignals:
-    """A context in which signals only ask to stop. A second Ctrl-C interrupts at once."""
+    """Context manager that only records stop signals. A second Ctrl-C interrupts at once."""
 
     def __init__(self):
         self.received = 0
-        # on the CPU: asking the device would wait for it in every step
+        # on the CPU: on the device, every step would wait for it
         self.group = distributed.new_group(backend="gloo") if distributed.is_initialized() else None
 
     def __enter__(self) -> "StopSignals":
@@ -46,7 +46,7 @@ class StopSignals:
         self.received = number
 
     def get_agreed(self) -> int:
-        """The signal that any of the processes received, 0 for none. Collective: every process must call it."""
+        """The signal that any process received, or 0. Collective: every process must call it."""
         received = torch.tensor(self.received)
         if self.group is not None:
             distributed.all_reduce(received, op=distributed.ReduceOp.MAX, group=self.group)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Runs of transformers' Trainer that are stopped and resumed: whole checkpoints, all of their weights, and a stop that saves."""
+"""Stopping and resuming transformers' Trainer: complete checkpoints, and a checkpoint at each stop."""
 
 import json
 from pathlib import Path
@@ -41,16 +41,17 @@ def start_run(args: TrainingArguments) -> tuple[str | None, str | None]:
         `str`, *optional*: the checkpoint to resume from; and `str`, *optional*: the repository to upload the model to.
 
     Raises:
-        [`UserError`]: if processes do not train together, a run would be written over, or nothing could be logged or uploaded.
+        [`UserError`]: if processes train apart, a run would be overwritten, or nothing could be logged or uploaded.
     """
     if Path(args.output_dir).exists() and not Path(args.output_dir).is_dir():
         raise UserError(f"--output_dir must be a folder, got {args.output_dir}, which is a file.")
     if missing := set(args.report_to) - set(get_available_reporting_integrations()):
         raise UserError(
-            f"--report_to {', '.join(missing)}: not installed. `pip install tensorboard` installs one that needs no account."
+            f"--report_to {', '.join(missing)}: not installed. Install it, or use TensorBoard, which needs no "
+            "account (`pip install tensorboard`)."
         )
     if args.push_to_hub and (args.hub_model_id is None or get_token() is None):
-        raise UserError("--push_to_hub needs --hub_model_id, and a token: log in (`hf auth login`), or set HF_TOKEN.")
+        raise UserError("--push_to_hub needs --hub_model_id and a token. Run `hf auth login`, or set HF_TOKEN.")
     check_num_processes(args.world_size)
     hub_model_id = args.hub_model_id if args.push_to_hub else None
     args.push_to_hub = False
@@ -61,8 +62,8 @@ def start_run(args: TrainingArguments) -> tuple[str | None, str | None]:
 
 def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
     """
-    Finds the checkpoint in the folder of a run that `--resume_from_checkpoint` names: `latest`, or a folder. `None` if the run
-    starts: also if `latest` finds none that is whole.
+    Finds the checkpoint in the folder of a run that `--resume_from_checkpoint` names: `latest`, or a folder. Returns
+    `None` if the run starts from the beginning, also if `latest` finds no complete checkpoint.
 
     Raises:
         [`UserError`]: if a run would be overwritten, or there is no such checkpoint.
@@ -70,9 +71,11 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
     output_dir = Path(output_dir)
     checkpoints, is_complete = sort_checkpoints(str(output_dir)), (output_dir / "model").exists()
     if is_complete or (wanted is None and checkpoints):
-        resume = "Its run is complete: " if is_complete else "Resume it with --resume_from_checkpoint latest, "
+        found = "the model of a complete run. Choose"
+        if not is_complete:
+            found = "a run. Resume it with --resume_from_checkpoint latest, choose"
         raise UserError(
-            f"--output_dir {output_dir} holds a {'model' if is_complete else 'run'} already. {resume}choose another --output_dir, or "
+            f"--output_dir {output_dir} already contains {found} a different --output_dir, or "
             "remove this one to discard the run."
         )
     if wanted is None:
@@ -82,8 +85,8 @@ def find_checkpoint(output_dir: str | Path, wanted: str | None) -> str | None:
         return whole[-1] if whole else None
     if Path(wanted).resolve() not in [Path(path).resolve() for path in whole]:
         raise UserError(
-            f"--resume_from_checkpoint must be a whole checkpoint in {output_dir}, with a {STATE_FILE}, got {wanted}. There are: "
-            f"{', '.join(Path(path).name for path in whole) or 'none'}."
+            f"--resume_from_checkpoint must be a complete checkpoint in {output_dir}, with a {STATE_FILE}, got "
+            f"{wanted}. Complete checkpoints: {', '.join(Path(path).name for path in whole) or 'none'}."
         )
     return wanted
 
@@ -97,9 +100,9 @@ def _is_whole(checkpoint: str) -> bool:
 
 class CheckpointTrainer(Trainer):
     """
-    A Trainer that loads every weight of a checkpoint. transformers 5 saves the weights of Swin under their names in release 4, and
-    its Trainer looks for their present names: it would resume, or end, without most of the encoder. Arguments are those of
-    [`~transformers.Trainer`].
+    Trainer that loads every weight of a checkpoint. transformers 5 saves Swin weights under their names in release 4,
+    but its Trainer looks for the current names: it would resume, or end, without most of the encoder. Takes the
+    arguments of [`~transformers.Trainer`].
     """
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None):
@@ -115,7 +118,7 @@ class CheckpointTrainer(Trainer):
             self._load_weights(self.state.best_model_checkpoint)
 
     def _load_weights(self, checkpoint: str):
-        """Raises a [`UserError`] if they are those of a different model."""
+        """Raises a [`UserError`] if the weights are those of a different model."""
         try:
             loaded = load_checkpoint(type(self.model), checkpoint, dtype=self.model.dtype)
             self.model.load_state_dict(loaded.state_dict())
@@ -126,11 +129,11 @@ class CheckpointTrainer(Trainer):
 
     def _save_rng_state(self, output_dir: str):
         super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()  # the state, which makes a checkpoint whole, comes after those of all processes
+        self.accelerator.wait_for_everyone()  # the state, which completes a checkpoint, comes last
 
 
 class StopCallback(TrainerCallback):
-    """After a signal to stop, saves a checkpoint at the end of the step, and ends the training."""
+    """After a stop signal, saves a checkpoint at the end of the step, and ends the training."""
 
     def __init__(self, signals: StopSignals):
         self.signals = signals
@@ -145,17 +148,17 @@ class StopCallback(TrainerCallback):
             args.save_total_limit, args.load_best_model_at_end = None, False
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs):
-        # in the middle of an epoch, which the Trainer takes for its end
+        # stopped mid-epoch, which the Trainer takes for the end of the epoch
         if self.stopped_by and state.epoch % 1 > 0:
             control.should_evaluate = control.should_save = False
 
 
 def train(trainer: Trainer, checkpoint: str | None) -> dict[str, float]:
     """
-    Trains to the end, from a checkpoint or the start, and returns metrics of the training.
+    Trains from a checkpoint or from the start, and returns the training metrics.
 
     Raises:
-        [`StoppedBySignal`]: after a signal to stop, when a checkpoint is written.
+        [`StoppedBySignal`]: after a stop signal, once a checkpoint is written.
     """
     with StopSignals() as signals:
         callback = StopCallback(signals)

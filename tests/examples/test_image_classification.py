@@ -274,7 +274,7 @@ def make_args(tmp_path, **settings):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({}, "Give --max_steps"), ({"max_steps": 10}, "--eval_strategy steps, --save_strategy steps")],
+    [({}, "Pass --max_steps"), ({"max_steps": 10}, "--eval_strategy steps, --save_strategy steps")],
 )
 def test_a_stream_of_unknown_length_needs_steps(tmp_path, settings, message):
     with pytest.raises(UserError, match=message):

@@ -288,13 +288,13 @@ def test_boxes_may_exceed_the_image_by_a_pixel():
     ("settings", "message"),
     [
         ({"image": {"bytes": b"no image", "path": None}, "bbox": [], "category": []}, "cannot be read"),
-        ({"bbox": [[45.0, 5.0, 10.0, 10.0]], "category": [1]}, r"50 x 40 pixels, and the box \[45.* is not in it"),
+        ({"bbox": [[45.0, 5.0, 10.0, 10.0]], "category": [1]}, r"50 x 40 pixels, but the box \[45.* is not in it"),
         ({"bbox": [[-5.0, 5.0, 10.0, 10.0]], "category": [1]}, "is not in it"),
         ({"bbox": [[5.0, 5.0, 0.0, 10.0]], "category": [1]}, "is not in it"),
         ({"bbox": [[5.0, float("nan"), 10.0, 10.0]], "category": [1]}, "is not in it"),
         ({"bbox": [[5.0, 5.0, 10.0]], "category": [1]}, "cannot be read"),
         ({"bbox": [], "category": [1]}, "0 boxes and 1 categories"),
-        ({"bbox": [[5.0, 5.0, 10.0, 10.0]], "category": [3]}, "the category 3"),
+        ({"bbox": [[5.0, 5.0, 10.0, 10.0]], "category": [3]}, "must be from 0 to 2, got 3"),
     ],
     ids=["image", "outside", "negative", "empty", "nan", "three numbers", "no box", "category"],
 )

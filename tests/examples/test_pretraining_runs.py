@@ -120,7 +120,7 @@ def test_a_process_that_does_not_answer_ends_the_run_after_the_timeout(folder, t
     frozen = psutil.Process(run.process.pid).children()[-1]
     frozen.suspend()
     output = run.finish(returncode=1)  # the launcher kills the other after 30 seconds
-    assert "another process has not answered within --ddp_timeout" in output and "latest resumes" in output
+    assert "another process did not respond within --ddp_timeout" in output and "Resume with --resume" in output
     assert not frozen.is_running()
 
 
@@ -244,7 +244,7 @@ def test_a_run_starts_again_at_once_after_its_main_process_was_killed(folder, tm
     run = Run(folder, tmp_path / "run", *options)
     run.wait_for("checkpoint-10")
     second = Run(folder, tmp_path / "run", *options, "--resume_from_checkpoint=latest")
-    assert "because another run does" in second.finish(returncode=1)
+    assert "because another run is using it" in second.finish(returncode=1)
     assert run.process.poll() is None
     workers = psutil.Process(run.process.pid).children(recursive=True)
     run.process.kill()

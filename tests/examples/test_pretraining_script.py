@@ -107,7 +107,7 @@ def test_a_run_leaves_a_model_with_its_card_metrics_pictures_and_logs(images, tm
         "--max_train_steps=6",
         "CPU",
         "torch 2",
-        "Its weights started at random.",
+        "Its weights were randomly initialized.",
     ):
         assert text in card.text
     for name in ("loss_curve.png", "reconstructions.png"):
@@ -212,9 +212,9 @@ def test_several_masks_of_an_image_leave_evaluations_as_they_are(images, tmp_pat
         ({"seed": 5_000_000_000}, "--seed must be from 0 to 4294967295, got 5000000000"),
         ({"adam_beta2": 1.5}, "--adam_beta2 must be at least 0 and below 1, got 1.5"),
         ({"max_grad_norm": 0.0}, "--max_grad_norm must be above 0, got 0.0"),
-        ({"num_train_epochs": 1.0, "max_train_steps": 6}, "Give --num_train_epochs or --max_train_steps, not both"),
+        ({"num_train_epochs": 1.0, "max_train_steps": 6}, "Pass --num_train_epochs or --max_train_steps, not both"),
         ({"mixed_precision": "fp8"}, "--mixed_precision must be no, bf16 or fp16, got 'fp8'"),
-        ({"push_to_hub": True}, "--push_to_hub and --hub_model_id go together"),
+        ({"push_to_hub": True}, "Pass both --push_to_hub and --hub_model_id, or neither"),
         ({"resume_from_checkpoint": "latest", "overwrite_output_dir": True}, "--overwrite_output_dir discards"),
     ],
 )
@@ -243,7 +243,7 @@ def test_invalid_arguments_raise(settings, message):
             ("--masks_per_image=2", "--mask_sampler=block"),
             "--masks_per_image must be 1 with a sampler other than random",
         ),
-        (("--knn", "--max_eval_samples=6"), "--knn needs 5 held-out images of a class"),
+        (("--knn", "--max_eval_samples=6"), "--knn needs at least 5 held-out images of one class"),
         (("--resume_from_checkpoint=missing",), "--resume_from_checkpoint must be a checkpoint, got missing"),
         (
             ("--learning_rate=1e30", "--num_warmup_steps=0"),
@@ -267,7 +267,7 @@ def test_an_upload_without_a_token_is_refused_before_the_training(images, tmp_pa
 
 def test_a_second_run_does_not_overwrite_the_first(images, finished):
     with pytest.raises(
-        SystemExit, match="holds a run already.*--resume_from_checkpoint latest.*--overwrite_output_dir"
+        SystemExit, match="already contains a run.*--resume_from_checkpoint latest.*--overwrite_output_dir"
     ):
         run(images, finished)
     assert run(images, finished, "--overwrite_output_dir", "--max_train_steps=2")["steps"] == 2

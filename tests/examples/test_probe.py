@@ -73,7 +73,7 @@ def test_some_classes_need_not_be_evaluated(labeled_folders, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model_name_or_path": []}, "Give --model_name_or_path"),
+        ({"model_name_or_path": []}, "Pass --model_name_or_path"),
         ({"num_neighbors": 0}, "--num_neighbors must be at least 1"),
         ({"batch_size": 0}, "--batch_size must be at least 1"),
         ({"num_workers": -1}, "--num_workers must be at least 0"),
@@ -107,7 +107,7 @@ def broken_models(labeled_folders, tmp_path):
     ("name", "message"),
     [
         ("nowhere", "must be a local folder or file or a reachable Hub repository, got .*nowhere"),
-        ("vit", "'vit', neither GreenMIM nor Swin"),
+        ("vit", "must be a GreenMIM or Swin model, got .* of type 'vit'"),
         ("renamed", "weights are missing"),
         ("damaged", "weights are damaged"),
     ],

@@ -135,7 +135,7 @@ def test_the_size_is_one_that_most_images_have(tmp_path, sides, expected):
 
 @pytest.mark.parametrize(("size", "nearest"), [(150, "128 or 160"), (30, "28 or 32")])
 def test_a_size_of_partial_units_raises(size, nearest):
-    with pytest.raises(UserError, match=f"multiple of the mask unit.* Nearest: {nearest}"):
+    with pytest.raises(UserError, match=f"multiple of the mask unit.* Use {nearest}"):
         quickstart.make_config(size)
 
 
@@ -157,7 +157,7 @@ def test_invalid_options_raise(tmp_path, options, message):
     ("make_folder", "options", "message"),
     [
         (lambda path: path, (), "is neither a folder nor a file"),
-        (lambda path: path.mkdir() or path, (), "has no images: give image files on this machine"),
+        (lambda path: path.mkdir() or path, (), "contains no images. Pass local image files"),
         (lambda path: write_photos(path, 1), (), "The 4 images in a step .* are more than the 1 to train on"),
         (
             lambda path: write_parquet(path, [make_photo(0)] * 4, "picture"),
@@ -189,7 +189,7 @@ def test_an_existing_run_is_kept_unless_it_is_to_be_discarded(tmp_path):
     run(tmp_path, *options)
     (tmp_path / "notes.txt").write_text("mine")
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("model/*"))
-    with pytest.raises(SystemExit, match="holds a run already.*--overwrite_output_dir"):
+    with pytest.raises(SystemExit, match="already contains a run.*--overwrite_output_dir"):
         run(tmp_path, *options)
     missing = ("--train_dir", tmp_path / "missing", "--overwrite_output_dir")
     with pytest.raises(SystemExit, match="is neither a folder nor a file"):

@@ -229,9 +229,9 @@ def test_reduced_labels_ignore_0():
         ({"bytes": b"no image", "path": None}, IMAGE, "cannot be read"),
         (IMAGE, {"bytes": b"", "path": None}, "cannot be read"),
         (IMAGE, None, "cannot be read"),
-        (IMAGE, encode(np.zeros((3, 4), dtype=np.uint8)), "5 x 7 pixels, and its annotation 3 x 4"),
-        (IMAGE, encode(np.zeros((5, 7, 3), dtype=np.uint8)), "its annotation 5 x 7 x 3"),
-        (IMAGE, encode(np.full((5, 7), 10, dtype=np.uint8)), "has the class 10, and there are 10 classes"),
+        (IMAGE, encode(np.zeros((3, 4), dtype=np.uint8)), "for each of 5 x 7 pixels, got 3 x 4"),
+        (IMAGE, encode(np.zeros((5, 7, 3), dtype=np.uint8)), "pixels, got 5 x 7 x 3"),
+        (IMAGE, encode(np.full((5, 7), 10, dtype=np.uint8)), "has the class 10, but --id2label_file has 10 classes"),
     ],
     ids=["image", "annotation", "no annotation", "size", "channels", "class"],
 )
@@ -244,7 +244,7 @@ def test_rows_that_cannot_be_used_are_named(image, annotation, message):
     ("options", "message"),
     [
         (["--image_column_name=picture"], "no column 'picture'"),
-        (["--label_column_name=width"], "'width' of .* holds no images"),
+        (["--label_column_name=width"], "'width' of .* must hold images"),
         (["--eval_split_name=test"], "has no split 'test'"),
         (["--eval_split_name=train"], "--eval_split_name must differ from --train_split_name"),
         (["--min_scale=2", "--max_scale=1"], "--min_scale must be above 0 and at most --max_scale, got 2.0 and 1.0"),
@@ -274,4 +274,4 @@ def test_error_of_a_worker_is_one_line(arguments, tmp_path):
         "--dataloader_num_workers=1",
     ]
     message = get_error(script.main, [*arguments, *options])
-    assert "and there are 2 classes" in message and "--do_reduce_labels" in message
+    assert "--id2label_file has 2 classes" in message and "--do_reduce_labels" in message

@@ -108,7 +108,7 @@ def write_broken_file(path: Path):
 @pytest.mark.parametrize("name", ["text.jpg", "empty.png", "truncated.png", "bomb.png"])
 def test_uploads_that_cannot_be_read_raise(tmp_path, name):
     write_broken_file(tmp_path / name)
-    with pytest.raises(app.UnreadableImageError, match="not an image that can be read"):
+    with pytest.raises(app.UnreadableImageError, match="not a readable image"):
         app.open_image(str(tmp_path / name))
 
 
@@ -123,7 +123,7 @@ def test_uploads_on_which_a_decoder_stumbles_raise(tmp_path, monkeypatch):
         raise struct.error("unpack requires a buffer of 4 bytes")
 
     monkeypatch.setattr(app, "turn_upright", stumble)
-    with pytest.raises(app.UnreadableImageError, match="not an image that can be read"):
+    with pytest.raises(app.UnreadableImageError, match="not a readable image"):
         app.open_image(FLOWER)
 
 
@@ -165,7 +165,7 @@ def test_model_id_names_the_model(monkeypatch):
 def test_without_a_model_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("MODEL_ID", raising=False)
     monkeypatch.setattr(app, "FOLDER", tmp_path)
-    with pytest.raises(ValueError, match="There is no model to show: set MODEL_ID"):
+    with pytest.raises(ValueError, match="There is no model to show. Set MODEL_ID"):
         app.find_model()
 
 
@@ -220,11 +220,9 @@ def test_the_page_asks_for_an_image(functions):
 
 
 def test_the_page_explains_what_is_wrong_with_an_upload(functions):
-    with pytest.warns(
-        UserWarning, match="not an image that can be read"
-    ):  # outside of a server, a message is a warning
+    with pytest.warns(UserWarning, match="not a readable image"):  # outside of a server, a message is a warning
         *images, text, _ = functions["show_new_mask"](str(FOLDER / "app.py"), 0.5, "random", 3)
-    assert images == [None] * 4 and "not an image that can be read" in text
+    assert images == [None] * 4 and "not a readable image" in text
 
 
 def test_a_click_on_the_page_changes_the_mask(functions, demonstration):

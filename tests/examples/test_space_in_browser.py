@@ -43,7 +43,7 @@ WIDTHS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "heigh
 WAIT = 30_000  # milliseconds: the machine may be busy
 NUM_TOKENS, TOKENS_OF_A_UNIT = 64, 4  # of the repository's model
 HIDDEN_GRAY = 210
-NO_IMAGE = "This file is not an image that can be read."
+NO_IMAGE = "This file is not a readable image."
 
 
 @pytest.fixture(scope="module")

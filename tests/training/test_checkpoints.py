@@ -180,7 +180,8 @@ def test_a_checkpoint_of_0_1_is_refused_clearly(tmp_path):
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps({"run_config": {}, "progress": {"step": 7}}))
     with pytest.raises(
-        UserError, match="because version 0.1, or a later one, wrote it.*--model_name_or_path .*checkpoint-7"
+        UserError,
+        match="because a different version .0.1, or a newer one. wrote it.*--model_name_or_path .*checkpoint-7",
     ):
         Training(tmp_path).load(folder)
 

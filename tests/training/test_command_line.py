@@ -93,7 +93,7 @@ def test_an_interrupt_says_how_to_resume():
     def interrupt(*values):
         raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit, match="--resume_from_checkpoint latest resumes"):
+    with pytest.raises(SystemExit, match="Resume with --resume_from_checkpoint latest"):
         run_with(interrupt)
 
 

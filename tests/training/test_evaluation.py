@@ -93,10 +93,10 @@ def test_nearest_neighbors_are_those_of_the_same_class():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([], "labels of at least two kinds"),
-        ([None] * 9, "labels of at least two kinds"),
-        (["cat"] * 9, "labels of at least two kinds"),
-        (["cat", "dog"] * 3, "needs 5 held-out images of a class, but there are 3"),
+        ([], "images of at least two classes"),
+        ([None] * 9, "images of at least two classes"),
+        (["cat"] * 9, "images of at least two classes"),
+        (["cat", "dog"] * 3, "needs at least 5 held-out images of one class, got 3"),
     ],
 )
 def test_nearest_neighbors_need_labels(labels, message):

@@ -76,7 +76,7 @@ def test_the_encoder_is_that_of_the_pretrained_model(labeled_folders, name, mode
 def test_a_model_that_starts_at_random(labeled_folders):
     classifier = load_classifier(StartArguments(config_name=str(labeled_folders / "config")), LABELS)
     assert isinstance(classifier.model, GreenMimForImageClassification)
-    assert classifier.origin == "Its weights started at random."
+    assert classifier.origin == "Its weights were randomly initialized."
 
 
 def test_a_swin_without_an_image_processor_gets_that_of_imagenet(labeled_folders):
@@ -125,7 +125,7 @@ def test_a_new_classifier_replaces_one_for_other_labels(tmp_path, labels):
 
 def test_other_models_raise(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
-    with pytest.raises(UserError, match="'vit', neither GreenMIM nor Swin"):
+    with pytest.raises(UserError, match="must be a GreenMIM or Swin model, got .* of type 'vit'"):
         load(tmp_path)
 
 
@@ -171,15 +171,15 @@ def test_backbones_return_feature_maps_of_the_last_stages(folder, name, num_stag
 
 def test_backbones_from_a_configuration_start_at_random(folder):
     backbone = load_backbone(StartArguments(config_name=str(folder / "config"), drop_path_rate=0.3))
-    assert backbone.origin == "Its weights started at random." and backbone.config.drop_path_rate == 0.3
+    assert backbone.origin == "Its weights were randomly initialized." and backbone.config.drop_path_rate == 0.3
     assert list(backbone.config.out_features) == ["stage1", "stage2", "stage3"]
 
 
 @pytest.mark.parametrize(
     ("settings", "num_stages", "message"),
     [
-        ({"config_name": "config"}, 4, "has 3 stages, and 4 feature maps are needed"),
-        ({"config_name": "vit"}, None, "'vit', neither GreenMIM nor Swin"),
+        ({"config_name": "config"}, 4, "must have at least 4 stages, got 3"),
+        ({"config_name": "vit"}, None, "must be a GreenMIM or Swin model, got .* of type 'vit'"),
         ({"model_name_or_path": "greenmim"}, None, "must be a model, got the run folder .*greenmim/model"),
         ({"model_name_or_path": "nowhere"}, None, "nowhere"),
     ],
@@ -194,7 +194,7 @@ def test_backbones_that_cannot_be_used_are_refused(folder, settings, num_stages,
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "either --model_name_or_path or, to start at random, --config_name"),
+        ({}, "either --model_name_or_path or, to train from scratch, --config_name"),
         ({"config_name": "a", "model_name_or_path": "b"}, "either --model_name_or_path or"),
         ({"config_name": "a", "drop_path_rate": 1.0}, "--drop_path_rate must be from 0 to 0.99"),
     ],

@@ -168,7 +168,7 @@ def test_arrays_of_many_channels_are_read_and_pickles_are_not():
     content = io.BytesIO()
     np.save(content, array)
     np.testing.assert_array_equal(read_image(content.getvalue(), 13), array)
-    with pytest.raises(ValueError, match="13 channels, the model takes 4"):
+    with pytest.raises(ValueError, match="13 channels, but the model takes 4"):
         read_image(content.getvalue(), 4)
     content = io.BytesIO()
     np.save(content, np.array([{"a": "pickle"}], dtype=object), allow_pickle=True)

@@ -156,11 +156,14 @@ def test_loops_of_links_end_and_a_folder_is_listed_once(tmp_path):
         (["*.nothing"], "is neither a folder nor a file"),
         (
             ["parquet/0.parquet", "tars/0.tar"],
-            ".parquet has .parquet, .tar: give image files .* only one of these kinds",
+            ".parquet contains .parquet, .tar. Pass local image files .* only one of these kinds",
         ),
-        (["notes.txt"], "notes.txt has .txt: give"),
-        (["a.tar.gz"], r"has .gz: give .*tars \(not compressed\)"),
-        (["empty"], r"--train_dir .*empty has no images: give image files .*\.jpg, .*parquet files or tars"),
+        (["notes.txt"], "notes.txt contains .txt. Pass"),
+        (["a.tar.gz"], "contains .gz. Pass .* uncompressed tars"),
+        (
+            ["empty"],
+            r"--train_dir .*empty contains no images. Pass local image files .*\.jpg, .*parquet files or uncompressed tars",
+        ),
     ],
 )
 def test_data_that_are_not_there_are_named(image_folders, names, message):
@@ -280,7 +283,7 @@ def test_files_that_cannot_be_opened_or_lack_the_column_are_left_out_and_named(t
     ("table", "settings", "message"),
     [
         ({"text": ["a"]}, {}, "There is no column 'image', only 'text'. Choose one with --image_column_name"),
-        ({"image": ["a"]}, {}, "The column 'image' holds no images, but Value"),
+        ({"image": ["a"]}, {}, "The column 'image' must hold images, got Value"),
         ({"a": [b"1"], "b": [b"2"]}, {}, "There is no column 'image', only 'a', 'b'"),
         ({"a": [b"1"], "b": [2]}, {"label_column_name": "c"}, "no column 'c' for --label_column_name, only 'a', 'b'"),
     ],
@@ -318,7 +321,7 @@ def test_rows_that_name_files_are_opened_only_where_the_user_says_so(tmp_path, i
 
 def test_a_row_that_names_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(ValueError, match="not a regular file"):
         read_row({"bytes": None, "path": str(tmp_path / "pipe.png")}, allow_external_files=True)
 
 

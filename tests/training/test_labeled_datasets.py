@@ -107,7 +107,7 @@ def test_parquet_files_of_splits_are_not_mixed(tmp_path):
     train, evaluation = open_images(train_dir=tmp_path)
     assert train.num_images + evaluation.num_images == 12
     with pytest.raises(
-        UserError, match="of test and train, by their names, and none of validation.*--eval_split_name"
+        UserError, match="named after the splits test and train, but none of validation.*--eval_split_name"
     ):
         open_images(train_dir=tmp_path, validation_dir=tmp_path)
 
@@ -160,7 +160,7 @@ def test_images_outside_of_class_folders_raise(tmp_path):
 
 
 def test_a_folder_without_images_raises(tmp_path):
-    with pytest.raises(UserError, match="neither images in folders for their classes, nor parquet files"):
+    with pytest.raises(UserError, match="neither class folders with images nor parquet files"):
         open_images(train_dir=tmp_path)
 
 
@@ -185,9 +185,9 @@ def test_a_missing_dataset_raises():
     [
         ({"image_column_name": "picture"}, "no column 'picture' in .*, only 'image', 'label'.*--image_column_name"),
         ({"label_column_name": "class"}, "no column 'class' in .*, only 'image', 'label'.*--label_column_name"),
-        ({"image_column_name": "label"}, "column 'label' of .* holds no images"),
+        ({"image_column_name": "label"}, "column 'label' of .* must hold images"),
         ({"eval_split_name": "test"}, "has no split 'test', only 'train', 'validation'"),
-        ({"eval_split_name": "train"}, "give other images to evaluate on"),
+        ({"eval_split_name": "train"}, "Cannot evaluate on the training images, .* Pass other images"),
     ],
 )
 def test_missing_columns_and_splits_raise(labeled_folders, arguments, message):
@@ -199,7 +199,7 @@ def test_missing_columns_and_splits_raise(labeled_folders, arguments, message):
 def test_evaluating_on_the_training_images_raises(labeled_folders, tmp_path, name):
     (tmp_path / "link").symlink_to(labeled_folders / "files")
     same = tmp_path / name if name == "link" else f"{labeled_folders}/{name}"
-    with pytest.raises(UserError, match="give other images to evaluate on"):
+    with pytest.raises(UserError, match="Cannot evaluate on the training images, .* Pass other images"):
         open_images(train_dir=labeled_folders / "files", validation_dir=same)
 
 
@@ -217,12 +217,12 @@ def test_missing_labels_raise(tmp_path):
 
 def test_labels_that_are_not_classes_raise(tmp_path):
     write_labeled_parquet(tmp_path / "0.parquet", [0.5, 1.5, 0.5] * 4, Value("float32"))
-    with pytest.raises(UserError, match="column 'label' of .* holds no classes"):
+    with pytest.raises(UserError, match="column 'label' of .* must hold classes"):
         open_images(train_dir=tmp_path)
 
 
 def test_a_single_class_raises(tmp_path):
-    with pytest.raises(UserError, match="has one class, 'red'"):
+    with pytest.raises(UserError, match="has only one class, 'red'"):
         open_images(train_dir=write_class_folders(tmp_path, ["red"]))
 
 
@@ -274,7 +274,7 @@ def test_images_are_divided_by_the_seed():
 
 
 def test_streamed_images_are_not_divided(labeled_folders):
-    with pytest.raises(UserError, match="cannot be divided"):
+    with pytest.raises(UserError, match="Cannot divide streamed images"):
         open_images(train_dir=labeled_folders / "files", streaming=True)
 
 
@@ -320,14 +320,14 @@ def test_names_of_classes_are_in_the_order_of_their_numbers(tmp_path, content):
 @pytest.mark.parametrize("content", ["{}", "[]", '{"1": "one"}', '{"a": "one"}', '"names"', "no JSON"])
 def test_files_without_names_of_classes_are_refused(tmp_path, content):
     (tmp_path / "names.json").write_text(content)
-    with pytest.raises(UserError, match="--id2label_file .* holds no names of classes"):
+    with pytest.raises(UserError, match="--id2label_file .* contains no valid class names"):
         read_label_names(str(tmp_path / "names.json"))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "Give --dataset_name"),
+        ({}, "Pass --dataset_name"),
         ({"dataset_name": "data", "eval_split_name": "train"}, "must differ from --train_split_name"),
         ({"dataset_name": "data", "min_scale": 2.0, "max_scale": 1.0}, "at most --max_scale, got 2.0 and 1.0"),
         ({"dataset_name": "data", "min_scale": 0.0}, "above 0"),
@@ -344,5 +344,7 @@ def test_descriptions_name_settings_but_no_paths():
     args = AnnotatedDataArguments(dataset_name="data", flip=False)
     model_args = StartArguments(config_name="somewhere", drop_path_rate=0.3)
     description = describe_data(args, (model_args,), load_best_model_at_end=True)
-    assert description["eval_description"].startswith("`data`, split 'validation', which also chose the best")
+    assert description["eval_description"].startswith(
+        "`data`, split 'validation', which were also used to choose the best"
+    )
     assert description["settings"] == {"flip": False, "min_scale": 0.75, "max_scale": 1.25, "drop_path_rate": 0.3}

@@ -40,8 +40,8 @@ def make_model(**settings) -> GreenMimForMaskedImageModeling:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "Give --train_dir, --data_files or --dataset_name"),
-        ({"train_dir": "x", "dataset_name": "x"}, "Give one of .*, not --train_dir and --dataset_name"),
+        ({}, "Pass exactly one of --train_dir, --data_files and --dataset_name, got none"),
+        ({"train_dir": "x", "dataset_name": "x"}, "Pass exactly one of .*, got --train_dir and --dataset_name"),
         ({"train_dir": "x", "min_crop_scale": 0.0}, "--min_crop_scale must be above 0 and at most 1, got 0.0"),
         ({"train_dir": "x", "max_unreadable": 2}, "--max_unreadable must be from 0 to 1, got 2"),
         ({"train_dir": "x", "max_pixels": 10**9}, "--max_pixels must be from 1 to 178956970, got 1000000000"),
@@ -56,7 +56,7 @@ def test_invalid_data_arguments_raise(settings, message):
 
 
 def test_a_trained_model_and_a_configuration_exclude_each_other():
-    with pytest.raises(UserError, match="Give --model_name_or_path or --config_name_or_path, not both"):
+    with pytest.raises(UserError, match="Pass --model_name_or_path or --config_name_or_path, not both"):
         ModelArguments(model_name_or_path="x", config_name_or_path="x")
 
 
@@ -105,7 +105,7 @@ def test_a_step_of_more_images_than_there_are_is_refused(images):
 def test_epochs_of_unknown_length_are_refused(images):
     data = open_data(DataArguments(train_dir=str(images / "files")), CONFIG, seed=0)
     data.num_train_images = None
-    with pytest.raises(UserError, match="give --max_train_steps instead of epochs"):
+    with pytest.raises(UserError, match="Pass --max_train_steps .* instead of epochs"):
         data.count_steps(4, None, 1.0)
 
 
@@ -140,7 +140,9 @@ def test_a_swin_gives_its_encoder_and_its_license(tmp_path, swin_class, config_c
         expected = swin(pixel_values).last_hidden_state
         actual = pretrained.model.eval().greenmim(pixel_values).last_hidden_state
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(UserError, match="--license must be 'cc-by-nc-4.0', that of the weights in .*, got 'mit'"):
+    with pytest.raises(
+        UserError, match="--license must be 'cc-by-nc-4.0', the license of the weights in .*, got 'mit'"
+    ):
         make_pretrained_model(ModelArguments(model_name_or_path=str(tmp_path / "swin")), seed=0, license="mit")
 
 
@@ -169,9 +171,9 @@ def test_the_license_of_new_weights_is_the_given_one(images):
     [
         (
             {"config_overrides": "windowsize=7"},
-            "--config_overrides windowsize=7: 'windowsize' is not known.*window_size",
+            "--config_overrides windowsize=7: Unknown setting 'windowsize'.*window_size",
         ),
-        ({"config_overrides": "zzz=7"}, "Known are .*image_size.*mask_ratio"),
+        ({"config_overrides": "zzz=7"}, "Known settings: .*image_size.*mask_ratio"),
         ({"config_overrides": "window_size"}, "--config_overrides window_size: "),
         ({"image_size": 4}, "--image_size must be at least 8, two mask units, got 4"),
         ({"config_overrides": "image_size=30"}, "whole mask units of .* pixels, got 30 x 30 pixels"),

@@ -127,7 +127,7 @@ def test_a_stopped_run_saves_and_resumes(images, tmp_path, monkeypatch):
         with pytest.raises(StoppedBySignal, match="after step 2") as caught:
             run(images, tmp_path / "stopped")
     assert caught.value.number == signal.SIGINT
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="already contains a run"):
         run(images, tmp_path / "stopped")
     resumed = run(images, tmp_path / "stopped", resume_from_checkpoint="latest")
     assert get_losses(whole) == get_losses(resumed)
@@ -162,9 +162,9 @@ def test_unreadable_images_are_skipped_and_limited(images, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lerning_rate": 1.0}, "'lerning_rate' is not known. Did you mean learning_rate"),
-        ({"max_train_steps": 2}, "'max_train_steps' is not known. Did you mean max_steps"),
-        ({"batch_size": 8}, "'batch_size' is not known. Did you mean .*per_device_train_batch_size"),
+        ({"lerning_rate": 1.0}, "Unknown setting 'lerning_rate'. Did you mean learning_rate"),
+        ({"max_train_steps": 2}, "Unknown setting 'max_train_steps'. Did you mean max_steps"),
+        ({"batch_size": 8}, "Unknown setting 'batch_size'. Did you mean .*per_device_train_batch_size"),
         ({"mask_ratio": 1.5}, "mask_ratio"),
         ({"min_crop_scale": 0}, "--min_crop_scale must be above 0"),
         ({"per_device_train_batch_size": 64}, "64 images in a step .* are more than the 52 to train on"),
@@ -178,7 +178,7 @@ def test_settings_that_cannot_be_are_refused(images, tmp_path, settings, message
 def test_a_folder_with_a_model_is_refused(images, tmp_path):
     (tmp_path / "model").mkdir()
     with pytest.raises(
-        UserError, match="holds a model already. Its run is complete.* another --output_dir, or remove"
+        UserError, match="already contains the model of a complete run. Choose a different --output_dir, or remove"
     ):
         run(images, tmp_path)
 

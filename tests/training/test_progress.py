@@ -94,7 +94,7 @@ def test_progress_is_restored_from_its_state(data):
     ("losses", "grad_norms", "message"),
     [
         ([1.0, float("nan"), float("nan")], None, "The loss of process 0 is nan at step 2: .* diverged. The last good one is X."),
-        ([1.0, 1.0, 1.0], [1.0, 1.0, float("inf")], "The norm of the gradients is inf at step 3"),
+        ([1.0, 1.0, 1.0], [1.0, 1.0, float("inf")], "The gradient norm is inf at step 3"),
     ],
 )  # fmt: skip
 def test_the_first_value_that_is_not_finite_is_named(data, losses, grad_norms, message):
@@ -131,7 +131,7 @@ def test_unreadable_images_are_named_once_and_limited(data, capsys):
 
 
 def test_no_images_at_all_are_an_error(data):
-    with pytest.raises(UserError, match="Process 0 has no image to train on"):
+    with pytest.raises(UserError, match="Process 0 has no images to train on"):
         next(make_progress(data).iterate([]))
 
 

@@ -143,7 +143,7 @@ def test_an_upload_that_fails_says_how_to_repeat_it(images, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "remedy"), [(True, "--resume_from_checkpoint latest"), (False, "Fix that, and train again")]
+    ("checkpoint", "remedy"), [(True, "--resume_from_checkpoint latest"), (False, "Fix the cause, and train again")]
 )
 def test_a_model_folder_that_cannot_be_written_leaves_a_remedy(images, tmp_path, monkeypatch, checkpoint, remedy):
     def fail(*args, **kwargs):

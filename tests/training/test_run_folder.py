@@ -42,14 +42,14 @@ def test_a_run_is_resumed_or_discarded_only_when_asked_for(used):
     check_run_folder(used, overwrite=True, resume=False)
     check_run_folder(used, overwrite=False, resume=True)
     with pytest.raises(
-        UserError, match="holds a run already. Resume it: .*latest. Discard it: --overwrite_output_dir"
+        UserError, match="already contains a run. Resume it with .*latest, discard it with --overwrite_output_dir"
     ):
         check_run_folder(used, overwrite=False, resume=False)
 
 
 def test_a_folder_that_is_not_of_a_run_is_left_alone(tmp_path):
     (tmp_path / "model").mkdir()
-    with pytest.raises(UserError, match="has a 'model' of no run of this script"):
+    with pytest.raises(UserError, match="contains 'model', but no run"):
         check_run_folder(tmp_path, overwrite=True, resume=False)
 
 
@@ -83,7 +83,7 @@ def test_a_locked_folder_is_refused_with_its_process_until_that_is_killed(tmp_pa
         os.read(signal_from_parent[0], 1)  # until it is killed
         os._exit(lock is None)
     os.read(reader, 1)
-    with pytest.raises(UserError, match=f"another run does .process {child} on "):
+    with pytest.raises(UserError, match=f"another run is using it .process {child} on "):
         lock_run(tmp_path)
     os.kill(child, 9)
     os.waitpid(child, 0)

@@ -178,7 +178,9 @@ def test_a_checkpoint_is_found_by_its_path(tmp_path):
 
 def test_a_checkpoint_that_is_not_whole_raises(tmp_path):
     make_checkpoints(tmp_path, checkpoint_2='{"epoch": 1}', checkpoint_4=None)
-    with pytest.raises(UserError, match="must be a whole checkpoint .* got .*checkpoint-4. There are: checkpoint-2"):
+    with pytest.raises(
+        UserError, match="must be a complete checkpoint .* got .*checkpoint-4. Complete checkpoints: checkpoint-2"
+    ):
         find_checkpoint(tmp_path, str(tmp_path / "checkpoint-4"))
 
 
@@ -186,8 +188,7 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     make_checkpoints(tmp_path, checkpoint_2='{"epoch": 1}')
     with pytest.raises(
         UserError,
-        match="holds a run already. Resume it with --resume_from_checkpoint latest, .* another --output_dir, or "
-        "remove",
+        match="already contains a run. Resume it with --resume_from_checkpoint latest, .* a different --output_dir, or remove",
     ):
         find_checkpoint(tmp_path, None)
 
@@ -195,7 +196,7 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
 @pytest.mark.parametrize("wanted", [None, "latest"])
 def test_a_folder_with_a_model_is_not_overwritten(tmp_path, wanted):
     (tmp_path / "model").mkdir()
-    with pytest.raises(UserError, match="holds a model already"):
+    with pytest.raises(UserError, match="already contains the model of a complete run"):
         find_checkpoint(tmp_path, wanted)
 
 
@@ -203,7 +204,7 @@ def test_a_folder_with_a_model_is_not_overwritten(tmp_path, wanted):
 def test_an_upload_needs_a_name_and_a_token(tmp_path, monkeypatch, hub_model_id, token):
     monkeypatch.setattr(trainer_module, "get_token", lambda: token)
     args = TrainingArguments(str(tmp_path), push_to_hub=True, hub_model_id=hub_model_id, use_cpu=True)
-    with pytest.raises(UserError, match="--push_to_hub needs --hub_model_id, and a token"):
+    with pytest.raises(UserError, match="--push_to_hub needs --hub_model_id and a token"):
         start_run(args)
 
 
