@@ -26,11 +26,11 @@ MODELS = {
     "greenmim_swin_v2": "Swin V2",
     "greenmim_twins_svt": "Twins-SVT",
     "greenmim_twins_pcpvt": "Twins-PCPVT",
-    "simmim": "SimMIM (`SwinForMaskedImageModeling`)",
-    "simmim_swin_v2": "SimMIM (`Swinv2ForMaskedImageModeling`)",
-    "simmim_twins_svt": "timm's Twins-SVT with mask tokens",
-    "hiera": "`HieraForPreTraining`",
-    "vit_mae": "`ViTMAEForPreTraining`",
+    "simmim": "SimMIM",
+    "simmim_swin_v2": "SimMIM with Swin V2",
+    "simmim_twins_svt": "Twins-SVT with mask tokens",
+    "hiera": "Hiera",
+    "vit_mae": "ViT-MAE",
 }
 DECODERS = {
     "greenmim_hog": '`reconstruction_target="hog"`',
