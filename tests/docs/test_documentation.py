@@ -52,7 +52,16 @@ def test_python_blocks_run(path, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("examples", "experiments"):  # as at the root of a clone
         (tmp_path / folder).symlink_to(ROOT / folder)
+    block = re.sub(r"max_steps=\d+", "max_steps=2", block)  # minutes of training
     exec(compile(block, str(path), "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.slow
+def test_the_readme_pretrains_and_fine_tunes_as_pasted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for path, block in BLOCKS if path.name == "README.md" and "pretrain(" in block)
+    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    assert float(capsys.readouterr().out.split()[-1]) > 0.5  # chance: 0.1
 
 
 def test_all_blocks_are_found():
