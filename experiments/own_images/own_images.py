@@ -90,7 +90,7 @@ def list_fine_tunings() -> list[str]:
         starts = ("scratch", *(f"{method}_seed0" for method in METHODS))
         runs += [f"{dataset}/{start}/{labels}_seed{seed}" for start in starts for labels in epochs for seed in SEEDS]
         runs += [f"{dataset}/scratch_whole/{labels}_seed0" for labels in (few, more)]
-        runs += [f"{dataset}/teacher_itself_seed0/{labels}_seed{seed}" for labels in (few, more) for seed in SEEDS]
+        runs += [f"{dataset}/teacher_itself_seed0/{labels}_seed0" for labels in (few, more)]
     few, more, _ = LABELS["eurosat"]
     runs += [f"eurosat/greenmim_seed1/{labels}_seed0" for labels in (few, more)]
     runs += [f"eurosat/{method}_seed0/{more}_seed{seed}" for method in CIFAR10_MODELS for seed in SEEDS]

@@ -54,7 +54,7 @@ def collect(runs: Path) -> dict[str, dict]:
 def make_table(results: dict[str, dict]) -> str:
     """Create a Markdown table with speeds relative to Swin's."""
     lines = [
-        "| system | configuration | parameters of the encoder | images/s | of Swin's | held-out loss |",
+        "| system | configuration | parameters of the encoder | images/s | relative to Swin | held-out loss |",
         "|---|---|---|---|---|---|",
     ]
     reference = results.get("swin", {}).get("images_per_second")

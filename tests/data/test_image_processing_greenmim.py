@@ -551,4 +551,4 @@ def test_pil_backend_needs_no_torch(module):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             imported.add(node.module.split(".")[0])
-    assert imported <= {"collections", "typing", "numpy", "PIL", "transformers", "warnings"}
+    assert imported <= {"collections", "typing", "numpy", "PIL", "re", "transformers", "warnings"}

@@ -233,7 +233,7 @@ def test_invalid_arguments_raise(settings, message):
         (("--report_to=tensorbord", "--with_tracking"), "tensorbord"),
         (("--report_to=wandb", "--with_tracking"), "wandb is not installed"),
         (("--teacher_model_name_or_path=missing",), "--teacher_model_name_or_path must be .*, got missing"),
-        (("--masks_per_image=5",), "number of masks of an image must be from 1 to 4"),
+        (("--masks_per_image=5",), "number of masks per image must be from 1 to 4"),
         (
             ("--masks_per_image=2", "--mask_ratio=0.25"),
             r"must be 1, got 2, because .*raise the mask ratio to at least 0\.5",

@@ -45,8 +45,9 @@ def run_simclr():
 
 
 def copy_study(folder: Path) -> Path:
-    """The study with fixed speeds."""
+    """The study with fixed speeds, next to the study of objectives, which makes the teacher."""
     folder.mkdir()
+    (folder.parent / "objective").symlink_to(ROOT / "experiments" / "objective")
     for path in (*FOLDER.glob("*.py"), FOLDER / "Makefile"):
         shutil.copy(path, folder)
     speeds = {dataset: dict.fromkeys(runs, 50.0) for dataset, runs in measure_speeds.RUNS.items()}
@@ -76,9 +77,9 @@ def list_commands(study: Path, *targets: str) -> list[str]:
     command = ["make", "-n", "-C", str(study), f"PYTHON={sys.executable}", "RUNS=runs", *targets]
     process = subprocess.run(command, capture_output=True, text=True)
     assert process.returncode == 0 and not process.stderr, process.stderr[-3000:]
-    return [
-        line for line in process.stdout.replace("\\\n", "").splitlines() if "/run_" in line or "run_simclr" in line
-    ]
+    lines = process.stdout.replace("\\\n", "").splitlines()
+    lines = [line for line in lines if "cifar10 --eval_split_name" not in line]  # the teacher, of the other study
+    return [line for line in lines if "/run_" in line or "run_simclr" in line]
 
 
 def get_option(command: str, name: str) -> str:
@@ -93,7 +94,8 @@ def test_every_run_is_made_once_and_after_the_model_that_it_starts_from(commands
     made = [name.removesuffix(".json").removesuffix("/swin") for name in names]
     assert sorted(made) == sorted(expected)
     for number, line in enumerate(commands):
-        if "--model_name_or_path runs" in line and "untrained" not in line:
+        is_baseline = any(baseline in line for baseline in own_images.BASELINES)
+        if "--model_name_or_path runs" in line and not is_baseline:
             start = Path(get_option(line, "model_name_or_path")).parent
             assert str(start) in made[:number], line
 
@@ -147,6 +149,11 @@ def test_the_budget_counts_every_run(study):
     assert sum(int(row[1]) for row in rows) == int(number)
     assert int(number) == sum(len(own_images.list_runs(kind)) for kind in own_images.KINDS)
     assert sum(float(row[2]) for row in rows) == pytest.approx(float(hours), abs=0.05 * len(rows))
+
+
+def test_the_page_has_the_budget():
+    budget = run_script(FOLDER, "own_images.py", "budget")
+    assert budget in (FOLDER / "README.md").read_text() and float(budget.split()[-2]) <= 36
 
 
 @pytest.mark.parametrize(("dataset", "num_units"), [("eurosat", 16), ("blood_cells", 36)])

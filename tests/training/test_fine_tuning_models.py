@@ -145,7 +145,7 @@ def test_missing_weights_raise(tmp_path):
 
 def test_the_folder_of_a_run_names_its_model(tmp_path):
     save_classifier(tmp_path / "model", LABELS)
-    with pytest.raises(UserError, match="its model is .*/model"):
+    with pytest.raises(UserError, match="got the run folder .*/model"):
         load(tmp_path)
 
 
