@@ -185,7 +185,7 @@ def main():
             bound = "loader" if loader["images_per_second"] < alone["images_per_second"] else "model"
             waits = 100 * both["data_wait_share"]
             masks = f"{args.masks_per_image * both['images_per_second']:.0f}"
-            print(f"| {num_workers} | {show(loader)} | {show(both)} | {masks} | {waits:.1f} % | {bound} |", flush=True)
+            print(f"| {num_workers} | {show(loader)} | {show(both)} | {masks} | {waits:.1f}% | {bound} |", flush=True)
     except UserError as error:
         sys.exit(f"data_loading.py: {error}")
     if args.json:

@@ -124,7 +124,7 @@ def make_loader_table(runs: dict[str, dict]) -> str:
         for row in run["results"]["loaders"]:
             loader, both = (row[name]["images_per_second"] for name in ("loader", "both"))
             speeds = [f"{speed:.0f}" for speed in (alone, loader, both, masks * both)]
-            waits = f"{100 * row['both']['data_wait_share']:.0f} %"
+            waits = f"{100 * row['both']['data_wait_share']:.0f}%"
             rows.append([title, str(row["num_workers"]), *speeds, waits])
     return format_table(titles, rows)
 

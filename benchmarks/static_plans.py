@@ -103,7 +103,7 @@ def main():
             results.append(row)
             print(
                 f"| {model_size} | {batch_size} | {row['searched_shapes']} of {args.draws} | {row['static_shapes']} "
-                f"| +{100 * (row['cost_over_searched'] - 1):.2f} % | {row['seconds_to_measure']:.1f} |",
+                f"| +{100 * (row['cost_over_searched'] - 1):.2f}% | {row['seconds_to_measure']:.1f} |",
                 flush=True,
             )
     if args.json:

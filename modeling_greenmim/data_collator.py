@@ -59,7 +59,7 @@ class GreenMimDataCollator:
             device before you pass them to the model: `pixel_values.repeat_interleave(masks_per_image, dim=0)`.
         static_shapes (`bool`, *optional*, defaults to `False`):
             Whether the plans of all batches get the same shapes, for compiled models and CUDA graphs. This costs about
-            1 % more computation in the attention at a batch size of 64 or 256, and more at small batch sizes.
+            1% more computation in the attention at a batch size of 64 or 256, and more at small batch sizes.
             Measuring the shapes takes seconds in each worker, at its first batch, see [`measure_group_shapes`]. A
             batch that does not fit gets its own shapes.
 

@@ -252,8 +252,8 @@ def draw_groups(layout: GroupLayout, image: np.ndarray | None = None) -> "Figure
     windows = f"windows shifted by {layout.shift}" if layout.shift else "regular windows"
     image_axes.set_title(f"{len(layout.rows)} of {np.prod(layout.grid_size)} tokens, {windows}", fontsize=10)
     group_axes.set_title(
-        f"{len(colors)} windows in {num_groups} groups of {group_size} slots, {100 * layout.fill:.0f} % filled;\n"
-        f"attention costs {100 * layout.cost_fraction:.0f} % of full-image attention",
+        f"{len(colors)} windows in {num_groups} groups of {group_size} slots, {100 * layout.fill:.0f}% filled;\n"
+        f"attention costs {100 * layout.cost_fraction:.0f}% of full-image attention",
         fontsize=10,
     )
     return figure

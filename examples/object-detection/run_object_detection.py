@@ -290,7 +290,7 @@ def draw_predictions(model: RTDetrForObjectDetection, dataset: DetectionDataset)
         for box, label, score in zip(objects["boxes"].tolist(), objects["labels"].tolist(), objects["scores"]):
             left, top, right, bottom = box
             color = colormaps["tab10"](label % 10)
-            text = model.config.id2label[label] + ("" if score is None else f" {100 * float(score):.0f} %")
+            text = model.config.id2label[label] + ("" if score is None else f" {100 * float(score):.0f}%")
             axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, color=color))
             background = {"facecolor": color, "linewidth": 0, "pad": 0.8}
             axes.text(left, top, text, fontsize=7, color="white", va="top", bbox=background, clip_on=True)

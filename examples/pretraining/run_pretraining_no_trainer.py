@@ -84,7 +84,7 @@ class RunArguments:
         default=None, help="Peak learning rate, not scaled. Small models in short runs need more, such as 1.5e-3."
     )
     lr_scheduler_type: SchedulerName = HfArg(default="cosine", help="Learning rate schedule.")
-    num_warmup_steps: int | None = HfArg(default=None, help="Number of warmup steps. By default, 5 %% of all steps.")
+    num_warmup_steps: int | None = HfArg(default=None, help="Number of warmup steps. By default, 5%% of all steps.")
     weight_decay: float = HfArg(default=0.05, help="Weight decay of AdamW, only for weight matrices.")
     adam_beta1: float = HfArg(default=0.9, help="First decay rate of AdamW.")
     adam_beta2: float = HfArg(default=0.95, help="Second decay rate of AdamW.")

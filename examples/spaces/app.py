@@ -174,7 +174,7 @@ class Demonstration:
         tokens_per_unit = (self.config.mask_unit_size // self.config.patch_size) ** 2
         lines = [
             f"**{tokens_per_unit * (~mask).sum()} of {tokens_per_unit * mask.size}** tokens computed "
-            f"({100 * (~mask).mean():.0f} %). Loss on the hidden units: **{float(outputs.loss):.3f}**.",
+            f"({100 * (~mask).mean():.0f}%). Loss on the hidden units: **{float(outputs.loss):.3f}**.",
             f"Encoder, timed on this machine with a batch of {len(batch)}: **{visible_ms:.1f} ms** for the visible part, "
             f"**{full_ms:.1f} ms** for whole images ({full_ms / visible_ms:.1f} times).",
         ]
@@ -212,8 +212,8 @@ def describe_groups(layout: GroupLayout, stage: int, token_mixer: str) -> str:
     num_groups, group_size = layout.slot_windows.shape
     text = (
         f"**{len(layout.rows)} of {np.prod(layout.grid_size)}** tokens, in **{layout.slot_windows.max() + 1}** windows, packed into "
-        f"**{num_groups}** groups of **{group_size}** slots: **{100 * layout.fill:.0f} %** filled. Attention costs "
-        f"**{100 * layout.cost_fraction:.0f} %** of full-image attention."
+        f"**{num_groups}** groups of **{group_size}** slots: **{100 * layout.fill:.0f}%** filled. Attention costs "
+        f"**{100 * layout.cost_fraction:.0f}%** of full-image attention."
     )
     if token_mixer == "shifted_window" and not layout.shift:
         text += f"\n\n*In stage {stage}, one window covers the grid, so it is not shifted.*"

@@ -87,7 +87,7 @@ def describe(values: list[float], percent: bool) -> str:
 def make_table(results: dict) -> str:
     """Create a table of accuracies in percent, with mean and standard deviation over the seeds."""
     lines = [
-        "| objective | images seen | held-out loss | k-NN | linear | fine-tuned, 1 % of the labels | 10 % |",
+        "| objective | images seen | held-out loss | k-NN | linear | fine-tuned, 1% of the labels | 10% |",
         "|---|---|---|---|---|---|---|",
     ]
     for objective, result in results.items():

@@ -57,7 +57,7 @@ RECIPES = {
     "plain_rate_2e-3": PLAIN_RECIPE | {"learning_rate": 2e-3},
 }
 RECIPE_LABELS, RECIPE_EPOCHS = 2160, 20
-# number of labels -> epochs: 1 %, 10 % and all
+# number of labels -> epochs: 1%, 10% and all
 LABELS = {"eurosat": {216: 40, 2160: 10, 21600: 2}, "blood_cells": {80: 40, 800: 10, 8000: 2}}
 SEEDS = (0, 1, 2)
 METHODS = ("greenmim", "greenmim_best", "simmim", "simclr")

@@ -90,7 +90,7 @@ def collect_metric(runs: Path, kind: str, metric: str) -> dict:
 
 
 def collect_hours(runs: Path, fine_tuning: dict) -> list[dict]:
-    """Collect EuroSAT accuracies with 10 % of the labels and seed 0 after each part of a pre-training."""
+    """Collect EuroSAT accuracies with 10% of the labels and seed 0 after each part of a pre-training."""
     dataset, start = WATCHED.split("/")
     labels, study, points = str(list(LABELS[dataset])[1]), Study(), []
     for part in range(NUM_PARTS + 1):
@@ -166,7 +166,7 @@ def make_tables(results: dict) -> str:
         [f"{point['hours']:.2f}", *(describe([point[kind]]) if kind in point else "" for kind in KINDS)]
         for point in results["hours"]
     ]
-    parts.append(f"GreenMIM on EuroSAT, 10 % of the labels:\n\n{make_table(['hours', *KINDS.values()], rows)}")
+    parts.append(f"GreenMIM on EuroSAT, 10% of the labels:\n\n{make_table(['hours', *KINDS.values()], rows)}")
     for task, metric in DENSE_METRICS.items():
         rows = [[TITLES[start], describe(values)] for start, values in results[task].items()]
         parts.append(f"{task.capitalize()}:\n\n{make_table(['start', METRIC_TITLES[metric]], rows)}")
@@ -190,7 +190,7 @@ def draw_hours(results: dict) -> Figure:
     for start, marker in (("scratch_whole", "s"), ("greenmim_tenth_seed0", "^")):
         if accuracies := results["fine_tuning"].get(dataset, {}).get(start, {}).get(labels):
             axes.plot(SECONDS[dataset] / 3600, 100 * accuracies[0], marker, color="black", label=TITLES[start])
-    axes.set(xlabel="hours of pre-training, one core", ylabel="test accuracy on EuroSAT, 10 % of the labels, %")
+    axes.set(xlabel="hours of pre-training, one core", ylabel="test accuracy on EuroSAT, 10% of the labels, %")
     return finish(figure)
 
 

@@ -142,7 +142,7 @@ def test_static_plans(tmp_path):
 def test_published_costs_of_static_plans_are_those_of_the_results():
     rows = json.loads((ROOT / "benchmarks" / "results" / "static_plans.json").read_text())["results"]
     base = {row["batch_size"]: row for row in rows if row["model_size"] == "base"}
-    costs = {batch_size: f"{100 * (row['cost_over_searched'] - 1):.1f} %" for batch_size, row in base.items()}
+    costs = {batch_size: f"{100 * (row['cost_over_searched'] - 1):.1f}%" for batch_size, row in base.items()}
     text = " ".join((ROOT / "docs" / "export.md").read_text().split())
     assert (
         f"For base, this costs {costs[256]} more multiply-adds of the attention at a batch of 256, {costs[64]} at 64 "

@@ -391,7 +391,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(folder, tmp_pa
 
 @pytest.mark.slow
 def test_damaged_files_are_dropped_and_counted(folder, tmp_path):
-    """3 % of the files are damaged, for more than an epoch."""
+    """3% of the files are damaged, for more than an epoch."""
     images = tmp_path / "images"
     images.mkdir()
     for index in range(130):

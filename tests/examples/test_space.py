@@ -63,7 +63,7 @@ def test_images_show_what_is_hidden(demonstration, image):
     assert np.abs(combined[~hidden].astype(int) - original[~hidden]).max() <= 1
     assert np.abs(combined[hidden].astype(int) - predicted[hidden]).max() <= 1
     assert np.abs(predicted[~hidden].astype(int) - original[~hidden]).max() > 1
-    assert "**16 of 64** tokens computed (25 %)" in text and text.endswith(app.NORMALIZED)
+    assert "**16 of 64** tokens computed (25%)" in text and text.endswith(app.NORMALIZED)
 
 
 def test_the_prediction_does_not_depend_on_hidden_pixels(demonstration, image):

@@ -156,7 +156,7 @@ def test_groups_of_full_images_are_windows(grid_size, window_size, token_mixer):
 
 
 def test_fill_of_groups_that_are_packed_over_a_batch():
-    """Packing 64 images together leaves less than 2.5 % of the slots empty, as documented."""
+    """Packing 64 images together leaves less than 2.5% of the slots empty, as documented."""
     mask = sample_masks(64, (7, 7), 0.75, seed=0)
     plan = make_plan(mask, GreenMimConfig(), group_shapes=fix_group_size(49))
     for stage in ("stage1", "stage2", "stage3"):

@@ -36,7 +36,7 @@ from modeling_greenmim.training.errors import UserError
 class Arguments:
     """Arguments of the tests."""
 
-    size: int = HfArg(default=4, help="A size, 5 %% larger.")
+    size: int = HfArg(default=4, help="A size, 5%% larger.")
 
 
 def run_with(run, *arguments):
@@ -53,7 +53,7 @@ def test_arguments_and_the_command_are_passed():
 def test_help_shows_defaults(capsys):
     with pytest.raises(SystemExit):
         run_with(print, "--help")
-    assert "A size, 5 % larger. (default: 4)" in capsys.readouterr().out
+    assert "A size, 5% larger. (default: 4)" in capsys.readouterr().out
 
 
 def test_unknown_arguments_are_refused():
