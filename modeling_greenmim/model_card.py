@@ -15,6 +15,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedConfig
@@ -189,7 +190,12 @@ def describe_encoder(config: GreenMimConfig) -> str:
 
 def has_greenmim_encoder(config: PreTrainedConfig) -> bool:
     """Whether a model is a GreenMIM model or has a GreenMIM backbone."""
-    return isinstance(getattr(config, "backbone_config", config), GreenMimConfig)
+    return isinstance(get_encoder_config(config), GreenMimConfig)
+
+
+def get_encoder_config(config: PreTrainedConfig) -> Any:
+    """Configuration of a model's encoder: of its backbone if it has one."""
+    return getattr(config, "backbone_config", config)
 
 
 def has_own_code(config: PreTrainedConfig) -> bool:
@@ -202,7 +208,7 @@ def make_imports(config: PreTrainedConfig) -> str:
     if not has_greenmim_encoder(config):
         return ""
     imports = "import modeling_greenmim  # registers the model\n"
-    for name, module in get_custom_mixers(getattr(config, "backbone_config", config)).items():
+    for name, module in get_custom_mixers(get_encoder_config(config)).items():
         if module in (None, "__main__"):
             imports += f"# First register the token mixer {name!r} in TOKEN_MIXERS: this folder lacks its code.\n"
         else:
@@ -225,6 +231,7 @@ def make_pipeline_usage(config: PreTrainedConfig, task: str, name: str) -> str:
 __all__ = [
     "describe_encoder",
     "describe_license",
+    "get_encoder_config",
     "has_greenmim_encoder",
     "has_own_code",
     "make_imports",

@@ -35,6 +35,7 @@ from .. import GreenMimConfig, publish
 from ..checkpoint_folders import create_folder
 from ..model_card import (
     describe_encoder,
+    get_encoder_config,
     has_greenmim_encoder,
     has_own_code,
     make_model_card,
@@ -144,7 +145,7 @@ def describe_condition(config: PreTrainedConfig) -> str:
     """Condition for loading a model folder with the Auto classes, in words."""
     if not has_greenmim_encoder(config):
         return ""
-    names = get_custom_mixers(getattr(config, "backbone_config", config))
+    names = get_custom_mixers(get_encoder_config(config))
     registered = f" and the file that registers {', '.join(map(repr, names))}" if names else ""
     return f", after import modeling_greenmim{registered}"
 
