@@ -100,10 +100,10 @@ def load_checkpoint(
         *(OSError, RuntimeError, ValueError, TypeError, AttributeError, KeyError),
         *(EOFError, pickle.UnpicklingError, SafetensorError),
     ) as error:
-        raise ValueError(
-            f"Cannot load {checkpoint_path} as a {model_class.__name__} because its weights are damaged or do not "
-            f"match its config.json. ({type(error).__name__}: {error})"
-        ) from error
+        reason = f"Its weights are damaged or do not match its config.json. ({type(error).__name__}: {error})"
+        if type(error) is ValueError:  # the model rejects the configuration, such as an unknown token mixer
+            reason = str(error)
+        raise ValueError(f"Cannot load {checkpoint_path} as a {model_class.__name__}. {reason}") from error
     model, loading_info = loaded  # `from_pretrained` is annotated to return the model only
     missing = sorted(loading_info["missing_keys"])
     for module in new_modules:

@@ -34,6 +34,7 @@ from .feature_comparison import check_differences, describe_differences
 from .layout_greenmim import get_stage_grids
 from .model_card import describe_encoder, make_model_card
 from .modeling_greenmim import GreenMimForImageClassification, GreenMimModel
+from .swin_families import describe_remedy
 from .timm_folders import compare_with_timm, load_timm_model, make_timm_settings
 from .twins_weights import TOKEN_MIXERS_OF_PCPVT, TOKEN_MIXERS_OF_SVT, TWINS_SETTINGS, make_timm_state_dict
 
@@ -123,8 +124,8 @@ def _check_architecture(config: GreenMimConfig):
         different["token_mixers"] = config.token_mixers
     if different:
         raise ValueError(
-            f"Cannot convert to a Twins because Twins has different settings than this model's {different}. Publish "
-            "the model with its own code instead: `python -m modeling_greenmim.publish`."
+            f"Cannot convert to a Twins because Twins has different settings than this model's {different}. "
+            f"{describe_remedy(config)}"
         )
 
 

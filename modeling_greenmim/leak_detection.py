@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .validation_greenmim import describe
+
 
 class Leak(NamedTuple):
     """
@@ -59,7 +61,8 @@ def find_leaks(
         encode (`Callable`):
             Model in evaluation mode, or function. It is called as `encode(pixel_values, bool_masked_pos)` and returns
             a tensor or any nesting of dictionaries, lists and tuples of tensors. The outputs must depend on visible
-            pixels only: omit a loss, whose targets are hidden pixels.
+            pixels only. Pass an encoder such as [`GreenMimModel`], or `model.greenmim` of a model with a loss, whose
+            targets are hidden pixels.
         pixel_values (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`):
             Images to test with.
         bool_masked_pos (`torch.Tensor` of `bool` and shape `(batch_size, num_units)`):
@@ -72,7 +75,8 @@ def find_leaks(
 
     Raises:
         `ValueError`: if the mask does not fit the images, or the test would be meaningless because two calls with the
-        same inputs return different outputs or because the outputs do not depend on visible pixels either.
+        same inputs return different outputs, the outputs contain a `loss`, or they do not depend on visible pixels
+        either.
 
     Example:
 
@@ -96,9 +100,13 @@ def find_leaks(
     def get_outputs(changed_units: torch.Tensor) -> list[torch.Tensor]:
         is_changed = changed_units.view(-1, 1, rows, columns)
         is_changed = is_changed.repeat_interleave(unit_size, 2).repeat_interleave(unit_size, 3)
-        return list(
-            _iterate_tensors(encode(torch.where(is_changed, pixel_values + noise, pixel_values), bool_masked_pos))
-        )
+        outputs = encode(torch.where(is_changed, pixel_values + noise, pixel_values), bool_masked_pos)
+        if isinstance(outputs, Mapping) and outputs.get("loss") is not None:
+            raise ValueError(
+                "Cannot find leaks because the outputs contain a `loss`, which reads hidden pixels as its targets. Pass "
+                "the encoder, such as `model.greenmim`, or a function that omits the loss."
+            )
+        return list(_iterate_tensors(outputs))
 
     nothing = torch.zeros_like(bool_masked_pos)
     expected = get_outputs(nothing)
@@ -129,6 +137,10 @@ def find_leaks(
 def _get_unit_size(pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor) -> int:
     """Side of a mask's square units, in pixels."""
     height, width = pixel_values.shape[-2:]
+    if not isinstance(bool_masked_pos, torch.Tensor):
+        raise ValueError(
+            f"`bool_masked_pos` must be a torch tensor, got {describe(bool_masked_pos)}. Use `torch.as_tensor`."
+        )
     has_shape = (
         bool_masked_pos.ndim == 2 and len(bool_masked_pos) == len(pixel_values) and bool_masked_pos.shape[1] > 0
     )

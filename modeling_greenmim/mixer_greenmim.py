@@ -61,8 +61,9 @@ class GreenMimTokenMixer(nn.Module):
     configuration does not fit. It implements `forward` and the class methods that it needs. By default, there is no
     plan, and `forward` gets an empty dictionary.
 
-    A module that owns parameters initializes them in a method `init_weights(std: float)`; linear layers and norms do
-    not need one. If `GreenMimAttention` is the second base class, name it first.
+    A subclass with `make_plan` also needs `make_full_plan`. A module that owns parameters initializes them in a method
+    `init_weights(std: float)`; linear layers and norms do not need one. If `GreenMimAttention` is also a base class, name
+    it first.
     """
 
     def __init__(self, config: GreenMimConfig | None = None, stage: int | None = None):
@@ -154,7 +155,8 @@ class GreenMimTokenMixer(nn.Module):
                 Result of `prepare`.
 
         Returns:
-            `tuple` of the mixed tokens, in the shape and order of the input, and the attention weights or `None`.
+            `tuple` of the mixed tokens, in the shape and order of the input, and the attention weights, of any shape, or
+            `None`.
         """
         raise TypeError(f"{type(self).__name__} must implement `forward(hidden_states, prepared, **kwargs)`.")
 

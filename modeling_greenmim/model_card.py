@@ -15,6 +15,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedConfig
@@ -22,6 +23,7 @@ from transformers import PreTrainedConfig
 from .checkpoint_folders import read_license
 from .configuration_greenmim import GreenMimConfig
 from .feature_comparison import describe_differences
+from .planning_greenmim import get_custom_mixers
 
 
 TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
@@ -30,6 +32,11 @@ PIPELINE_USAGE = """
 
 predict = pipeline("{task}", model="{name}"{trust})
 predict("path/to/image.jpg")
+"""
+USAGE = """
+{imports}from transformers import AutoModel
+
+model = AutoModel.from_pretrained("{name}")
 """
 START_USAGE = """
 from modeling_greenmim import GreenMimForMaskedImageModeling
@@ -183,23 +190,53 @@ def describe_encoder(config: GreenMimConfig) -> str:
 
 def has_greenmim_encoder(config: PreTrainedConfig) -> bool:
     """Whether a model is a GreenMIM model or has a GreenMIM backbone."""
-    return isinstance(getattr(config, "backbone_config", config), GreenMimConfig)
+    return isinstance(get_encoder_config(config), GreenMimConfig)
+
+
+def get_encoder_config(config: PreTrainedConfig) -> Any:
+    """Configuration of a model's encoder: of its backbone if it has one."""
+    return getattr(config, "backbone_config", config)
+
+
+def has_own_code(config: PreTrainedConfig) -> bool:
+    """Whether the folder of a model contains its code: a GreenMIM model without token mixers from outside."""
+    return isinstance(config, GreenMimConfig) and not get_custom_mixers(config)
+
+
+def make_imports(config: PreTrainedConfig) -> str:
+    """Python code that registers the classes and token mixers of a model whose folder does not contain its code."""
+    if not has_greenmim_encoder(config):
+        return ""
+    imports = "import modeling_greenmim  # registers the model\n"
+    for name, module in get_custom_mixers(get_encoder_config(config)).items():
+        if module in (None, "__main__"):
+            imports += f"# First register the token mixer {name!r} in TOKEN_MIXERS: this folder lacks its code.\n"
+        else:
+            imports += f"import {module}  # registers the token mixer {name!r}: this folder lacks its code\n"
+    return imports
+
+
+def make_usage(config: PreTrainedConfig, name: str) -> str:
+    """Python code that loads the model of a folder that does not contain its code."""
+    return USAGE.format(imports=make_imports(config), name=name)
 
 
 def make_pipeline_usage(config: PreTrainedConfig, task: str, name: str) -> str:
     """Python code that runs the model of a folder or repository in a pipeline."""
-    has_code = isinstance(config, GreenMimConfig)  # the folder contains its code
-    needs_import = has_greenmim_encoder(config) and not has_code
-    imports = "import modeling_greenmim  # registers the backbone\n" if needs_import else ""
-    trust = ", trust_remote_code=True" if has_code else ""
+    has_code = has_own_code(config)
+    imports, trust = ("", ", trust_remote_code=True") if has_code else (make_imports(config), "")
     return PIPELINE_USAGE.format(imports=imports, task=task, name=name, trust=trust)
 
 
 __all__ = [
     "describe_encoder",
     "describe_license",
+    "get_encoder_config",
     "has_greenmim_encoder",
+    "has_own_code",
+    "make_imports",
     "make_model_card",
     "make_pipeline_usage",
     "make_start_card",
+    "make_usage",
 ]

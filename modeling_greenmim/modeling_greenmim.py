@@ -159,11 +159,23 @@ class GreenMimLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.drop_path = SwinDropPath(drop_path_rate)
 
+    def mix(
+        self, hidden_states: torch.Tensor, prepared: Any, **kwargs: Unpack[TransformersKwargs]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mix tokens. A mixer that returns only a tensor is rejected: unpacked, its images would be the outputs."""
+        outputs = self.attention(hidden_states, prepared, **kwargs)
+        if not isinstance(outputs, tuple) or len(outputs) != 2:
+            raise TypeError(
+                f"`forward` of the token mixer {type(self.attention).__name__} must return a tuple of the mixed tokens "
+                f"and the attention weights, or None instead of the weights, got {describe(outputs)}."
+            )
+        return outputs
+
     def forward(
         self, hidden_states: torch.Tensor, prepared: Any, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         residual = hidden_states
-        hidden_states, attn_weights = self.attention(self.layernorm_before(hidden_states), prepared, **kwargs)
+        hidden_states, attn_weights = self.mix(self.layernorm_before(hidden_states), prepared, **kwargs)
         hidden_states = residual + self.drop_path(self.dropout(hidden_states))
 
         residual = hidden_states
@@ -180,7 +192,7 @@ class GreenMimPostNormLayer(GreenMimLayer):
         self, hidden_states: torch.Tensor, prepared: Any, **kwargs: Unpack[TransformersKwargs]
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         residual = hidden_states
-        hidden_states, attn_weights = self.attention(hidden_states, prepared, **kwargs)
+        hidden_states, attn_weights = self.mix(hidden_states, prepared, **kwargs)
         hidden_states = residual + self.drop_path(self.layernorm_before(self.dropout(hidden_states)))
 
         residual = hidden_states

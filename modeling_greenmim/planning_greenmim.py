@@ -28,6 +28,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from .configuration_greenmim import GreenMimConfig
 from .input_checks_greenmim import check_config
@@ -51,6 +52,8 @@ from .validation_greenmim import check_choice, check_count, check_keywords, desc
 # static shapes are measured on this many masks, in a limited number of batches
 NUM_STATIC_MASKS = 8192
 STATIC_DRAWS = (32, 128)
+
+_PACKAGE = __name__.rpartition(".")[0]
 
 TOKEN_MIXERS: dict[str, type[GreenMimTokenMixer]] = {
     "window": GreenMimWindowAttention,
@@ -87,18 +90,74 @@ def get_token_mixer(name: str) -> type[GreenMimTokenMixer]:
 
     Raises:
         `ValueError`: if the name is not registered.
+        `TypeError`: if the registered object is not a class of token mixers.
     """
-    advice = f"Register a custom mixer in `{__name__}.TOKEN_MIXERS` before you use it."
+    advice = "For a custom mixer, first import the file that registers it in `TOKEN_MIXERS`."
     check_choice("token_mixers", name, TOKEN_MIXERS, advice)
-    return TOKEN_MIXERS[name]
+    mixer_class = TOKEN_MIXERS[name]
+    if not isinstance(mixer_class, type) or not issubclass(mixer_class, GreenMimTokenMixer):
+        kind = (
+            mixer_class.__name__ if isinstance(mixer_class, type) else f"an instance of {type(mixer_class).__name__}"
+        )
+        raise TypeError(
+            f"`TOKEN_MIXERS[{name!r}]` must be a subclass of GreenMimTokenMixer, got {kind}. Register the class itself."
+        )
+    return mixer_class
+
+
+def get_custom_mixers(config: GreenMimConfig) -> dict[str, str | None]:
+    """
+    Names of a model's token mixers from outside this package, each with the module of its class, or `None` if the name
+    is not registered.
+    """
+    modules = {
+        name: TOKEN_MIXERS[name].__module__ if name in TOKEN_MIXERS else None
+        for names in config.token_mixers
+        for name in names
+    }
+    return {name: module for name, module in modules.items() if (module or "").rpartition(".")[0] != _PACKAGE}
 
 
 def make_token_mixer(name: str, config: GreenMimConfig, stage: int) -> GreenMimTokenMixer:
-    """Make the token mixer of a layer, with `config.score_modulation` if the mixer supports it."""
+    """
+    Make the token mixer of a layer, with `config.score_modulation` if the mixer supports it.
+
+    Raises:
+        `ValueError`: if the name is not registered, or the configuration does not fit the mixer.
+        `TypeError`: if the class lacks a method that it needs.
+    """
     mixer_class = get_token_mixer(name)
     if config.score_modulation is not None:
         mixer_class = MODULATED_MIXERS.get(mixer_class, mixer_class)
-    return mixer_class(config, stage)
+    defines_plan, defines_full_plan = (
+        any(method in vars(base) for base in mixer_class.__mro__ if base is not GreenMimTokenMixer)
+        for method in ("make_plan", "make_full_plan")
+    )
+    if defines_plan and not defines_full_plan:
+        raise TypeError(
+            f"The token mixer {name!r} ({mixer_class.__name__}) must define `make_full_plan`, the plan of full images, "
+            "because it defines `make_plan`."
+        )
+    mixer = mixer_class(config, stage)
+    _check_initialization(name, mixer)
+    return mixer
+
+
+def _check_initialization(name: str, mixer: GreenMimTokenMixer):
+    """
+    Raise a `TypeError` if a module owns parameters that nothing initializes. They would contain uninitialized memory if
+    a checkpoint lacks them. transformers initializes the layers of PyTorch, and norms by their names.
+    """
+    for path, module in mixer.named_modules():
+        names = [key for key, parameter in module.named_parameters(recurse=False)]
+        is_known = any(base.__module__.startswith("torch.") and base is not nn.Module for base in type(module).__mro__)
+        is_known = is_known or "LayerNorm" in type(module).__name__ or "RMSNorm" in type(module).__name__
+        if names and not is_known and not hasattr(module, "init_weights"):
+            parameters = ", ".join(f"`{path}.{key}`" if path else f"`{key}`" for key in names)
+            raise TypeError(
+                f"The token mixer {name!r} must initialize {parameters} in a method `init_weights(self, std)` of "
+                f"{type(module).__name__}, which owns the parameter."
+            )
 
 
 def make_plan(
@@ -128,6 +187,7 @@ def make_plan(
     Raises:
         `ValueError`: if the mask or the image size does not fit, or a token mixer, a stage or a group shape is
         unknown.
+        `TypeError`: if a custom mixer does not return a dictionary of arrays.
 
     Example:
 
@@ -162,6 +222,7 @@ def make_plan(
         plan[stage_name] = {}
         for name in dict.fromkeys(config.get_layer_mixers(stage)):
             arrays = get_token_mixer(name).make_plan(layout, config, stage, shapes.get(name))
+            _check_arrays(arrays, f"`make_plan` of the token mixer {name!r} in {stage_name}")
             plan[stage_name][name] = {key: torch.from_numpy(array) for key, array in arrays.items()}
     # the shape of an empty tensor is read without device synchronization, and slices and moves of the plan keep it
     plan["geometry"] = torch.empty(0, *unit_grid, config.window_size, _count_rows(plan))
@@ -247,6 +308,17 @@ def make_full_plan(
         }
         for stage, grid_size in enumerate(stage_grids)
     }
+
+
+def _check_arrays(arrays: dict[str, np.ndarray], method: str):
+    if not isinstance(arrays, dict):
+        raise TypeError(f"{method} must return a dictionary of NumPy arrays, got {describe(arrays)}.")
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.ndim == 0:
+            raise TypeError(
+                f"{method} must return NumPy arrays of at least one dimension, got {describe(array)} for {key!r}. "
+                "Use `np.asarray`, or `np.atleast_1d` for a number."
+            )
 
 
 def _check_group_shapes(group_shapes: dict, config: GreenMimConfig):
@@ -357,6 +429,7 @@ def _describe(mixers_of_stages: dict[str, set[str]]) -> str:
 __all__ = [
     "TOKEN_MIXERS",
     "check_plan",
+    "get_custom_mixers",
     "get_fill",
     "get_token_mixer",
     "make_full_plan",

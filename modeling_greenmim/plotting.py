@@ -161,7 +161,8 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
         stage (`int`, *optional*, defaults to 1):
             Stage number, starting at 1.
         token_mixer (`str`, *optional*, defaults to `"window"`):
-            Name of a token mixer that packs windows into groups, such as `"window"` or `"shifted_window"`.
+            Name of a token mixer in this stage: `"window"`, `"shifted_window"`, or a custom subclass of
+            [`~mixer_window_greenmim.GreenMimWindowAttention`]. Windows of other mixers cannot be drawn.
 
     Returns:
         [`GroupLayout`]
@@ -189,8 +190,8 @@ def get_group_layout(plan: dict, config: GreenMimConfig, stage: int = 1, token_m
     drawable = [name for name in stage_plan if issubclass(get_token_mixer(name), GreenMimWindowAttention)]
     if not isinstance(token_mixer, str) or token_mixer not in drawable:
         raise ValueError(
-            f"`token_mixer` must be one that packs windows into groups in stage {stage} of this plan "
-            f"({', '.join(drawable) or 'none'}), got {describe(token_mixer)}."
+            "`token_mixer` must be 'window', 'shifted_window' or a subclass of GreenMimWindowAttention in stage "
+            f"{stage} of this plan ({', '.join(drawable) or 'none'}), got {describe(token_mixer)}."
         )
     if len(plan["visible_indices"]) != 1:
         raise ValueError(

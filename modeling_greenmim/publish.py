@@ -59,7 +59,7 @@ from .modeling_greenmim import (
     GreenMimModel,
     GreenMimPreTrainedModel,
 )
-from .planning_greenmim import get_token_mixer
+from .planning_greenmim import get_custom_mixers
 
 
 MODEL_CLASSES = {
@@ -169,8 +169,8 @@ def publish(
         `Path`: the written folder.
 
     Raises:
-        `ValueError`: if the folder contains no GreenMIM model, its card has a different license, the check fails, or
-        the output folder is not empty. In these cases, nothing is written or uploaded. Also raises the errors of
+        `ValueError`: if the folder contains no GreenMIM model, the model has a token mixer from outside this package,
+        its card has a different license, the check fails, or the output folder is not empty. In these cases, nothing is written or uploaded. Also raises the errors of
         [`push_to_hub`], after the folder has been written.
     """
     if hub_model_id is not None:
@@ -179,7 +179,6 @@ def publish(
             raise ValueError("Cannot upload because there is no token. Log in with `hf auth login` or set HF_TOKEN.")
     with create_folder(output_dir) as folder:
         model = _load_model(checkpoint_path)
-        _check_token_mixers(model.config)
         model.save_pretrained(folder)
         copy_code(folder)
         _write_auto_maps(checkpoint_path, model.config, folder)
@@ -189,6 +188,17 @@ def publish(
     if hub_model_id is not None:
         push_to_hub(output_dir, hub_model_id, private, revision)
     return Path(output_dir)
+
+
+def check_token_mixers(config: GreenMimConfig):
+    """Raise a `ValueError` for mixers from outside this package: a published folder would lack their code."""
+    package = GreenMimConfig.__module__.rpartition(".")[0]
+    for name, module in get_custom_mixers(config).items():
+        place = "is not registered" if module is None else f"is defined in {module}"
+        raise ValueError(
+            f"Cannot publish the model because its token mixer {name!r} {place}, and only the code of {package} is "
+            f"published. Use a mixer of {package}, or share your code together with the unpublished model folder."
+        )
 
 
 def copy_code(folder: Path):
@@ -233,27 +243,15 @@ def push_to_hub(folder: str | Path, hub_model_id: str, private: bool = False, re
 def _load_model(checkpoint_path: str | Path) -> GreenMimPreTrainedModel:
     if (model_type := read_model_type(checkpoint_path)) != GreenMimConfig.model_type:
         raise ValueError(f"{checkpoint_path} must contain a GreenMIM model, got a model of type {model_type!r}.")
-    architectures = GreenMimConfig.from_pretrained(checkpoint_path).architectures or []
+    config = GreenMimConfig.from_pretrained(checkpoint_path)
+    check_token_mixers(config)
+    architectures = config.architectures or []
     known = [name for name in architectures if name in MODEL_CLASSES]
     if not known:
         raise ValueError(
             f"{checkpoint_path} must be saved as one of {', '.join(MODEL_CLASSES)}, got {architectures or 'no class'}."
         )
     return load_checkpoint(MODEL_CLASSES[known[0]], checkpoint_path)
-
-
-def _check_token_mixers(config: GreenMimConfig):
-    """Raise a `ValueError` for mixers from outside this package: the folder would lack their code."""
-    package = GreenMimConfig.__module__.rpartition(".")[0]
-    for stage in range(config.num_layers):
-        for name in config.get_layer_mixers(stage):
-            module = get_token_mixer(name).__module__
-            if module.rpartition(".")[0] != package:
-                raise ValueError(
-                    f"Cannot publish the model because its token mixer {name!r} is defined in {module}, outside "
-                    f"{package}, and the folder would lack its code. Use a mixer from {package}, or share your code "
-                    "next to the weights."
-                )
 
 
 def _write_auto_maps(checkpoint_path: str | Path, config: GreenMimConfig, folder: Path):

@@ -39,6 +39,7 @@ from .modeling_greenmim import (
     GreenMimModel,
     GreenMimPreTrainedModel,
 )
+from .planning_greenmim import get_custom_mixers
 
 
 # Epsilon of the norms in the embeddings, merging and backbones of transformers' Swins, regardless of their
@@ -182,9 +183,19 @@ def get_family(config: GreenMimConfig) -> SwinFamily:
     raise ValueError(
         "Cannot convert to a Swin because a Swin has windows and shifted windows, channels that double, one "
         f"`mlp_ratio`, all fields of Swin or all of Swin V2 ({SWIN_V2.settings}), and no modules of other models. "
-        f"This model has {', '.join(f'`{name}={getattr(config, name)!r}`' for name in names)}. Publish the model with "
-        "its own code instead: `python -m modeling_greenmim.publish`."
+        f"This model has {', '.join(f'`{name}={getattr(config, name)!r}`' for name in names)}. "
+        f"{describe_remedy(config)}"
     )
+
+
+def describe_remedy(config: GreenMimConfig) -> str:
+    """How to share a model that no other implementation has, for errors."""
+    if names := get_custom_mixers(config):
+        return (
+            "Share the model folder together with the files that register its token mixers "
+            f"({', '.join(map(repr, names))})."
+        )
+    return "Publish the model with its own code instead: `python -m modeling_greenmim.publish`."
 
 
 def make_swin_config(config: GreenMimConfig, **settings) -> PreTrainedConfig:

@@ -50,7 +50,7 @@ from modeling_greenmim.training.fine_tuning import FineTuningArguments, FineTuni
 from modeling_greenmim.training.fine_tuning_models import StartArguments, get_image_size, load_classifier
 from modeling_greenmim.training.labeled_datasets import LabeledDataArguments, describe_data, open_labeled_images
 from modeling_greenmim.training.labeled_images import ClassifiedImages, EndlessStream, StreamedImages, preprocess
-from modeling_greenmim.training.reports import FineTuningReport
+from modeling_greenmim.training.reports import FineTuningReport, check_upload
 from modeling_greenmim.training.trainer import start_run, train
 
 
@@ -176,6 +176,7 @@ def run(
     set_seed(args.seed)
     start = load_classifier(model_args, train_rows.label_names, model_args.ignore_mismatched_sizes)
     config, image_processor = start.config, start.image_processor
+    check_upload(config, hub_model_id)
     if augmentation_args.rand_augment_num_ops and config.num_channels not in (1, 3):
         channels = f"images of 1 or 3 channels, but the model takes {config.num_channels}"
         raise UserError(f"--rand_augment_num_ops needs {channels}. Omit it.")

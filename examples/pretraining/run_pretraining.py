@@ -36,12 +36,14 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: TrainingArgu
     # imported here, so that --help and invalid arguments do not wait for it
     from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.pretraining_trainer import PretrainingTrainer, start_pretraining
+    from modeling_greenmim.training.reports import check_upload
     from modeling_greenmim.training.trainer import train
 
     checkpoint, hub_model_id, lock = start_pretraining(args)  # the lock is held until the end
 
     # 1. Model and images
     pretrained = make_pretrained_model(model_args, args.seed)
+    check_upload(pretrained.model.config, hub_model_id)
     data = open_data(data_args, pretrained.model.config, args.seed)
 
     # 2. Training

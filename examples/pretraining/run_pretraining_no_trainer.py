@@ -210,7 +210,12 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     from modeling_greenmim.training.micro_batches import get_weighted_loss, prepare_inputs, seed_micro_batch
     from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
     from modeling_greenmim.training.progress import Progress
-    from modeling_greenmim.training.reports import PretrainingReport, describe_hardware, describe_start
+    from modeling_greenmim.training.reports import (
+        PretrainingReport,
+        check_upload,
+        describe_hardware,
+        describe_start,
+    )
     from modeling_greenmim.training.run_folder import check_run_folder, lock_run, start_run_folder
     from modeling_greenmim.training.stop_signals import StopSignals
 
@@ -225,6 +230,7 @@ def run(data_args: DataArguments, model_args: ModelArguments, args: RunArguments
     # 1. Model and images
     pretrained = make_pretrained_model(model_args, args.seed, license=args.license)
     config = pretrained.model.config
+    check_upload(config, args.hub_model_id)
     if pretrained.teacher is not None:
         pretrained.teacher.to(accelerator.device)
     data = open_data(data_args, config, args.seed)

@@ -30,7 +30,7 @@ from .evaluation import Evaluation
 from .micro_batches import get_weighted_loss, prepare_inputs
 from .pretraining_arguments import DataArguments, ModelArguments
 from .pretraining_setup import PretrainingData, make_pretrained_model, open_data
-from .reports import PretrainingReport, describe_hardware, describe_start
+from .reports import PretrainingReport, check_upload, describe_hardware, describe_start
 from .run_folder import lock_run, start_run_folder
 from .trainer import CheckpointTrainer, start_run, train
 
@@ -255,6 +255,7 @@ def pretrain(
         raise UserError(str(error)) from error
     checkpoint, hub_model_id, lock = start_pretraining(args)  # the lock is held until the end
     pretrained = make_pretrained_model(model_args, args.seed, config)
+    check_upload(pretrained.model.config, hub_model_id)
     data = open_data(data_args, pretrained.model.config, args.seed)
     trainer = PretrainingTrainer(pretrained, data, pretrained.make_collator(model_args), args, command)
     if "learning_rate" not in settings:

@@ -29,11 +29,20 @@ import torch
 from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
-from transformers import BaseImageProcessor, PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel
 
 from .. import GreenMimConfig, publish
 from ..checkpoint_folders import create_folder
-from ..model_card import describe_encoder, has_greenmim_encoder, make_model_card, make_pipeline_usage
+from ..model_card import (
+    describe_encoder,
+    get_encoder_config,
+    has_greenmim_encoder,
+    has_own_code,
+    make_model_card,
+    make_pipeline_usage,
+    make_usage,
+)
+from ..planning_greenmim import get_custom_mixers
 from ..plotting import draw_loss_curve
 from ..redaction import redact_addresses
 from .command_line import get_name
@@ -122,6 +131,25 @@ def explain_errors(folder: Path, hub_model_id: str | None) -> Iterator[None]:
         raise UserError(message) from error
 
 
+def check_upload(config: PreTrainedConfig, hub_model_id: str | None):
+    """Raises a [`UserError`], before training, if the model could not be uploaded because of a custom token mixer."""
+    if hub_model_id is None or not isinstance(config, GreenMimConfig):
+        return
+    try:
+        publish.check_token_mixers(config)
+    except ValueError as error:
+        raise UserError(f"--push_to_hub: {error} Omit --push_to_hub: the run then writes this folder.") from error
+
+
+def describe_condition(config: PreTrainedConfig) -> str:
+    """Condition for loading a model folder with the Auto classes, in words."""
+    if not has_greenmim_encoder(config):
+        return ""
+    names = get_custom_mixers(get_encoder_config(config))
+    registered = f" and the file that registers {', '.join(map(repr, names))}" if names else ""
+    return f", after import modeling_greenmim{registered}"
+
+
 def keep_private(pictures: dict[str, Picture], hub_model_id: str | None, private: bool, public_pictures: bool):
     """Removes pictures of the user's images from a folder that is uploaded publicly, without `public_pictures`."""
     if hub_model_id is None or private or public_pictures:
@@ -140,7 +168,10 @@ def write_model_folder(
     hub_model_id: str | None,
     private: bool,
 ):
-    """Writes a model folder atomically, with the code of GreenMIM, and uploads it to `hub_model_id`, if given."""
+    """
+    Writes a model folder atomically, and uploads it to `hub_model_id`, if given. The folder of a GreenMIM model contains
+    its code, unless the model has token mixers from outside the package, see [`check_upload`].
+    """
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as temporary:
         new = Path(temporary) / "model"
         model.cpu().save_pretrained(new)
@@ -148,7 +179,7 @@ def write_model_folder(
         card.save(new / "README.md")
         for name, (_, content) in pictures.items():
             (new / name).write_bytes(content)
-        if isinstance(model.config, GreenMimConfig):
+        if has_own_code(model.config):
             publish.publish(new, folder, hub_model_id, private=private, public_pictures=True)  # already filtered
             return
         with create_folder(folder) as complete:
@@ -209,10 +240,11 @@ class PretrainingReport:
             were = "was" if number == 1 else "were"
             measured.append(f"{describe_number(number)} could not be read, and {were} dropped.")
         sentences = f"Pre-trained by masked image modeling (GreenMIM), without labels. {self.pretrained.origin}"
+        name = hub_model_id or publish.UNKNOWN_NAME
         return make_model_card(
             title="GreenMIM, pre-trained",
             summary=f"A {describe_encoder(config)}.",
-            usage=publish.USAGE.format(name=hub_model_id or publish.UNKNOWN_NAME),
+            usage=publish.USAGE.format(name=name) if has_own_code(config) else make_usage(config, name),
             provenance=describe_training(sentences, rows, self.command, pictures),
             measured=measured,
             not_measured=["The accuracy of this model on any task after fine-tuning."],
@@ -258,7 +290,8 @@ class PretrainingReport:
             print(f"Images that could not be read: {len(self.unreadable)}, listed in metrics.json.")
         print(f"Loss curve: {folder.parent / 'loss_curve.png'}")
         call = f"AutoModel.from_pretrained({str(folder)!r})"
-        print(f"Model:      {folder}, with its card; loads with {call}, after import modeling_greenmim.")
+        condition = describe_condition(self.pretrained.model.config)
+        print(f"Model:      {folder}, with its card; loads with {call}{condition}.")
         if hub_model_id is not None:
             print(f"Uploaded:   https://huggingface.co/{hub_model_id}")
 
@@ -331,7 +364,7 @@ class FineTuningReport:
             card = self.make_card(pictures, hub_model_id)
             write_model_folder(folder, model, image_processor, card, pictures, hub_model_id, private)
         (title, value), *_ = self.results.items()
-        condition = ", after import modeling_greenmim" if has_greenmim_encoder(model.config) else ""
+        condition = describe_condition(model.config)
         print(f"\n{title} {value:.4f}, on {describe_number(self.num_eval_images)} of {self.eval_description}.")
         call = f"pipeline({self.task!r}, model={str(folder)!r})"
         print(f"Model: {folder}, with its card; runs with {call}{condition}.")

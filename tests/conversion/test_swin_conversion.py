@@ -430,7 +430,7 @@ def describe_another_shape(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (truncate, "Cannot load .* as a SwinModel because its weights are damaged"),
+        (truncate, r"Cannot load .* as a SwinModel\. Its weights are damaged"),
         (
             leave_out_a_weight,
             "as a SwinModel because 1 weights are missing: encoder.layers.0.blocks.0.attention.q_proj.weight",

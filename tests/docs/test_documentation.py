@@ -31,6 +31,8 @@ BLOCKS = [
     for path in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
     for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 ]
+# a block that starts with the name of a file, which other blocks of the page import
+FILES = [(path, block.split("\n", 1)[0][2:], block) for path, block in BLOCKS if re.match(r"# \w+\.py\n", block)]
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(modeling_greenmim.__path__, "modeling_greenmim.")
@@ -52,6 +54,10 @@ def test_python_blocks_run(path, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("examples", "experiments"):  # as at the root of a clone
         (tmp_path / folder).symlink_to(ROOT / folder)
+    monkeypatch.syspath_prepend(tmp_path)
+    for page, name, content in FILES:
+        if page == path and content != block:
+            (tmp_path / name).write_text(content)
     block = re.sub(r"max_steps=\d+", "max_steps=2", block)  # minutes of training
     exec(compile(block, str(path), "exec"), {"__name__": "__main__"})
 

@@ -31,7 +31,14 @@ from huggingface_hub import ModelCard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModel, SwinConfig, SwinForImageClassification, SwinModel
 
-from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, GreenMimModel, publish
+from modeling_greenmim import (
+    TOKEN_MIXERS,
+    GreenMimConfig,
+    GreenMimForMaskedImageModeling,
+    GreenMimModel,
+    publish,
+)
+from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.image_decoding import ExampleMaker
 from tests.helpers.pretraining import SCRIPT, SWIN_SETTINGS, run, write_images
@@ -263,6 +270,29 @@ def test_an_upload_without_a_token_is_refused_before_the_training(images, tmp_pa
     with pytest.raises(SystemExit, match="no token"):
         run(images, tmp_path, "--push_to_hub", "--hub_model_id=me/my-model")
     assert not list(tmp_path.glob("checkpoint-*"))
+
+
+class Identity(GreenMimTokenMixer):
+    """A mixer from outside the package."""
+
+    def forward(self, hidden_states, prepared, **kwargs):
+        return hidden_states, None
+
+
+@pytest.mark.parametrize("is_uploaded", [False, True])
+def test_a_mixer_from_outside_is_trained_but_not_uploaded(images, tmp_path, monkeypatch, is_uploaded):
+    monkeypatch.setitem(TOKEN_MIXERS, "window", Identity)
+    monkeypatch.setenv("HF_TOKEN", "token")
+    monkeypatch.setattr(publish, "push_to_hub", lambda *_: pytest.fail("uploaded"))
+    if is_uploaded:
+        with pytest.raises(SystemExit, match="--push_to_hub: Cannot publish .*'window'.*Omit --push_to_hub"):
+            run(images, tmp_path, "--push_to_hub", "--hub_model_id=me/my-model")
+        assert not list(tmp_path.glob("checkpoint-*")) and not (tmp_path / "model").exists()
+    else:
+        run(images, tmp_path)
+        assert isinstance(
+            AutoModel.from_pretrained(tmp_path / "model").encoder.layers[0].blocks[0].attention, Identity
+        )
 
 
 def test_a_second_run_does_not_overwrite_the_first(images, finished):

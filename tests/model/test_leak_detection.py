@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from modeling_greenmim import GreenMimModel, sample_masks
+from modeling_greenmim import GreenMimForMaskedImageModeling, GreenMimModel, sample_masks
 from modeling_greenmim.leak_detection import Leak, find_leaks
 from tests.helpers.tiny_models import make_config, randomize
 
@@ -116,6 +116,20 @@ def test_hiera_of_timm_does_not_leak():
 def test_a_test_that_would_say_nothing_is_refused(encode, message):
     with pytest.raises(ValueError, match=message):
         find_leaks(encode, *make_inputs())
+
+
+def test_a_model_with_a_loss_is_refused():
+    """The loss compares the prediction with hidden pixels: each hidden unit would count as a leak."""
+    model = GreenMimForMaskedImageModeling(make_config()).eval()
+    with pytest.raises(ValueError, match="outputs contain a `loss`.*Pass the encoder"):
+        find_leaks(model, *make_inputs())
+    assert find_leaks(model.greenmim, *make_inputs()) == []
+
+
+def test_a_mask_of_numpy_is_refused():
+    pixel_values, masks = make_inputs()
+    with pytest.raises(ValueError, match="must be a torch tensor, got ndarray of bool"):
+        find_leaks(LeakingEncoder(), pixel_values, masks.numpy())
 
 
 @pytest.mark.parametrize("change", [lambda mask: mask.float(), lambda mask: mask[:1], lambda mask: mask[:, :-1]])

@@ -124,7 +124,9 @@ def test_a_mixer_without_groups_is_not_drawn():
     config = make_config(token_mixers=["window", "mask_unit", "global"])
     plan = make_plan(sample_masks(1, GRID, 0.6, seed=3), config)
     assert get_group_layout(plan, config, 1, "window").groups.size
-    with pytest.raises(ValueError, match=r"in stage 2 of this plan \(none\), got 'mask_unit'"):
+    with pytest.raises(
+        ValueError, match=r"a subclass of GreenMimWindowAttention in stage 2 of this plan \(none\), got 'mask_unit'"
+    ):
         get_group_layout(plan, config, 2, "mask_unit")
 
 

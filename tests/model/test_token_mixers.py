@@ -37,6 +37,8 @@ from modeling_greenmim import (
     mixer_greenmim,
     sample_masks,
 )
+from modeling_greenmim.checkpoint_folders import load_checkpoint
+from modeling_greenmim.convert_greenmim_to_swin import convert_greenmim_to_swin
 from modeling_greenmim.layout_greenmim import TokenLayout
 from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
 from modeling_greenmim.planning_greenmim import measure_group_shapes
@@ -421,9 +423,32 @@ def test_a_mixer_from_outside_trains_with_and_without_a_mask():
 
 def test_a_model_with_a_mixer_from_outside_is_not_published(tmp_path):
     GreenMimForMaskedImageModeling(make_config("outside")).save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match="Cannot publish.*'unit_mean'.*test_token_mixers"):
+    with pytest.raises(ValueError, match="Cannot publish.*'unit_mean' is defined in .*test_token_mixers"):
         publish(tmp_path / "model", tmp_path / "public")
     assert not (tmp_path / "public").exists()
+
+
+def test_publishing_a_model_with_an_unregistered_mixer_names_the_mixer(tmp_path, monkeypatch):
+    """Its weights are not damaged, and registering the mixer would not help."""
+    GreenMimForMaskedImageModeling(make_config("outside")).save_pretrained(tmp_path / "model")
+    monkeypatch.delitem(TOKEN_MIXERS, "unit_mean")
+    with pytest.raises(ValueError, match="Cannot publish.*'unit_mean' is not registered"):
+        publish(tmp_path / "model", tmp_path / "public")
+
+
+def test_loading_a_checkpoint_with_an_unregistered_mixer_does_not_blame_the_weights(tmp_path, monkeypatch):
+    GreenMimModel(make_config("outside")).save_pretrained(tmp_path)
+    monkeypatch.delitem(TOKEN_MIXERS, "unit_mean")
+    with pytest.raises(ValueError, match="Cannot load .*'unit_mean'.*first import the file") as information:
+        load_checkpoint(GreenMimModel, tmp_path)
+    assert "damaged" not in str(information.value)
+
+
+def test_a_model_with_a_mixer_from_outside_is_not_exported_to_a_swin(tmp_path):
+    GreenMimModel(make_config("outside")).save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match="Share the model folder together with the files.*'unit_mean'") as information:
+        convert_greenmim_to_swin(tmp_path / "model", tmp_path / "swin")
+    assert "publish" not in str(information.value)
 
 
 def test_a_model_with_an_unregistered_mixer_names_the_registry(monkeypatch):
@@ -443,6 +468,113 @@ def test_a_mixer_that_no_layer_has_must_be_known_all_the_same():
 def test_shifted_windows_of_one_token_are_refused():
     with pytest.raises(ValueError, match="window_size.*at least 2.*'shifted_window'.*got 1"):
         GreenMimModel(make_config("swin", window_size=1))
+
+
+# Mixers that break the contract
+
+
+def use_mixer(monkeypatch, mixer) -> GreenMimConfig:
+    monkeypatch.setitem(TOKEN_MIXERS, "broken", mixer)
+    return make_config("global", token_mixers=["global", "broken", "global"])
+
+
+@pytest.mark.parametrize(
+    ("mixer", "kind"),
+    [
+        (nn.Linear, "Linear"),
+        (UnitMean(make_config("outside"), 0), "an instance of UnitMean"),
+        (print, "an instance of"),
+    ],
+)
+def test_only_classes_of_mixers_are_accepted(monkeypatch, mixer, kind):
+    config = use_mixer(monkeypatch, mixer)
+    message = rf"TOKEN_MIXERS\['broken'\].*subclass of GreenMimTokenMixer, got {kind}"
+    with pytest.raises(TypeError, match=message):
+        GreenMimModel(config)
+    with pytest.raises(TypeError, match=message):
+        make_plan(make_masks((64, 64)), config)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [[0, 1], {"unit": [0, 1]}, {"unit": torch.zeros(2)}, {"unit": np.int64(1)}, {"unit": np.array(1)}, {"unit": None}],
+    ids=["list", "list-value", "tensor", "number", "scalar", "none"],
+)
+def test_plans_must_be_dictionaries_of_arrays(monkeypatch, arrays):
+    class Broken(UnitMean):
+        @classmethod
+        def make_plan(cls, *args):
+            return arrays
+
+    with pytest.raises(TypeError, match="`make_plan` of the token mixer 'broken' in stage2 must return.*NumPy"):
+        make_plan(make_masks((64, 64)), use_mixer(monkeypatch, Broken))
+
+
+def test_a_mixer_with_a_plan_needs_one_for_full_images(monkeypatch):
+    class Broken(GreenMimTokenMixer):
+        make_plan = UnitMean.make_plan
+
+    with pytest.raises(TypeError, match=r"'broken' \(Broken\) must define `make_full_plan`"):
+        GreenMimModel(use_mixer(monkeypatch, Broken))
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+@pytest.mark.parametrize("norm_placement", ["before", "after"])
+def test_mixed_tokens_without_attention_weights_are_refused(monkeypatch, batch_size, norm_placement):
+    """Unpacking a tensor of two images would silently give both the outputs of the first."""
+
+    class Broken(GreenMimTokenMixer):
+        def forward(self, hidden_states, prepared, **kwargs):
+            return hidden_states
+
+    config = use_mixer(monkeypatch, Broken)
+    config.norm_placement = norm_placement
+    with pytest.raises(TypeError, match="`forward` of the token mixer Broken must return a tuple.*got Tensor"):
+        GreenMimModel(config)(make_images(64, 64, batch_size=batch_size).float())
+
+
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_parameters_without_an_initialization_are_refused(monkeypatch, is_nested):
+    class Broken(GreenMimTokenMixer):
+        def __init__(self, config, stage):
+            super().__init__()
+            self.norm = nn.LayerNorm(config.hidden_sizes[stage])  # the model initializes layers of PyTorch
+            if is_nested:
+                self.inner = Scale()
+            else:
+                self.scale = nn.Parameter(torch.ones(1))
+
+    name, owner = ("inner.scale", "Scale") if is_nested else ("scale", "Broken")
+    with pytest.raises(TypeError, match=rf"'broken' must initialize `{name}` in.*init_weights.*{owner}"):
+        GreenMimModel(use_mixer(monkeypatch, Broken))
+
+
+def test_parameters_that_a_checkpoint_lacks_are_initialized(monkeypatch, tmp_path):
+    class Scaled(GreenMimTokenMixer):
+        def __init__(self, config, stage):
+            super().__init__()
+            self.scale = nn.Parameter(torch.empty(1000))
+
+        def init_weights(self, std):
+            nn.init.constant_(self.scale, 3.0)
+
+        def forward(self, hidden_states, prepared, **kwargs):
+            return hidden_states * self.scale[0], None
+
+    config = use_mixer(monkeypatch, Scaled)
+    model = GreenMimModel(config)
+    weights = {name: weight for name, weight in model.state_dict().items() if not name.endswith("attention.scale")}
+    assert len(weights) == len(model.state_dict()) - 2
+    model.save_pretrained(tmp_path, state_dict=weights)
+    loaded = GreenMimModel.from_pretrained(tmp_path)
+    for block in (*model.encoder.layers[1].blocks, *loaded.encoder.layers[1].blocks):
+        assert (block.attention.scale == 3).all()
 
 
 # Neighbors at three dilations

@@ -20,10 +20,11 @@ import signal
 
 import pytest
 import torch
-from transformers import AutoModel, SwinConfig, SwinModel
+from transformers import AutoImageProcessor, AutoModel, SwinConfig, SwinModel
 from transformers.trainer_utils import get_last_checkpoint
 
-from modeling_greenmim import GreenMimConfig, GreenMimModel, publish
+from modeling_greenmim import TOKEN_MIXERS, GreenMimConfig, GreenMimModel, publish
+from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
 from modeling_greenmim.training import pretrain
 from modeling_greenmim.training.command_line import StoppedBySignal
 from modeling_greenmim.training.errors import UserError
@@ -84,6 +85,39 @@ def test_pretrain_leaves_everything_that_a_run_leaves(images, tmp_path):
     assert "pretrain(train_dir=" in card and "| learning_rate | 2.34375e-06 |" in card
     # a complete run is not started again
     assert pretrain(images / "files", tmp_path, CONFIG, resume_from_checkpoint="latest") == folder
+
+
+class Identity(GreenMimTokenMixer):
+    """A mixer from outside the package."""
+
+    def forward(self, hidden_states, prepared, **kwargs):
+        return hidden_states, None
+
+
+@pytest.fixture
+def custom_config(monkeypatch) -> GreenMimConfig:
+    monkeypatch.setitem(TOKEN_MIXERS, "identity", Identity)
+    return GreenMimConfig.from_dict({**CONFIG.to_dict(), "token_mixers": [["identity"], ["global"]]})
+
+
+def test_a_run_with_a_mixer_from_outside_leaves_a_model_that_loads(images, tmp_path, custom_config, capsys):
+    folder = pretrain(images / "files", tmp_path, custom_config, **SETTINGS)
+    assert not list(folder.glob("*.py")) and "auto_map" not in (folder / "config.json").read_text()
+    card = (folder / "README.md").read_text()
+    assert f"import {__name__}  # registers the token mixer 'identity'" in card and "trust_remote_code" not in card
+    assert "and the file that registers 'identity'" in capsys.readouterr().out
+    model = AutoModel.from_pretrained(folder)
+    assert isinstance(model.encoder.layers[0].blocks[0].attention, Identity)
+    AutoImageProcessor.from_pretrained(folder, backend="pil")
+
+
+def test_an_upload_with_a_mixer_from_outside_is_refused_before_training(images, tmp_path, custom_config, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "token")
+    monkeypatch.setattr(publish, "push_to_hub", lambda *_: pytest.fail("uploaded"))
+    settings = SETTINGS | {"push_to_hub": True, "hub_model_id": "me/my-model"}
+    with pytest.raises(UserError, match="--push_to_hub: Cannot publish .*'identity'.*Omit --push_to_hub"):
+        pretrain(images / "files", tmp_path, custom_config, **settings)
+    assert not list(tmp_path.glob("checkpoint-*")) and not (tmp_path / "model").exists()
 
 
 def test_a_run_begins_with_what_it_will_do(images, tmp_path, capsys):

@@ -22,8 +22,9 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 from transformers import AutoModel, SwinConfig, UperNetConfig
 
-from modeling_greenmim import GreenMimConfig, GreenMimForMaskedImageModeling, publish
-from modeling_greenmim.model_card import make_pipeline_usage
+from modeling_greenmim import TOKEN_MIXERS, GreenMimConfig, GreenMimForMaskedImageModeling, publish
+from modeling_greenmim.mixer_greenmim import GreenMimTokenMixer
+from modeling_greenmim.model_card import make_pipeline_usage, make_usage
 from modeling_greenmim.training.errors import UserError
 from modeling_greenmim.training.pretraining_arguments import DataArguments, ModelArguments
 from modeling_greenmim.training.pretraining_setup import make_pretrained_model, open_data
@@ -35,6 +36,13 @@ from modeling_greenmim.training.reports import (
     get_picture_path,
 )
 from tests.helpers.pretraining import CONFIG, write_images
+
+
+class Identity(GreenMimTokenMixer):
+    """A mixer from outside the package."""
+
+    def forward(self, hidden_states, prepared, **kwargs):
+        return hidden_states, None
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +214,23 @@ def test_usage_registers_greenmim_backbones_and_trusts_copied_code(config, has_i
     assert ("import modeling_greenmim" in usage) == has_import
     assert ("trust_remote_code=True" in usage) == trusts_code
     assert 'pipeline("image-classification", model="my/model"' in usage
+
+
+@pytest.mark.parametrize("is_backbone", [False, True])
+def test_usage_imports_the_file_of_a_mixer_from_outside(monkeypatch, is_backbone):
+    monkeypatch.setitem(TOKEN_MIXERS, "identity", Identity)
+    config = GreenMimConfig(token_mixers="identity", out_features=["stage4"])
+    config = UperNetConfig(backbone_config=config) if is_backbone else config
+    usage = make_pipeline_usage(config, "image-segmentation", "my/model")
+    assert (
+        "import modeling_greenmim" in usage and f"import {__name__}  # registers the token mixer 'identity'" in usage
+    )
+    assert "trust_remote_code" not in usage
+
+
+def test_usage_does_not_import_the_main_module(monkeypatch):
+    """A mixer of a notebook or script has no file to import."""
+    monkeypatch.setattr(Identity, "__module__", "__main__")
+    monkeypatch.setitem(TOKEN_MIXERS, "identity", Identity)
+    usage = make_usage(GreenMimConfig(token_mixers="identity"), "my/model")
+    assert "__main__" not in usage and "# First register the token mixer 'identity' in TOKEN_MIXERS" in usage
