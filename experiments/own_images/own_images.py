@@ -42,7 +42,7 @@ MODEL = {
     "decoder_intermediate_size": 512,
 }
 IMAGE_SIZES = {"eurosat": 64, "blood_cells": 96}
-BEST_OBJECTIVE = "teacher_only"  # with the teacher of the Makefile
+BEST_OBJECTIVE = "teacher"  # with the teacher of the Makefile
 
 PAPER_RECIPE = {"min_crop_scale": 0.2, "drop_path_rate": 0.1, "layer_decay": 0.8, "learning_rate": 1e-3}
 PLAIN_RECIPE = {"min_crop_scale": 0.5, "drop_path_rate": 0.0, "layer_decay": 1.0, "learning_rate": 1e-3}

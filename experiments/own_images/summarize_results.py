@@ -44,7 +44,7 @@ TITLES = {
     "simmim_seed0": "SimMIM",
     "simclr_seed0": "SimCLR",
     "greenmim_seed0": "GreenMIM",
-    "greenmim_best_seed0": "GreenMIM, features of the teacher",
+    "greenmim_best_seed0": "GreenMIM with the teacher",
     "greenmim_seed1": "GreenMIM, second seed",
     "greenmim_tenth_seed0": "GreenMIM, a tenth of the images",
     "cifar10_continued_seed0": "GreenMIM, CIFAR-10's model continued",

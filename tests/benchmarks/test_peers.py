@@ -98,7 +98,11 @@ def test_the_guide_of_families_has_the_measured_speeds():
     swin, twins, large_swin, swin_v2 = (run["results"][0] for run in runs)
     twins_and_swin = runs[1]["results"][1]
     lines = (ROOT / "docs" / "greenmim.md").read_text().splitlines()
-    rows = [line for line in lines if line.startswith(("| Training step of", "| The same with mask tokens", "| Ratio of the two"))]
+    rows = [
+        line
+        for line in lines
+        if line.startswith(("| Training step of", "| The same with mask tokens", "| Ratio of the two"))
+    ]
     assert len(rows) == 3
 
     def show(model: str) -> list[str]:
