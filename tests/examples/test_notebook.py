@@ -78,7 +78,7 @@ def check_outputs(notebook):
     figures = [output.data for output in get_outputs(notebook) if "data" in output and "image/png" in output.data]
     assert len(figures) == NUM_FIGURES
     text = read_text(notebook)
-    for pattern in (r"from the pre-trained model: +(\S+) %", r"from scratch: +(\S+) %"):
+    for pattern in (r"from the pre-trained model: +(\S+)%", r"from scratch: +(\S+)%"):
         (accuracy,) = re.findall(pattern, text)
         assert 0 <= float(accuracy) <= 100
     before, after = map(float, re.search(r"held-out images: (\S+) before, (\S+) after", text).groups())
