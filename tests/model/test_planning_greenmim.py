@@ -198,7 +198,9 @@ def test_only_the_mixers_that_layers_have_are_planned():
 
 
 def test_an_unknown_mixer_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match="'window', 'shifted_window', 'mask_unit'.*'global'.*got 'windw'.*registers it"):
+    with pytest.raises(
+        ValueError, match="'window', 'shifted_window', 'mask_unit'.*'global'.*got 'windw'.*registers it"
+    ):
         get_token_mixer("windw")
 
 
